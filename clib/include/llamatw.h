@@ -1,0 +1,203 @@
+/* llamatw.h - the whole boundary of the inference engine.
+ *
+ * Mental model.  An lt_gguf is an opened, fully checked model file.  An lt_vocab turns text into token ids and back; it is
+ * immutable and safe from any thread.  An lt_engine is a loaded model with one pool of paged KV cache; exactly one thread
+ * drives it.  A sequence is a history of token ids of which the first n_computed are in the KV cache; lt_step lets
+ * n_computed catch up with the history and, where it does, samples one more token onto the end.
+ *
+ *      history   t0 t1 t2 ... tp-1 | g0 g1 ...          prompt | generated
+ *      computed  ^^^^^^^^^^^^                            advance = how much further this step goes
+ *
+ * Rules.  Every call that can fail returns LT_OK or a negative LT_E_* and leaves the reason, in words, in lt_last_error()
+ * of the calling thread.  Outputs are written only on success.  A buffer is the caller's (cap in, need out: a call with too
+ * small a cap returns LT_E_CAP and sets *need) or, where said, valid until the next call on the same handle.  Nothing here
+ * exits, aborts or prints.  NULL handles are errors (LT_E_ARG), except in the close functions.
+ * Functions marked ANY THREAD may run beside lt_step. */
+#ifndef LLAMATW_H
+#define LLAMATW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LT_ABI_VERSION 1
+#define LT_API __attribute__((visibility("default")))
+
+enum {
+    LT_OK = 0,
+    LT_E_ARG = -1,         /* the caller's mistake: NULL, out of range, closed sequence */
+    LT_E_NOMEM = -2,       /* an allocation failed */
+    LT_E_IO = -3,          /* the operating system said no */
+    LT_E_FORMAT = -4,      /* the file is not what it says it is */
+    LT_E_UNSUPPORTED = -5, /* a valid file or wish that this build cannot serve */
+    LT_E_KV_FULL = -6,     /* not enough free KV pages: the step ran nothing */
+    LT_E_CAP = -7,         /* buffer too small: *need says how much */
+    LT_E_LIMIT = -8        /* too many sequences, tokens in a step, tokens in a sequence */
+};
+
+LT_API int32_t lt_abi_version(void);                 /* ANY THREAD */
+LT_API const char *lt_last_error(void);              /* ANY THREAD: this thread's last failure; never NULL */
+LT_API int64_t lt_sizeof(const char *struct_name);   /* ANY THREAD: "lt_row" -> sizeof, -1 when unknown */
+LT_API const char *lt_cpu_name(void);                /* ANY THREAD: kernel set in use, "avx512vnni" "avx2" "ref" */
+
+/* ---- GGUF files ------------------------------------------------------------------------------------------------- */
+
+typedef struct lt_gguf lt_gguf;
+
+/* One metadata value, or one element of an array value.  Strings are not NUL-terminated and live as long as the file. */
+typedef struct {
+    const char *key;     /* NULL for array elements */
+    const char *str;     /* type 8 */
+    uint64_t key_len, str_len;
+    uint64_t n;          /* type 9: number of elements */
+    int64_t i;           /* integer types and bool (u64 above INT64_MAX as its bit pattern) */
+    double f;            /* float types */
+    int32_t type;        /* GGUF value type: 0 u8, 1 i8, 2 u16, 3 i16, 4 u32, 5 i32, 6 f32, 7 bool, 8 str, 9 array, 10 u64, 11 i64, 12 f64 */
+    int32_t item_type;   /* type 9: element type */
+} lt_meta;
+
+typedef struct {
+    const char *name;
+    uint64_t name_len;
+    uint64_t ne[4];      /* elements per dimension, fastest first; 1 beyond n_dims */
+    uint64_t offset;     /* bytes from the start of the data section of its file */
+    uint64_t n_bytes;
+    int32_t type;        /* ggml type number */
+    int32_t n_dims;
+    int32_t file;        /* index of the split file that holds it */
+    int32_t reserved;
+} lt_tensor_info;
+
+LT_API int lt_gguf_open(lt_gguf **out, const char *path);          /* opens the other files of a split model too */
+LT_API void lt_gguf_close(lt_gguf *g);
+LT_API int32_t lt_gguf_version(const lt_gguf *g);
+LT_API int64_t lt_gguf_n_meta(const lt_gguf *g);
+LT_API int lt_gguf_meta(const lt_gguf *g, int64_t i, lt_meta *out);
+LT_API int lt_gguf_meta_item(const lt_gguf *g, int64_t i, uint64_t item, lt_meta *out);   /* element of an array value */
+LT_API int64_t lt_gguf_find(const lt_gguf *g, const char *key);    /* index, -1 when absent */
+LT_API int64_t lt_gguf_n_tensors(const lt_gguf *g);
+LT_API int lt_gguf_tensor(const lt_gguf *g, int64_t i, lt_tensor_info *out);
+
+LT_API const char *lt_type_name(int32_t type);                     /* ANY THREAD: "Q4_K"; NULL when unknown */
+/* ANY THREAD: n_values elements of ggml type `type` at src (n_bytes of them) to float32; n_values a multiple of the block. */
+LT_API int lt_dequantize(int32_t type, const void *src, uint64_t n_bytes, float *dst, uint64_t n_values);
+
+/* ---- vocabulary --------------------------------------------------------------------------------------------------- */
+
+typedef struct lt_vocab lt_vocab;
+
+enum {
+    LT_TOK_ADD_SPECIAL = 1,   /* add BOS / EOS as the model's metadata asks */
+    LT_TOK_PARSE_SPECIAL = 2  /* text such as "<|im_end|>" becomes the control token */
+};
+enum { LT_DETOK_SPECIAL = 1 };  /* show control tokens as their text instead of nothing */
+
+typedef struct {
+    int32_t n_tokens;
+    int32_t bos, eos, eot, unk, pad;   /* -1 when the model has none */
+    int32_t add_bos, add_eos;          /* 0 or 1 */
+    int32_t add_space_prefix;
+    int32_t kind;                      /* 1 SPM, 2 BPE */
+} lt_vocab_info;
+
+LT_API int lt_vocab_open(lt_vocab **out, const lt_gguf *g);        /* keeps nothing of g */
+LT_API void lt_vocab_close(lt_vocab *v);
+LT_API int lt_vocab_describe(const lt_vocab *v, lt_vocab_info *out);
+LT_API int lt_tokenize(const lt_vocab *v, const char *utf8, size_t n_bytes, uint32_t flags, int32_t *out, size_t cap, size_t *need); /* ANY THREAD */
+LT_API int lt_detokenize(const lt_vocab *v, const int32_t *ids, size_t n, uint32_t flags, char *out, size_t cap, size_t *need);      /* ANY THREAD; raw bytes */
+LT_API int32_t lt_token_is_eog(const lt_vocab *v, int32_t id);     /* ANY THREAD: ends generation: 1, 0; -1 when out of range */
+
+/* ---- engine ------------------------------------------------------------------------------------------------------- */
+
+typedef struct lt_engine lt_engine;
+
+enum { LT_KV_F16 = 1, LT_KV_F32 = 0 };  /* ggml type numbers */
+
+typedef struct {
+    uint32_t struct_size;
+    int32_t n_ctx;             /* tokens in the KV pool, shared by all sequences; 0: the model's training context */
+    int32_t n_seqs;            /* sequences open at once, 1..256 */
+    int32_t n_batch;           /* tokens in one step, 1..8192 */
+    int32_t n_threads;         /* threads for steps of few tokens, 1..256 */
+    int32_t n_threads_batch;   /* threads for steps of many tokens */
+    int32_t kv_type;           /* LT_KV_F16 or LT_KV_F32 */
+    uint32_t flags;            /* 0 */
+    int32_t *progress;         /* NULL or the caller's: 0..1000 while lt_engine_open runs; set it negative to cancel the load */
+} lt_engine_opts;
+
+typedef struct {
+    int64_t n_params, weight_bytes, kv_bytes, scratch_bytes;
+    int32_t n_ctx, n_ctx_train, n_vocab, n_embd, n_layer, n_head, n_head_kv;
+    int32_t n_seqs, n_batch, n_pages, page_tokens;
+    char arch[32];
+} lt_engine_info;
+
+typedef struct {
+    int64_t n_steps;           /* steps that ran */
+    int64_t tokens_computed;   /* tokens that went through the model */
+    int64_t tokens_cached;     /* prompt tokens that the prefix tree supplied */
+    int32_t pages_free;        /* never used or evicted */
+    int32_t pages_cached;      /* held by the prefix tree alone: can be evicted */
+    int32_t pages_used;        /* held by open sequences */
+    int32_t seqs_open;
+} lt_engine_stats;
+
+enum { LT_SAMPLE_IGNORE_EOS = 1, LT_SAMPLE_NO_CACHE = 2 };  /* NO_CACHE: compute the whole prompt, take nothing from the prefix tree */
+
+typedef struct {
+    uint32_t struct_size;
+    uint32_t flags;
+    uint64_t seed;             /* RNG key; the draw for position p depends on (seed, p) alone */
+    float temperature;         /* <= 0: greedy */
+    float top_p, min_p;        /* >= 1 off; <= 0 off */
+    float repeat_penalty;      /* 1: off */
+    float presence_penalty, frequency_penalty;   /* 0: off */
+    int32_t top_k;             /* <= 0: off */
+    int32_t repeat_last_n;     /* window of the penalties, prompt and output; 0 off; -1 the whole history */
+} lt_sampling;
+
+typedef struct {
+    int32_t seq;
+    int32_t advance;           /* tokens of the history to compute now, >= 1 */
+    const uint32_t *mask;      /* NULL, or one bit per token: 1 = may be sampled; ceil(n_vocab/32) words */
+    float *logits;             /* NULL, or the caller's [advance, n_vocab]: raw logits after each token advanced over */
+} lt_row;
+
+enum {
+    LT_OUT_TOKEN = 1,     /* a token was sampled: .token is valid and now stands at the end of the history */
+    LT_OUT_EOG = 2,       /* ... and it ends generation */
+    LT_OUT_FULL = 4,      /* the history now fills the pool: no further token fits */
+    LT_OUT_PARTIAL = 8,   /* bytes of an unfinished UTF-8 character are held back */
+    LT_OUT_NAN = 16       /* the logits were not finite: nothing was sampled, the sequence must be closed */
+};
+
+typedef struct {
+    int32_t seq;
+    int32_t flags;
+    int32_t token;        /* -1 unless LT_OUT_TOKEN */
+    float logprob;        /* of token under the raw logits (before penalties and filters), natural log */
+    uint32_t text_off, text_len;  /* valid UTF-8 that this token completed, in lt_result.text; length 0 for EOG */
+} lt_out;
+
+typedef struct {
+    const lt_out *out;    /* n_out of them, one per row, in row order; valid until the next lt_step */
+    const char *text;     /* bytes of all rows; valid until the next lt_step */
+    int32_t n_out;
+    int32_t n_tokens;     /* tokens computed by this step */
+} lt_result;
+
+LT_API void lt_engine_opts_init(lt_engine_opts *o);
+LT_API void lt_sampling_init(lt_sampling *s);
+LT_API int lt_engine_open(lt_engine **out, const char *path, const lt_engine_opts *opts);
+LT_API void lt_engine_close(lt_engine *e);
+LT_API const lt_vocab *lt_engine_vocab(const lt_engine *e);   /* ANY THREAD; lives as long as the engine */
+LT_API int lt_engine_describe(const lt_engine *e, lt_engine_info *out);
+LT_API int lt_engine_read_stats(const lt_engine *e, lt_engine_stats *out);
+
+/* Opens a sequence with a copy of the prompt (n >= 1 ids).  *n_cached tokens of it need no computing: they came from the
+ * prefix tree (at most n - 1).  `scope` separates users that must not see each other's cache; 0 is the common one. */
+LT_API int lt_seq_open(lt_engine *e, const int32_t *prompt, int32_t n, uint64_t scope, const lt_sampling *s, int32_t *seq, int32_t *n_cached);
+/* All rows or none; a sequence at most once.  LT_E_KV_FULL: close a sequence and try again. */
+LT_API int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result);
+LT_API int lt_seq_close(lt_engine *e, int32_t seq, int32_t keep);   /* keep != 0: its pages stay as prefix cache */
+
+#endif

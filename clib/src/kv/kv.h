@@ -1,0 +1,57 @@
+/* kv.h - who owns which page of the KV cache.  Bookkeeping only: it knows token ids and page numbers, never a tensor.
+ *
+ * A page holds the keys and values of LT_PAGE consecutive positions of one history.  An open sequence has a block table of
+ * pages; a page is shared when several tables or the prefix tree hold it (reference counts).  The prefix tree is keyed by
+ * exact token ids under a scope (users, adapters, images differ in scope); a node is one page and the 1..LT_PAGE ids in it.
+ *
+ *      scope 0 -- [64 ids: page 3] -- [64 ids: page 7] -- [20 ids: page 9]      leaf, part full
+ *                                  \- [64 ids: page 4]                          a running sequence may hold 3 and 4 too
+ *
+ * Full pages enter the tree as soon as they are computed (lt_kv_publish), also while their owner runs; the part-full last
+ * page enters when its sequence closes with keep.  A request takes full pages by reference and the matching head of one
+ * more page by copy.  Pages that only the tree holds are evicted leaf first, least recently used first. */
+#ifndef LT_KV_H
+#define LT_KV_H
+
+#include "core/status.h"
+
+enum { LT_PAGE = 64 };
+
+typedef struct lt_kv lt_kv;
+
+typedef struct {
+    int32_t src, dst;   /* page numbers; n_tokens == 0: nothing to copy */
+    int32_t n_tokens;   /* positions 0..n_tokens-1 of src go to dst */
+} lt_kv_copy;
+
+typedef struct {
+    int32_t seq;
+    int32_t n_tokens;   /* positions the block table must cover */
+} lt_kv_need;
+
+typedef struct {
+    int32_t n_free, n_cached, n_used; /* n_cached: held by the tree alone; sums to n_pages */
+} lt_kv_count;
+
+int lt_kv_create(lt_kv **out, int32_t n_pages, int32_t n_seqs, int32_t max_tokens); /* all memory is taken here */
+void lt_kv_destroy(lt_kv *kv);
+
+/* seq 0..n_seqs-1, not open.  Takes the longest prefix of ids[0..max_cached) under scope; fills the head of the block table.
+ * *copy is a page copy that the caller must carry out before the next call.  Never fails for lack of pages: then it takes less. */
+int lt_kv_open(lt_kv *kv, int32_t seq, uint64_t scope, const int32_t *ids, int32_t max_cached, int32_t *n_cached, lt_kv_copy *copy);
+
+/* Makes every block table cover n_tokens, evicting cached pages as needed; LT_E_KV_FULL and nothing changed when there are not enough. */
+int lt_kv_reserve(lt_kv *kv, const lt_kv_need *needs, int32_t n);
+
+/* ids[0..n_computed) of seq are in their pages now: full ones become visible to others.  A page that the tree already has
+ * under the same ids replaces ours (bits are equal: batch invariance), which is freed. */
+void lt_kv_publish(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed);
+
+/* Ends seq.  keep: its computed ids, the part-full page too, stay in the tree; otherwise only what it has published stays. */
+void lt_kv_close(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed, int keep);
+
+const int32_t *lt_kv_table(const lt_kv *kv, int32_t seq, int32_t *n_pages); /* block table, valid until the next call */
+lt_kv_count lt_kv_counts(const lt_kv *kv);
+int lt_kv_check(const lt_kv *kv); /* integrity: counts, references, tree; LT_OK or LT_E_ARG with the reason; for tests and idle moments */
+
+#endif

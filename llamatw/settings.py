@@ -1,0 +1,36 @@
+"""What the flags came to: frozen, passed down, never global."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine is opened with.  Counts are tokens unless said."""
+
+    model_path: str
+    n_ctx: int | None = None  # None: min(model's training context, 8192); 0: the model's
+    n_seqs: int = 4  # lanes of concurrent generation ("slots")
+    n_batch: int = 512  # tokens in one step at the most
+    n_threads: int = 0  # 0: one per core
+    n_threads_batch: int = 0  # 0: as n_threads
+    step_target_ms: float = 50.0  # a step that carries live streams aims to stay below this
+    max_queue: int = 64  # waiting requests beyond the lanes
+
+
+class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the HTTP side is built with."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    path: str | None = None  # directory served instead of the built-in page
+    api_keys: tuple[str, ...] = ()
+    alias: str | None = None  # None: the model's path
+    n_predict: int = -1  # -n: limit when the request leaves it at -1
+    timeout_s: int = 600
+    verbose: bool = False
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    engine: EngineSettings
+    web: WebSettings

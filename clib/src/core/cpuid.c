@@ -1,0 +1,40 @@
+/* cpuid.c - feature detection; the compiler's builtins also ask the system about the wide registers (XCR0). */
+#define _GNU_SOURCE
+#include "core/cpuid.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int hardware_level(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma"))
+        return LT_CPU_AVX512VNNI;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return LT_CPU_AVX2; /* every processor with AVX2 has F16C */
+#endif
+    return LT_CPU_REF;
+}
+
+int lt_cpu_level(void)
+{
+    static const char *const names[] = {"ref", "avx2", "avx512vnni"};
+    int level = hardware_level();
+    const char *mask = getenv("LT_CPU_MASK");
+    for (int i = 0; mask && i < level; i++)
+        if (!strcmp(mask, names[i]))
+            return i;
+    return level;
+}
+
+int lt_cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set))
+        return 1;
+    int n = CPU_COUNT(&set);
+    return n > 0 ? n : 1;
+}

@@ -1,0 +1,156 @@
+/* simd_avx2.h - the sixteen-lane vocabulary of simd_ref.h with AVX2, FMA and F16C: a pair of 256-bit registers each. */
+#ifndef LT_SIMD_H
+#define LT_SIMD_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "quant/quant.h"
+
+#define LT_KERNEL(name) name##_avx2
+
+typedef struct { __m256 lo, hi; } vf;
+typedef struct { __m256i lo, hi; } vi;
+typedef struct { __m256i lo, hi; } vb;
+
+#define BOTH(f, a, b) ((vf){f((a).lo, (b).lo), f((a).hi, (b).hi)})
+
+static inline vf vf_set1(float x) { return (vf){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+static inline vf vf_load(const float *p) { return (vf){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+static inline void vf_store(float *p, vf a) { _mm256_storeu_ps(p, a.lo); _mm256_storeu_ps(p + 8, a.hi); }
+static inline vf vf_add(vf a, vf b) { return BOTH(_mm256_add_ps, a, b); }
+static inline vf vf_sub(vf a, vf b) { return BOTH(_mm256_sub_ps, a, b); }
+static inline vf vf_mul(vf a, vf b) { return BOTH(_mm256_mul_ps, a, b); }
+static inline vf vf_div(vf a, vf b) { return BOTH(_mm256_div_ps, a, b); }
+static inline vf vf_max(vf a, vf b) { return BOTH(_mm256_max_ps, a, b); }
+static inline vf vf_abs(vf a)
+{
+    __m256 m = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    return (vf){_mm256_and_ps(a.lo, m), _mm256_and_ps(a.hi, m)};
+}
+static inline vf vf_fma(vf a, vf b, vf c) { return (vf){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)}; }
+static inline vf vf_zero_below(vf a, vf x, float limit)
+{
+    __m256 l = _mm256_set1_ps(limit);
+    return (vf){_mm256_andnot_ps(_mm256_cmp_ps(x.lo, l, _CMP_LT_OQ), a.lo), _mm256_andnot_ps(_mm256_cmp_ps(x.hi, l, _CMP_LT_OQ), a.hi)};
+}
+static inline vf vf_from_vi(vi a) { return (vf){_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
+static inline vi vi_round(vf a) { return (vi){_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)}; }
+static inline vi vi_set1(int32_t x) { return (vi){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+static inline vi vi_add(vi a, vi b) { return (vi){_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
+static inline vf vf_times_power2(vf a, vi n)
+{
+    return (vf){_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.lo), _mm256_slli_epi32(n.lo, 23))),
+                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.hi), _mm256_slli_epi32(n.hi, 23)))};
+}
+
+static inline vf vf_load_f16(const void *p)
+{
+    return (vf){_mm256_cvtph_ps(_mm_loadu_si128(p)), _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p + 1))};
+}
+static inline void vf_store_f16(void *p, vf a)
+{
+    _mm_storeu_si128(p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((__m128i *)p + 1, _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
+}
+static inline __m256 bf16x8(const __m128i *p)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
+}
+static inline vf vf_load_bf16(const void *p) { return (vf){bf16x8(p), bf16x8((const __m128i *)p + 1)}; }
+static inline vf vf_from_bytes(__m128i b)
+{
+    return (vf){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(b, 8)))};
+}
+static inline vf vf_load_u8(const void *p) { return vf_from_bytes(_mm_loadu_si128(p)); }
+static inline vf vf_load_i8(const void *p)
+{
+    __m128i b = _mm_loadu_si128(p);
+    return (vf){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8)))};
+}
+static inline vf vf_load_low4(const void *p) { return vf_from_bytes(_mm_and_si128(_mm_loadu_si128(p), _mm_set1_epi8(15))); }
+static inline vf vf_load_high4(const void *p)
+{
+    return vf_from_bytes(_mm_and_si128(_mm_srli_epi16(_mm_loadu_si128(p), 4), _mm_set1_epi8(15)));
+}
+static inline void vi_store_i8(int8_t *p, vi a)
+{
+    __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8);
+    _mm_storeu_si128((__m128i *)p, _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1)));
+}
+
+static inline float vf_sum(vf a)
+{
+    __m256 e = _mm256_add_ps(a.lo, a.hi);
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+static inline float vf_largest(vf a)
+{
+    __m256 e = _mm256_max_ps(a.lo, a.hi);
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+static inline int32_t vi_sum(vi a)
+{
+    __m256i e = _mm256_add_epi32(a.lo, a.hi);
+    __m128i q = _mm_add_epi32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
+    q = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
+}
+
+static inline vb vb_load(const void *p) { return (vb){_mm256_loadu_si256(p), _mm256_loadu_si256((const __m256i *)p + 1)}; }
+static inline void vb_store(void *p, vb a) { _mm256_storeu_si256(p, a.lo); _mm256_storeu_si256((__m256i *)p + 1, a.hi); }
+static inline vb vb_mask(vb a, int m)
+{
+    __m256i v = _mm256_set1_epi8((char)m);
+    return (vb){_mm256_and_si256(a.lo, v), _mm256_and_si256(a.hi, v)};
+}
+static inline vb vb_shift_right(vb a, int n) { return (vb){_mm256_srli_epi16(a.lo, n), _mm256_srli_epi16(a.hi, n)}; }
+static inline vb vb_low4(vb a) { return vb_mask(a, 15); }
+static inline vb vb_high4(vb a) { return vb_mask(vb_shift_right(a, 4), 15); }
+static inline vb vb_bits2(vb a, int pair) { return vb_mask(vb_shift_right(a, 2 * pair), 3); }
+static inline vb vb_add_bits2(vb a, vb b, int pair)
+{
+    vb h = vb_bits2(b, pair);
+    return (vb){_mm256_or_si256(a.lo, _mm256_slli_epi16(h.lo, 4)), _mm256_or_si256(a.hi, _mm256_slli_epi16(h.hi, 4))};
+}
+static inline __m256i spread_bits(uint32_t bits, int value) /* byte i: value where bit i is set */
+{
+    __m256i v = _mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+    __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+    return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(v, bit), bit), _mm256_set1_epi8((char)value));
+}
+static inline vb vb_add_bit(vb a, const void *mask64, int value)
+{
+    uint32_t m[2];
+    memcpy(m, mask64, 8);
+    return (vb){_mm256_add_epi8(a.lo, spread_bits(m[0], value)), _mm256_add_epi8(a.hi, spread_bits(m[1], value))};
+}
+
+static inline __m256i dot_u8(__m256i acc, __m256i u, __m256i x) /* pairs stay below 2^15: u <= 128, |x| <= 127 */
+{
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, x), _mm256_set1_epi16(1)));
+}
+static inline vi vi_dot(vi acc, vb u, int32_t x4)
+{
+    __m256i x = _mm256_set1_epi32(x4);
+    return (vi){dot_u8(acc.lo, u.lo, x), dot_u8(acc.hi, u.hi, x)};
+}
+static inline vi vi_dot_wide_start(int32_t sum_x) { (void)sum_x; return vi_set1(0); }
+static inline __m256i dot_s8(__m256i acc, __m256i u, __m256i x) /* |w| as the unsigned side, its sign moved to x */
+{
+    __m256i w = _mm256_xor_si256(u, _mm256_set1_epi8((char)0x80));
+    return dot_u8(acc, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+}
+static inline vi vi_dot_wide(vi acc, vb u, int32_t x4)
+{
+    __m256i x = _mm256_set1_epi32(x4);
+    return (vi){dot_s8(acc.lo, u.lo, x), dot_s8(acc.hi, u.hi, x)};
+}
+static inline void simd_prefetch(const void *p) { _mm_prefetch(p, _MM_HINT_T0); }
+
+#endif

@@ -1,0 +1,93 @@
+/* simd_avx512vnni.h - the sixteen-lane vocabulary of simd_ref.h, one 512-bit register each; byte products by VNNI. */
+#ifndef LT_SIMD_H
+#define LT_SIMD_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "quant/quant.h"
+
+#define LT_KERNEL(name) name##_avx512vnni
+
+typedef __m512 vf;
+typedef __m512i vi;
+typedef __m512i vb;
+
+static inline vf vf_set1(float x) { return _mm512_set1_ps(x); }
+static inline vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+static inline vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+static inline vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+static inline vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline vf vf_abs(vf a) { return _mm512_abs_ps(a); }
+static inline vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vf vf_zero_below(vf a, vf x, float limit)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_NLT_UQ), a);
+}
+static inline vf vf_from_vi(vi a) { return _mm512_cvtepi32_ps(a); }
+static inline vi vi_round(vf a) { return _mm512_cvtps_epi32(a); }
+static inline vi vi_set1(int32_t x) { return _mm512_set1_epi32(x); }
+static inline vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+static inline vf vf_times_power2(vf a, vi n)
+{
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(n, 23)));
+}
+
+static inline vf vf_load_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+static inline void vf_store_f16(void *p, vf a) { _mm256_storeu_si256(p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)); }
+static inline vf vf_load_bf16(const void *p)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
+}
+static inline vf vf_from_bytes(__m128i b) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b)); }
+static inline vf vf_load_u8(const void *p) { return vf_from_bytes(_mm_loadu_si128(p)); }
+static inline vf vf_load_i8(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p))); }
+static inline vf vf_load_low4(const void *p) { return vf_from_bytes(_mm_and_si128(_mm_loadu_si128(p), _mm_set1_epi8(15))); }
+static inline vf vf_load_high4(const void *p)
+{
+    return vf_from_bytes(_mm_and_si128(_mm_srli_epi16(_mm_loadu_si128(p), 4), _mm_set1_epi8(15)));
+}
+static inline void vi_store_i8(int8_t *p, vi a) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(a)); }
+
+static inline float vf_sum(vf a)
+{
+    __m256 e = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+static inline float vf_largest(vf a)
+{
+    __m256 e = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+static inline int32_t vi_sum(vi a) { return _mm512_reduce_add_epi32(a); }
+
+static inline vb vb_load(const void *p) { return _mm512_loadu_si512(p); }
+static inline void vb_store(void *p, vb a) { _mm512_storeu_si512(p, a); }
+static inline vb vb_low4(vb a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
+static inline vb vb_high4(vb a) { return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15)); }
+static inline vb vb_bits2(vb a, int pair) { return _mm512_and_si512(_mm512_srli_epi16(a, (unsigned)(2 * pair)), _mm512_set1_epi8(3)); }
+static inline vb vb_add_bits2(vb a, vb b, int pair)
+{
+    return _mm512_or_si512(a, _mm512_slli_epi16(vb_bits2(b, pair), 4));
+}
+static inline vb vb_add_bit(vb a, const void *mask64, int value)
+{
+    uint64_t m;
+    memcpy(&m, mask64, 8);
+    return _mm512_mask_add_epi8(a, m, a, _mm512_set1_epi8((char)value));
+}
+
+static inline vi vi_dot(vi acc, vb u, int32_t x4) { return _mm512_dpbusd_epi32(acc, u, _mm512_set1_epi32(x4)); }
+static inline vi vi_dot_wide_start(int32_t sum_x) { return _mm512_set1_epi32(-128 * sum_x); }
+static inline vi vi_dot_wide(vi acc, vb u, int32_t x4) { return vi_dot(acc, u, x4); }
+static inline void simd_prefetch(const void *p) { _mm_prefetch(p, _MM_HINT_T0); }
+
+#endif

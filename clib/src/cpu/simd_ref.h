@@ -1,0 +1,128 @@
+/* simd_ref.h - the sixteen-lane vocabulary in plain C: the meaning of every operation the kernels use.
+ *
+ * vf: 16 floats, vi: 16 int32, vb: 64 bytes (4 consecutive k of 16 rows: byte 4*r+i).  simd_avx2.h and simd_avx512vnni.h
+ * say the same in intrinsics.  Every operation is exact or correctly rounded, so the three give the same bits. */
+#ifndef LT_SIMD_H
+#define LT_SIMD_H
+
+#include <math.h>
+#include <string.h>
+
+#include "quant/quant.h"
+
+#define LT_KERNEL(name) name##_ref
+
+typedef struct { float v[16]; } vf;
+typedef struct { int32_t v[16]; } vi;
+typedef struct { uint8_t v[64]; } vb;
+
+#define EACH(i) for (int i = 0; i < 16; i++)
+
+static inline vf vf_set1(float x) { vf r; EACH(i) r.v[i] = x; return r; }
+static inline vf vf_load(const float *p) { vf r; memcpy(&r, p, sizeof r); return r; }
+static inline void vf_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
+static inline vf vf_add(vf a, vf b) { EACH(i) a.v[i] += b.v[i]; return a; }
+static inline vf vf_sub(vf a, vf b) { EACH(i) a.v[i] -= b.v[i]; return a; }
+static inline vf vf_mul(vf a, vf b) { EACH(i) a.v[i] *= b.v[i]; return a; }
+static inline vf vf_div(vf a, vf b) { EACH(i) a.v[i] /= b.v[i]; return a; }
+static inline vf vf_max(vf a, vf b) { EACH(i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; } /* b when unordered */
+static inline vf vf_abs(vf a) { EACH(i) a.v[i] = fabsf(a.v[i]); return a; }
+static inline vf vf_fma(vf a, vf b, vf c) { EACH(i) c.v[i] = fmaf(a.v[i], b.v[i], c.v[i]); return c; } /* a*b + c, rounded once */
+static inline vf vf_zero_below(vf a, vf x, float limit) { EACH(i) a.v[i] = x.v[i] < limit ? 0.0f : a.v[i]; return a; }
+static inline vf vf_from_vi(vi a) { vf r; EACH(i) r.v[i] = (float)a.v[i]; return r; }
+static inline vi vi_round(vf a) { vi r; EACH(i) r.v[i] = (int32_t)rintf(a.v[i]); return r; } /* nearest even; |a| < 2^31 */
+static inline vi vi_set1(int32_t x) { vi r; EACH(i) r.v[i] = x; return r; }
+static inline vi vi_add(vi a, vi b) { EACH(i) a.v[i] += b.v[i]; return a; }
+static inline vf vf_times_power2(vf a, vi n) /* a * 2^n by exponent bits; a and the result are normal */
+{
+    EACH(i) {
+        union { float f; uint32_t u; } x = {a.v[i]};
+        x.u += (uint32_t)n.v[i] << 23;
+        a.v[i] = x.f;
+    }
+    return a;
+}
+
+static inline vf vf_load_f16(const void *p)
+{
+    vf r;
+    uint16_t h[16];
+    memcpy(h, p, sizeof h);
+    EACH(i) r.v[i] = lt_half_to_float(h[i]);
+    return r;
+}
+static inline void vf_store_f16(void *p, vf a)
+{
+    uint16_t h[16];
+    EACH(i) h[i] = lt_float_to_half(a.v[i]);
+    memcpy(p, h, sizeof h);
+}
+static inline vf vf_load_bf16(const void *p)
+{
+    vf r;
+    uint16_t h[16];
+    memcpy(h, p, sizeof h);
+    EACH(i) r.v[i] = lt_bf16_to_float(h[i]);
+    return r;
+}
+static inline vf vf_load_u8(const void *p) { vf r; EACH(i) r.v[i] = (float)((const uint8_t *)p)[i]; return r; }
+static inline vf vf_load_i8(const void *p) { vf r; EACH(i) r.v[i] = (float)((const int8_t *)p)[i]; return r; }
+static inline vf vf_load_low4(const void *p) { vf r; EACH(i) r.v[i] = (float)(((const uint8_t *)p)[i] & 15); return r; }
+static inline vf vf_load_high4(const void *p) { vf r; EACH(i) r.v[i] = (float)(((const uint8_t *)p)[i] >> 4); return r; }
+static inline void vi_store_i8(int8_t *p, vi a) { EACH(i) p[i] = (int8_t)a.v[i]; }
+
+static inline float vf_sum(vf a) /* the one reduction tree: halves onto halves */
+{
+    for (int half = 8; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            a.v[i] += a.v[i + half];
+    return a.v[0];
+}
+static inline float vf_largest(vf a)
+{
+    for (int half = 8; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            a.v[i] = a.v[i] > a.v[i + half] ? a.v[i] : a.v[i + half];
+    return a.v[0];
+}
+static inline int32_t vi_sum(vi a) { int32_t s = 0; EACH(i) s += a.v[i]; return s; }
+
+#define EACH_BYTE(i) for (int i = 0; i < 64; i++)
+static inline vb vb_load(const void *p) { vb r; memcpy(&r, p, 64); return r; }
+static inline void vb_store(void *p, vb a) { memcpy(p, &a, 64); }
+static inline vb vb_low4(vb a) { EACH_BYTE(i) a.v[i] &= 15; return a; }
+static inline vb vb_high4(vb a) { EACH_BYTE(i) a.v[i] >>= 4; return a; }
+static inline vb vb_bits2(vb a, int pair) { EACH_BYTE(i) a.v[i] = (uint8_t)(a.v[i] >> (2 * pair) & 3); return a; }
+static inline vb vb_add_bits2(vb a, vb b, int pair) { EACH_BYTE(i) a.v[i] |= (uint8_t)((b.v[i] >> (2 * pair) & 3) << 4); return a; }
+static inline vb vb_add_bit(vb a, const void *mask64, int value) /* adds value to the bytes whose bit is set */
+{
+    uint64_t m;
+    memcpy(&m, mask64, 8);
+    EACH_BYTE(i) a.v[i] = (uint8_t)(a.v[i] + (m >> i & 1 ? value : 0));
+    return a;
+}
+
+/* acc[r] += sum over i of u[4r+i] * x[i], x four signed bytes; codes u <= 63 */
+static inline vi vi_dot(vi acc, vb u, int32_t x4)
+{
+    int8_t x[4];
+    memcpy(x, &x4, 4);
+    EACH(r)
+        for (int i = 0; i < 4; i++)
+            acc.v[r] += u.v[4 * r + i] * x[i];
+    return acc;
+}
+/* The same for signed weights stored as w + 128: start from vi_dot_wide_start(sum of x over the block). */
+static inline vi vi_dot_wide_start(int32_t sum_x) { (void)sum_x; return vi_set1(0); }
+static inline vi vi_dot_wide(vi acc, vb u, int32_t x4)
+{
+    int8_t x[4];
+    memcpy(x, &x4, 4);
+    EACH(r)
+        for (int i = 0; i < 4; i++)
+            acc.v[r] += ((int)u.v[4 * r + i] - 128) * x[i];
+    return acc;
+}
+static inline void simd_prefetch(const void *p) { (void)p; }
+
+#endif

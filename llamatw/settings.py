@@ -8,7 +8,7 @@ import msgspec
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine is opened with.  Counts are tokens unless said."""
 
-    model_path: str
+    model_path: str  # a file, or the name of a known model; "": the default model
     n_ctx: int | None = None  # None: min(model's training context, 8192); 0: the model's
     n_seqs: int = 4  # lanes of concurrent generation ("slots")
     n_batch: int = 512  # tokens in one step at the most

@@ -128,6 +128,8 @@ typedef struct {
     int64_t n_params, weight_bytes, kv_bytes, scratch_bytes;
     int32_t n_ctx, n_ctx_train, n_vocab, n_embd, n_layer, n_head, n_head_kv;
     int32_t n_seqs, n_batch, n_pages, page_tokens;
+    int32_t n_tensors_unused;  /* in the file, but not part of this architecture */
+    int32_t reserved;
     char arch[32];
 } lt_engine_info;
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import enum
+from array import array
 
 import msgspec
+
+from llamatw.capi.records import SamplingParams
+
+__all__ = ["Delta", "FinishReason", "GenerationParams", "SamplingParams", "Sequence", "Status", "Timings"]
 
 
 class Status(enum.Enum):
@@ -14,46 +19,31 @@ class Status(enum.Enum):
 
 
 class FinishReason(enum.Enum):
-    """Why a sequence ended.  STOP_WORD is decided by the reply, which sees text; the rest here."""
+    """Why a sequence ended.  Stop words are decided by the reply, which sees text; the rest here."""
 
     EOS = "eos"
-    LIMIT = "limit"  # n_predict reached
+    LIMIT = "limit"  # max_tokens reached
     CONTEXT = "context"  # the KV pool is full for it
     ABORT = "abort"  # the client went away or the reply found a stop word
     ERROR = "error"  # this sequence alone failed: Delta.error says why
-
-
-class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
-    """The sampler chain's settings, already range-checked.  Field meanings: lt_sampling in llamatw.h."""
-
-    seed: int = 0  # 0..2**64-1; the web layer draws one when the client asks for a random seed
-    temperature: float = 0.8
-    top_k: int = 40
-    top_p: float = 0.95
-    min_p: float = 0.05
-    repeat_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    repeat_last_n: int = 64
-    ignore_eos: bool = False
 
 
 class GenerationParams(msgspec.Struct, frozen=True, kw_only=True):
     """What submit() takes beside the prompt."""
 
     sampling: SamplingParams = SamplingParams()
-    max_tokens: int = -1  # -1: until EOS or the context is full; 0: evaluate the prompt only
+    max_tokens: int = -1  # negative: until EOS or the context is full; 0: evaluate the prompt only
     cache_prompt: bool = True
     scope: int = 0  # prefix-cache scope
     slot: int = -1  # wished lane
 
 
-class Timings(msgspec.Struct, kw_only=True):
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds and counts of one sequence, as `timings` shows them."""
 
     prompt_n: int = 0  # prompt tokens computed (not from cache)
     cache_n: int = 0  # prompt tokens from the prefix cache
-    prompt_ms: float = 0.0  # start of prefill to first sampled token
+    prompt_ms: float = 0.0  # start of prefill to the first sampled token
     predicted_n: int = 0
     predicted_ms: float = 0.0  # first sampled token to the last
 
@@ -66,3 +56,63 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     finish: FinishReason | None = None
     error: Exception | None = None  # with finish ERROR
     prompt_done: int = 0  # prompt tokens that are in the cache now
+    slot: int = -1  # its lane
+    timings: Timings = Timings()  # so far
+
+
+class Sequence(msgspec.Struct, kw_only=True, eq=False):
+    """The scheduler's view of one request.  The engine knows a history:
+
+        prompt | generated, without the last n_replay of them
+        computed ^^^^^^^^^^^         n_computed chases n_total
+
+    n_replay > 0 after the engine had to forget the sequence in the middle of a character: the held-back bytes went too,
+    so those tokens are sampled once more (the same ones: RNG and logits depend on position alone), not shown twice.
+    """
+
+    id: int
+    prompt: array[int]
+    params: GenerationParams = GenerationParams()
+    status: Status = Status.WAITING
+    slot: int = -1
+    handle: int = -1  # the engine's name for it while RUNNING
+    generated: list[int] = msgspec.field(default_factory=list)
+    n_computed: int = 0
+    n_replay: int = 0
+    n_held: int = 0  # tokens at the end of the history whose text waits for the rest of a character
+    n_cached: int = 0  # prompt tokens that the prefix cache supplied when it first ran
+    started: float | None = None  # seconds, of whatever clock plan() and commit() are told
+    first_token: float | None = None
+    last_token: float = 0.0
+
+    @property
+    def n_total(self) -> int:
+        """Length of the history that the engine knows."""
+        return len(self.prompt) + len(self.generated) - self.n_replay
+
+    @property
+    def n_behind(self) -> int:
+        return self.n_total - self.n_computed
+
+    @property
+    def is_decoding(self) -> bool:
+        """It costs one token a step and somebody is waiting for that token."""
+        return self.n_behind == 1 and len(self.generated) > self.n_replay
+
+    def history(self) -> array[int]:
+        """What a new engine sequence must be opened with to go on from here."""
+        return self.prompt + array("i", self.generated[: len(self.generated) - self.n_replay])
+
+    def prompt_done(self) -> int:
+        """Prompt tokens in the KV cache, or once were."""
+        return len(self.prompt) if self.generated else min(self.n_computed, len(self.prompt))
+
+    def timings(self) -> Timings:
+        started, first = self.started, self.first_token
+        return Timings(
+            prompt_n=max(self.prompt_done() - self.n_cached, 0),
+            cache_n=self.n_cached,
+            prompt_ms=0.0 if started is None or first is None else 1e3 * (first - started),
+            predicted_n=len(self.generated),
+            predicted_ms=0.0 if first is None else 1e3 * (self.last_token - first),
+        )

@@ -9,6 +9,8 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx2
+#define INLINE static inline __attribute__((always_inline)) /* forms and tile sizes fold to constants */
+#define UNROLL _Pragma("GCC unroll 8")
 
 typedef struct { __m256 lo, hi; } vf;
 typedef struct { __m256i lo, hi; } vi;

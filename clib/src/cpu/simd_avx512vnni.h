@@ -9,6 +9,8 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx512vnni
+#define INLINE static inline __attribute__((always_inline)) /* forms and tile sizes fold to constants */
+#define UNROLL _Pragma("GCC unroll 8")
 
 typedef __m512 vf;
 typedef __m512i vi;

@@ -11,6 +11,8 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_ref
+#define INLINE static inline /* nothing to gain from specialising: speed is not its job */
+#define UNROLL
 
 typedef struct { float v[16]; } vf;
 typedef struct { int32_t v[16]; } vi;

@@ -1,0 +1,87 @@
+# `make serve` and `make test` are all that most people need: Python >= 3.11, a C compiler and make.
+# Everything is made inside the checkout: .venv (Python packages), build/ (objects), llamatw/_lib (the engine).
+
+PYTHON ?= python3
+VENV ?= .venv
+BUILD ?= build/make
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+HOST ?= 127.0.0.1
+PORT ?= 8080
+MODEL ?=
+ARGS ?=
+
+PY := $(VENV)/bin/python
+SYSTEM_CMAKE := $(shell command -v cmake 2>/dev/null)
+CMAKE := $(or $(SYSTEM_CMAKE),$(VENV)/bin/cmake)
+# An editable install of the Python side only: the engine is built by the one rule below.
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -C wheel.cmake=false -e
+C_FILES = $(shell find clib/src tests/clib bench -name '*.c')
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-c lib lint hard bench compare size clean
+
+help:
+	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
+	@echo "make test     run all tests, the C tests included (ARGS='-k name')"
+	@echo "make lib      build the engine into llamatw/_lib; then 'twistd -n llama' works from here"
+	@echo "make lint     ruff, mypy --strict, clang-format"
+	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"
+	@echo "make bench    measure the engine against this machine's roofline; CSV into bench/results"
+	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes)"
+	@echo "make size     lines per folder, long functions"
+	@echo "make clean    remove what was built (not $(VENV))"
+
+serve: $(VENV)/.ready lib
+	$(PY) -m llamatw pull $(MODEL)
+	exec $(VENV)/bin/twistd -n --pidfile= llama $(if $(MODEL),-m $(MODEL)) --host $(HOST) --port $(PORT) $(ARGS)
+
+test: $(VENV)/.ready-test lib test-c
+	LLAMATW_C_TESTS=$(BUILD)/tests $(PY) -m pytest $(ARGS)
+
+lib: $(CMAKE)
+	@$(CMAKE) -S . -B $(BUILD) -DLLAMATW_TESTS=ON >/dev/null
+	@$(CMAKE) --build $(BUILD) --target llamatw -j$(JOBS)
+
+test-c: lib
+	@$(CMAKE) --build $(BUILD) -j$(JOBS)
+
+lint: $(VENV)/.ready-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
+
+hard: $(CMAKE)
+	@$(CMAKE) -S . -B $(BUILD)-hard -DLLAMATW_TESTS=ON -DLLAMATW_SANITIZE=ON -DLLAMATW_WERROR=ON >/dev/null
+	@$(CMAKE) --build $(BUILD)-hard -j$(JOBS)
+	@set -e; for mask in ref avx2 avx512vnni; do for test in $(BUILD)-hard/tests/test_*; do \
+	  echo "$$mask: $$test"; LT_CPU_MASK=$$mask $$test; done; done
+
+bench: $(VENV)/.ready lib
+	$(PY) -m bench.engine $(ARGS)
+
+compare: $(VENV)/.ready-bench lib
+	$(PY) -m bench.compare $(ARGS)
+
+size:
+	@$(PYTHON) -m bench.size
+
+clean:
+	rm -rf build llamatw/_lib/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
+	find llamatw twisted tests bench -name __pycache__ -prune -exec rm -rf {} +
+
+# One stamp for each set of packages: made again when pyproject.toml changes.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llamatw needs Python 3.11 or newer (make PYTHON=...)")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready: pyproject.toml | $(VENV)/bin/python
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/.ready-%: pyproject.toml | $(VENV)/bin/python
+	$(INSTALL) '.[$*]'
+	@touch $@ $(VENV)/.ready
+
+$(VENV)/bin/cmake: | $(VENV)/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check 'cmake>=3.22'

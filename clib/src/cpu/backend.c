@@ -1,0 +1,252 @@
+/* backend.c - the CPU backend's memory: weights as panels, buffers, the KV pool, scratch; and the embedding lookup. */
+#include "cpu/internal.h"
+
+#include <string.h>
+
+#include "quant/quant.h"
+
+static int out_of_memory(const char *what, size_t bytes)
+{
+    return lt_fail(LT_E_NOMEM, "no memory for %s: %zu MiB", what, bytes >> 20);
+}
+
+/* ---- weights ---- */
+
+typedef struct {
+    const lt_tensor *t;
+    lt_weight *w;
+    size_t row_bytes;
+} pack_call;
+
+static void pack_item(void *context, int32_t panel, int32_t worker)
+{
+    const pack_call *c = context;
+    (void)worker;
+    lt_pack_panel(c->w->form, c->t->data, c->row_bytes, c->w->n_in, c->w->n_out, panel, c->w->panels + (size_t)panel * c->w->panel_bytes);
+}
+
+static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_tensor *t)
+{
+    const int64_t n_panels = (w->n_out + LT_PANEL_ROWS - 1) / LT_PANEL_ROWS;
+    w->panel_bytes = lt_panel_bytes(w->form, w->n_in);
+    w->panels = lt_alloc((size_t)n_panels, w->panel_bytes);
+    if (!w->panels)
+        return out_of_memory(t->name, (size_t)n_panels * w->panel_bytes);
+    pack_call c = {t, w, t->n_bytes / (size_t)w->n_out};
+    lt_pool_run(be->pool, lt_pool_size(be->pool), pack_item, &c, (int32_t)n_panels);
+    be->memory.weight_bytes += (int64_t)((size_t)n_panels * w->panel_bytes);
+    int64_t *widest = FORM_IS_FLOAT(w->form) ? &be->max_in_float : &be->max_in_quantised;
+    *widest = w->n_in > *widest ? w->n_in : *widest;
+    return LT_OK;
+}
+
+static int copy_vector(cpu_backend *be, lt_weight *w, const lt_tensor *t)
+{
+    const int64_t padded = (w->n_in + 15) & ~(int64_t)15;
+    w->vector = lt_alloc_zero((size_t)padded, sizeof *w->vector);
+    if (!w->vector)
+        return out_of_memory(t->name, (size_t)padded * sizeof *w->vector);
+    lt_quant_find(t->type)->dequantize(t->data, w->vector, w->n_in);
+    be->memory.weight_bytes += padded * (int64_t)sizeof *w->vector;
+    return LT_OK;
+}
+
+static int cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const lt_tensor *t, uint32_t use)
+{
+    cpu_backend *be = cpu_of(base);
+    const int form = lt_form_of(t->type);
+    if (form < 0)
+        return lt_fail(LT_E_UNSUPPORTED, "%s: tensor %s has type %s, which this build cannot compute with", lt_gguf_path(file), t->name,
+                       lt_type_name(t->type));
+    lt_weight *w = lt_alloc_zero(1, sizeof *w);
+    if (!w)
+        return out_of_memory(t->name, sizeof *w);
+    *w = (lt_weight){.source = t, .n_in = (int64_t)t->ne[0], .n_out = (int64_t)t->ne[1], .form = (lt_form)form, .next = be->weights};
+    be->weights = w;
+    be->max_in = w->n_in > be->max_in ? w->n_in : be->max_in;
+    if (use & LT_USE_VECTOR)
+        LT_TRY(copy_vector(be, w, t));
+    if (use & LT_USE_MATMUL)
+        LT_TRY(pack_matrix(be, w, t));
+    if (!(use & LT_USE_ROWS))
+        lt_gguf_release(file, t);
+    *out = w;
+    return LT_OK;
+}
+
+typedef struct {
+    cpu_backend *be;
+    lt_buffer *y;
+    const lt_weight *w;
+    float scale;
+} embed_call;
+
+static void embed_row(void *context, int32_t row, int32_t worker)
+{
+    const embed_call *c = context;
+    const lt_tensor *t = c->w->source;
+    (void)worker;
+    const size_t row_bytes = t->n_bytes / (size_t)c->w->n_out;
+    float *y = c->y->data + row * c->y->stride;
+    lt_quant_find(t->type)->dequantize((const uint8_t *)t->data + row_bytes * (size_t)c->be->batch->token[row], y, c->w->n_in);
+    if (c->scale != 1.0f)
+        for (int64_t i = 0; i < c->w->n_in; i++)
+            y[i] *= c->scale;
+}
+
+static void cpu_embed(lt_backend *base, lt_buffer *y, const lt_weight *w, float scale)
+{
+    cpu_backend *be = cpu_of(base);
+    embed_call c = {be, y, w, scale};
+    lt_pool_run(be->pool, be->batch->n_rows <= 2 ? 1 : be->batch->n_threads, embed_row, &c, be->batch->n_rows);
+}
+
+/* ---- buffers and scratch ---- */
+
+static int cpu_buffer(lt_backend *base, lt_buffer **out, int32_t max_rows, int64_t width)
+{
+    cpu_backend *be = cpu_of(base);
+    lt_buffer *b = lt_alloc_zero(1, sizeof *b);
+    if (!b)
+        return out_of_memory("a buffer", sizeof *b);
+    b->next = be->buffers;
+    be->buffers = b;
+    b->stride = (width + 15) & ~(int64_t)15;
+    b->data = lt_alloc_zero((size_t)max_rows, (size_t)b->stride * sizeof *b->data);
+    if (!b->data)
+        return out_of_memory("activations", (size_t)max_rows * (size_t)b->stride * sizeof *b->data);
+    be->memory.scratch_bytes += max_rows * b->stride * (int64_t)sizeof *b->data;
+    *out = b;
+    return LT_OK;
+}
+
+static int cache_create(cpu_backend *be, const lt_kv_shape *shape)
+{
+    be->kv = *shape;
+    const size_t value = shape->type == LT_KV_F16 ? 2 : 4, tokens = (size_t)shape->page_tokens;
+    be->v_stride = ((size_t)shape->v_dim + 15) & ~(size_t)15;
+    be->k_page_bytes = (size_t)shape->k_dim * tokens * value;
+    be->v_page_bytes = be->v_stride * tokens * value;
+    size_t total;
+    if (lt_mul_size((be->k_page_bytes + be->v_page_bytes) * (size_t)shape->n_head_kv, (size_t)shape->n_layers, &be->page_bytes) ||
+        lt_mul_size(be->page_bytes, (size_t)shape->n_pages, &total))
+        return lt_fail(LT_E_NOMEM, "a KV cache of %d pages does not fit into memory", shape->n_pages);
+    be->kv_data = lt_alloc_zero((size_t)shape->n_pages, be->page_bytes);
+    if (!be->kv_data)
+        return out_of_memory("the KV cache (a smaller context helps)", total);
+    be->memory.kv_bytes = (int64_t)total;
+    return LT_OK;
+}
+
+static int ropes_create(cpu_backend *be, const lt_rope *ropes, int32_t n)
+{
+    be->ropes = lt_alloc_zero((size_t)n, sizeof *be->ropes);
+    if (!be->ropes)
+        return out_of_memory("rope tables", 0);
+    for (int32_t i = 0; i < n; i++) {
+        float *frequency = lt_alloc((size_t)ropes[i].n_rot / 2, sizeof *frequency);
+        if (!frequency)
+            return out_of_memory("rope tables", 0);
+        memcpy(frequency, ropes[i].frequency, (size_t)ropes[i].n_rot / 2 * sizeof *frequency);
+        be->ropes[i] = ropes[i];
+        be->ropes[i].frequency = frequency;
+        be->n_ropes = i + 1;
+        be->max_rot = ropes[i].n_rot > be->max_rot ? ropes[i].n_rot : be->max_rot;
+    }
+    be->rope_tables = lt_alloc((size_t)n * (size_t)be->max_rows, (size_t)be->max_rot * sizeof(float));
+    return be->rope_tables ? LT_OK : out_of_memory("rope tables", 0);
+}
+
+static int worker_create(cpu_backend *be, worker_scratch *s)
+{
+    const size_t queries = (size_t)(be->kv.n_head > LT_MAX_QUERIES ? be->kv.n_head : LT_MAX_QUERIES);
+    s->unpacked = lt_alloc(1, lt_scratch_bytes(be->max_in_quantised));
+    s->row = lt_alloc((size_t)be->max_in + 16, sizeof *s->row);
+    s->q = lt_alloc(queries * (size_t)be->kv.k_dim, sizeof *s->q);
+    s->out = lt_alloc(queries * be->v_stride, sizeof *s->out);
+    s->scores = lt_alloc(queries * (size_t)be->kv.page_tokens, sizeof *s->scores);
+    s->state = lt_alloc(queries * 2, sizeof *s->state);
+    s->position = lt_alloc(queries, sizeof *s->position);
+    s->k_pages = lt_alloc((size_t)be->kv.n_pages, sizeof *s->k_pages);
+    s->v_pages = lt_alloc((size_t)be->kv.n_pages, sizeof *s->v_pages);
+    return s->unpacked && s->row && s->q && s->out && s->scores && s->state && s->position && s->k_pages && s->v_pages
+               ? LT_OK
+               : out_of_memory("a thread's scratch", 0);
+}
+
+static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *ropes, int32_t n_ropes)
+{
+    cpu_backend *be = cpu_of(base);
+    LT_TRY(cache_create(be, shape));
+    LT_TRY(ropes_create(be, ropes, n_ropes));
+    const size_t rows = (size_t)be->max_rows, q8_bytes = lt_q8_bytes(be->max_in_quantised);
+    be->q8 = lt_alloc(rows, q8_bytes);
+    be->f32 = lt_alloc(rows, (size_t)be->max_in_float * sizeof *be->f32);
+    be->groups = lt_alloc(rows, sizeof *be->groups);
+    be->scratch = lt_alloc_zero((size_t)lt_pool_size(be->pool), sizeof *be->scratch);
+    if (!be->q8 || !be->f32 || !be->groups || !be->scratch)
+        return out_of_memory("scratch", rows * q8_bytes);
+    be->memory.scratch_bytes += (int64_t)(rows * (q8_bytes + (size_t)be->max_in_float * sizeof *be->f32));
+    for (int32_t i = 0; i < lt_pool_size(be->pool); i++)
+        LT_TRY(worker_create(be, &be->scratch[i]));
+    return LT_OK;
+}
+
+static const float *cpu_read(lt_backend *be, lt_buffer *b, int32_t row)
+{
+    (void)be;
+    return b->data + (int64_t)row * b->stride;
+}
+
+static lt_memory cpu_memory(const lt_backend *be)
+{
+    return ((const cpu_backend *)be)->memory;
+}
+
+static void worker_destroy(worker_scratch *s)
+{
+    void *parts[] = {s->unpacked, s->row, s->q, s->out, s->scores, s->state, s->position, s->k_pages, s->v_pages};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        lt_free(parts[i]);
+}
+
+static void cpu_destroy(lt_backend *base)
+{
+    cpu_backend *be = cpu_of(base);
+    for (lt_weight *w = be->weights, *next; w; w = next) {
+        next = w->next;
+        lt_free(w->panels);
+        lt_free(w->vector);
+        lt_free(w);
+    }
+    for (lt_buffer *b = be->buffers, *next; b; b = next) {
+        next = b->next;
+        lt_free(b->data);
+        lt_free(b);
+    }
+    for (int32_t i = 0; be->scratch && i < lt_pool_size(be->pool); i++)
+        worker_destroy(&be->scratch[i]);
+    for (int32_t i = 0; i < be->n_ropes; i++)
+        lt_free((void *)(uintptr_t)be->ropes[i].frequency);
+    void *parts[] = {be->scratch, be->groups, be->f32, be->q8, be->rope_tables, be->ropes, be->kv_data, be};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        lt_free(parts[i]);
+}
+
+int lt_cpu_backend(lt_backend **out, lt_pool *pool, int32_t max_rows)
+{
+    static const lt_ops ops = {
+        .destroy = cpu_destroy, .weight = cpu_weight, .buffer = cpu_buffer, .ready = cpu_ready, .copy_page = lt_cpu_copy_page,
+        .begin = lt_cpu_begin, .embed = cpu_embed, .matmul = lt_cpu_matmul, .attend = lt_cpu_attend, .read = cpu_read,
+        .memory = cpu_memory,
+    };
+    cpu_backend *be = lt_alloc_zero(1, sizeof *be);
+    if (!be)
+        return out_of_memory("the CPU backend", sizeof *be);
+    be->base.ops = &ops;
+    be->k = lt_kernels_get();
+    be->pool = pool;
+    be->max_rows = max_rows;
+    *out = &be->base;
+    return LT_OK;
+}

@@ -1,0 +1,72 @@
+/* internal.h - the CPU backend's state, shared by its three files. */
+#ifndef LT_CPU_INTERNAL_H
+#define LT_CPU_INTERNAL_H
+
+#include "backend.h"
+#include "core/memory.h"
+#include "core/pool.h"
+#include "cpu/kernels.h"
+
+enum { LT_MAX_QUERIES = 64 }; /* (row, head) pairs in one attention item, unless one row alone has more */
+
+struct lt_weight {
+    const lt_tensor *source; /* rows for embed */
+    uint8_t *panels;
+    float *vector;           /* padded with zeros to a multiple of 16 */
+    size_t panel_bytes;
+    int64_t n_in, n_out;
+    lt_form form;
+    struct lt_weight *next;
+};
+
+struct lt_buffer {
+    float *data;
+    int64_t stride; /* width rounded up to 16 */
+    struct lt_buffer *next;
+};
+
+typedef struct { /* one attention item's rows */
+    const lt_span *span;
+    int32_t first, n; /* rows within the span */
+} row_group;
+
+typedef struct { /* per thread */
+    uint8_t *unpacked;     /* lt_scratch_bytes */
+    float *row;            /* prologue: one input row */
+    float *q, *out, *scores, *state;
+    int32_t *position;
+    const void **k_pages, **v_pages;
+} worker_scratch;
+
+typedef struct {
+    lt_backend base;
+    const lt_kernels *k;
+    lt_pool *pool;
+    lt_weight *weights;
+    lt_buffer *buffers;
+    lt_kv_shape kv;
+    uint8_t *kv_data;
+    size_t k_page_bytes, v_page_bytes, v_stride, page_bytes; /* one head's page of one layer; all layers and heads */
+    lt_rope *ropes;
+    float *rope_tables;    /* [rope][row][cos n_rot/2 | sin n_rot/2] */
+    int32_t n_ropes, max_rot, max_rows;
+    int64_t max_in_quantised, max_in_float, max_in;
+    uint8_t *q8;           /* [max_rows] quantised inputs */
+    float *f32;            /* [max_rows][max_in_float] */
+    worker_scratch *scratch;
+    row_group *groups;
+    const lt_batch *batch;
+    lt_memory memory;
+} cpu_backend;
+
+static inline cpu_backend *cpu_of(lt_backend *be)
+{
+    return (cpu_backend *)be;
+}
+
+void lt_cpu_matmul(lt_backend *be, const lt_input *in, const lt_product *out, int32_t n_out);
+void lt_cpu_attend(lt_backend *be, const lt_attention *a, lt_buffer *q, lt_buffer *k, lt_buffer *v, lt_buffer *out);
+void lt_cpu_begin(lt_backend *be, const lt_batch *batch);
+void lt_cpu_copy_page(lt_backend *be, int32_t src, int32_t dst);
+
+#endif

@@ -1,0 +1,24 @@
+/* kernels.c - which table this process uses. */
+#include "cpu/kernels.h"
+
+#include "core/cpuid.h"
+
+const lt_kernels *lt_kernels_get(void)
+{
+#if defined(__x86_64__)
+    static const lt_kernels *const tables[] = {&lt_kernels_ref, &lt_kernels_avx2, &lt_kernels_avx512vnni};
+#else
+    static const lt_kernels *const tables[] = {&lt_kernels_ref};
+#endif
+    return tables[lt_cpu_level()];
+}
+
+const char *lt_cpu_name(void)
+{
+    return lt_kernels_get()->name;
+}
+
+size_t lt_scratch_bytes(int64_t n_in)
+{
+    return (size_t)((n_in + LT_UNIT - 1) / LT_UNIT) * (1024 + 512); /* UNIT_SCRATCH of matmul_tmpl.h */
+}

@@ -1,0 +1,56 @@
+/* kernels.h - the hot loops as one table per ISA level, filled from plain C upwards.
+ *
+ * Kernels take pointers and sizes: no tensors, allocation or threads.  All levels give the same bits. */
+#ifndef LT_KERNELS_H
+#define LT_KERNELS_H
+
+#include "cpu/panel.h"
+
+/* n_panels panels times n_columns activation rows. */
+typedef struct {
+    const uint8_t *panels;
+    const void *x;          /* quantised forms: q8 rows; float forms: float rows of x_stride */
+    const float *bias;      /* NULL or [n_panels*16] */
+    float *y;               /* y[column*y_stride + row], rows of the first panel on */
+    uint8_t *scratch;       /* lt_scratch_bytes(n_in) */
+    int64_t n_in, x_stride, y_stride;
+    int32_t n_panels, n_columns;
+} lt_matmul_job;
+
+/* Attention of n_queries (row, head) pairs that share one kv head, over key pages in ascending order.
+ *      K page: [head_dim][64] f16 or f32 (transposed: a vector of keys per dimension)
+ *      V page: [64][v_stride] f16 or f32 */
+typedef struct {
+    const void *const *k_pages, *const *v_pages; /* [n_pages], from the page first_page * 64 positions on */
+    int32_t first_page, n_pages;
+    const float *q;          /* [n_queries][head_dim], already scaled */
+    const int32_t *position; /* [n_queries]: sees keys <= position ... */
+    int32_t window;          /* ... and > position - window when window > 0 */
+    int32_t n_queries, head_dim, v_dim, v_stride;
+    float *out;              /* [n_queries][v_stride] */
+    float *scores;           /* scratch [n_queries][64] */
+    float *state;            /* scratch [n_queries][2]: running maximum, running sum */
+} lt_attend_job;
+
+typedef struct {
+    const char *name;
+    void (*matmul[LT_FORM_COUNT])(const lt_matmul_job *job);
+    void (*attend[2])(const lt_attend_job *job); /* [0] f32 pages, [1] f16 pages */
+    void (*quantize)(const float *x, int64_t n, void *q8_row);
+    void (*rms_norm)(float *y, const float *x, const float *weight, int64_t n, float eps); /* y may be x; weight NULL: ones */
+    void (*add)(float *y, const float *x, int64_t n);                                      /* y += x */
+    void (*silu_mul)(float *y, const float *gate, const float *up, int64_t n);             /* silu(gate) * up */
+    void (*rope)(float *x, const float *cosine, const float *sine, int64_t n_rot, int adjacent); /* [n_rot/2] each */
+    void (*to_half)(uint16_t *y, const float *x, int64_t n);
+    void (*gelu_mul)(float *y, const float *gate, const float *up, int64_t n);             /* gelu, tanh form */
+} lt_kernels;
+
+size_t lt_scratch_bytes(int64_t n_in); /* for matmul of many columns */
+const lt_kernels *lt_kernels_get(void); /* the table of lt_cpu_level(), chosen once */
+
+extern const lt_kernels lt_kernels_ref;
+#if defined(__x86_64__)
+extern const lt_kernels lt_kernels_avx2, lt_kernels_avx512vnni;
+#endif
+
+#endif

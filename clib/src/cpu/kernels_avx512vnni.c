@@ -1,0 +1,9 @@
+/* kernels_avx512vnni.c - the kernel templates at this level. */
+#include "cpu/kernels.h"
+#include "cpu/simd_avx512vnni.h"
+
+#define LT_ISA_NAME "avx512vnni"
+#include "cpu/matmul_tmpl.h"
+#include "cpu/rows_tmpl.h"
+#include "cpu/attend_tmpl.h"
+#include "cpu/table_tmpl.h"

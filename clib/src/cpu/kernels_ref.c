@@ -1,0 +1,9 @@
+/* kernels_ref.c - the kernel templates at this level. */
+#include "cpu/kernels.h"
+#include "cpu/simd_ref.h"
+
+#define LT_ISA_NAME "ref"
+#include "cpu/matmul_tmpl.h"
+#include "cpu/rows_tmpl.h"
+#include "cpu/attend_tmpl.h"
+#include "cpu/table_tmpl.h"

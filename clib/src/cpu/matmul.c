@@ -1,0 +1,119 @@
+/* matmul.c - the matmul operation: prologue by rows, then panels of all products from one counter. */
+#include "cpu/internal.h"
+
+#include <string.h>
+
+enum { SERIAL_ROWS = 2, ITEMS_PER_THREAD = 8 };
+
+typedef struct {
+    cpu_backend *be;
+    const lt_input *in;
+    const lt_product *out;
+    int32_t n_out, n_rows;
+    bool wants_q8, wants_f32;
+    int64_t n_in, f32_stride;
+    int32_t chunk; /* panels in an item */
+} matmul_call;
+
+/* x += add, and where the row's input stands. */
+static const float *input_row(matmul_call *c, int32_t row, float *tmp)
+{
+    const lt_input *in = c->in;
+    const lt_kernels *k = c->be->k;
+    const int64_t n = c->n_in;
+    float *x = in->x->data + (int64_t)row * in->x->stride;
+    if (in->add) {
+        const float *add = in->add->data + (int64_t)row * in->add->stride;
+        if (in->add_norm) {
+            k->rms_norm(tmp, add, in->add_norm->vector, n, in->eps);
+            add = tmp;
+        }
+        k->add(x, add, n);
+    }
+    if (in->norm) {
+        k->rms_norm(tmp, x, in->norm->vector, n, in->eps);
+        return tmp;
+    }
+    if (in->gate) {
+        const float *up = in->up->data + (int64_t)row * in->up->stride;
+        (in->gate == LT_SILU ? k->silu_mul : k->gelu_mul)(tmp, x, up, n);
+        return tmp;
+    }
+    return x;
+}
+
+static void prologue_row(void *context, int32_t item, int32_t worker)
+{
+    matmul_call *c = context;
+    cpu_backend *be = c->be;
+    const float *row = input_row(c, c->in->rows ? c->in->rows[item] : item, be->scratch[worker].row);
+    if (c->wants_q8)
+        be->k->quantize(row, c->n_in, be->q8 + lt_q8_bytes(c->n_in) * (size_t)item);
+    if (c->wants_f32)
+        memcpy(be->f32 + c->f32_stride * item, row, (size_t)c->n_in * sizeof *row);
+}
+
+static int64_t panels_of(const lt_weight *w)
+{
+    return (w->n_out + LT_PANEL_ROWS - 1) / LT_PANEL_ROWS;
+}
+
+static int32_t items_of(const matmul_call *c, const lt_weight *w)
+{
+    return (int32_t)((panels_of(w) + c->chunk - 1) / c->chunk);
+}
+
+static void panel_item(void *context, int32_t item, int32_t worker)
+{
+    matmul_call *c = context;
+    cpu_backend *be = c->be;
+    const lt_product *p = c->out;
+    for (int32_t n; item >= (n = items_of(c, p->w)); p++)
+        item -= n;
+    const lt_weight *w = p->w;
+    const int64_t first = (int64_t)item * c->chunk, left = panels_of(w) - first;
+    const bool is_float = FORM_IS_FLOAT(w->form);
+    lt_matmul_job job = {
+        .panels = w->panels + (size_t)first * w->panel_bytes,
+        .x = is_float ? (const void *)be->f32 : be->q8,
+        .bias = p->bias ? p->bias->vector + first * LT_PANEL_ROWS : NULL,
+        .y = p->y->data + first * LT_PANEL_ROWS,
+        .scratch = be->scratch[worker].unpacked,
+        .n_in = c->n_in,
+        .x_stride = c->f32_stride,
+        .y_stride = p->y->stride,
+        .n_panels = (int32_t)(left < c->chunk ? left : c->chunk),
+        .n_columns = c->n_rows,
+    };
+    be->k->matmul[w->form](&job);
+}
+
+/* Enough items that nobody waits long, big enough that taking one costs nothing; even when panels are worked in pairs. */
+static int32_t chunk_size(const matmul_call *c, int64_t n_panels, int32_t n_threads)
+{
+    int64_t chunk = n_panels / ((int64_t)n_threads * ITEMS_PER_THREAD);
+    if (c->n_rows > LT_DIRECT_COLUMNS)
+        chunk = (chunk + 1) & ~(int64_t)1;
+    const int32_t least = c->n_rows > LT_DIRECT_COLUMNS ? 2 : 1;
+    return chunk > least ? (int32_t)chunk : least;
+}
+
+void lt_cpu_matmul(lt_backend *base, const lt_input *in, const lt_product *out, int32_t n_out)
+{
+    cpu_backend *be = cpu_of(base);
+    matmul_call c = {.be = be, .in = in, .out = out, .n_out = n_out, .n_in = out[0].w->n_in};
+    c.n_rows = in->rows ? in->n_rows : be->batch->n_rows;
+    c.f32_stride = c.n_in;
+    int64_t n_panels = 0;
+    for (int32_t i = 0; i < n_out; i++) {
+        n_panels += panels_of(out[i].w);
+        *(FORM_IS_FLOAT(out[i].w->form) ? &c.wants_f32 : &c.wants_q8) = true;
+    }
+    const int32_t n_threads = be->batch->n_threads;
+    lt_pool_run(be->pool, c.n_rows <= SERIAL_ROWS ? 1 : n_threads, prologue_row, &c, c.n_rows);
+    c.chunk = chunk_size(&c, n_panels, n_threads);
+    int32_t n_items = 0;
+    for (int32_t i = 0; i < n_out; i++)
+        n_items += items_of(&c, out[i].w);
+    lt_pool_run(be->pool, n_threads, panel_item, &c, n_items);
+}

@@ -1,0 +1,143 @@
+/* rows_tmpl.h - what happens to one activation row: norm, gate, quantisation.  Sums by 16 lanes, then the one tree. */
+
+/* e^x in float32 to about 2 ulp: 2^n * p(r), |r| <= ln2/2; 0 below -87.3, saturated above 88.
+ * Coefficients: minimax of degree 6 on that interval in the usual Cody-Waite scheme (ln2 in two parts). */
+static inline vf vf_exp(vf x)
+{
+    vf clamped = vf_max(x, vf_set1(-87.3f));
+    clamped = vf_sub(vf_set1(0.0f), vf_max(vf_sub(vf_set1(0.0f), clamped), vf_set1(-88.0f)));
+    vi n = vi_round(vf_mul(clamped, vf_set1(1.44269504f)));
+    vf fn = vf_from_vi(n);
+    vf r = vf_fma(fn, vf_set1(-0.693359375f), clamped);
+    r = vf_fma(fn, vf_set1(2.12194440e-4f), r);
+    vf p = vf_set1(1.9875691500e-4f);
+    p = vf_fma(p, r, vf_set1(1.3981999507e-3f));
+    p = vf_fma(p, r, vf_set1(8.3334519073e-3f));
+    p = vf_fma(p, r, vf_set1(4.1665795894e-2f));
+    p = vf_fma(p, r, vf_set1(1.6666665459e-1f));
+    p = vf_fma(p, r, vf_set1(5.0000001201e-1f));
+    p = vf_add(vf_fma(vf_mul(p, r), r, r), vf_set1(1.0f));
+    return vf_zero_below(vf_times_power2(p, n), x, -87.3f);
+}
+
+/* Up to 16 floats; lanes beyond n are zero. */
+static inline vf load_part(const float *p, int64_t n)
+{
+    if (n >= 16)
+        return vf_load(p);
+    float t[16] = {0};
+    for (int64_t i = 0; i < n; i++)
+        t[i] = p[i];
+    return vf_load(t);
+}
+static inline void store_part(float *p, int64_t n, vf a)
+{
+    if (n >= 16) {
+        vf_store(p, a);
+        return;
+    }
+    float t[16];
+    vf_store(t, a);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = t[i];
+}
+
+static void rms_norm(float *y, const float *x, const float *weight, int64_t n, float eps)
+{
+    vf squares = vf_set1(0.0f);
+    for (int64_t i = 0; i < n; i += 16) {
+        vf v = load_part(x + i, n - i);
+        squares = vf_fma(v, v, squares);
+    }
+    vf scale = vf_set1(1.0f / sqrtf(vf_sum(squares) / (float)n + eps));
+    for (int64_t i = 0; i < n; i += 16) {
+        vf v = vf_mul(load_part(x + i, n - i), scale);
+        store_part(y + i, n - i, weight ? vf_mul(v, load_part(weight + i, n - i)) : v);
+    }
+}
+
+static void add_row(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16)
+        store_part(y + i, n - i, vf_add(load_part(y + i, n - i), load_part(x + i, n - i)));
+}
+
+/* g * sigmoid(s * g'): silu has g' = g; the tanh form of gelu is the same with g' = 2*sqrt(2/pi)*(g + 0.044715 g^3). */
+static inline vf times_sigmoid(vf g, vf z)
+{
+    return vf_div(g, vf_add(vf_set1(1.0f), vf_exp(vf_sub(vf_set1(0.0f), z))));
+}
+
+static void silu_mul(float *y, const float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        vf g = load_part(gate + i, n - i);
+        store_part(y + i, n - i, vf_mul(times_sigmoid(g, g), load_part(up + i, n - i)));
+    }
+}
+
+static void gelu_mul(float *y, const float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        vf g = load_part(gate + i, n - i);
+        vf z = vf_mul(g, vf_fma(vf_mul(g, g), vf_set1(1.59576912f * 0.044715f), vf_set1(1.59576912f)));
+        store_part(y + i, n - i, vf_mul(times_sigmoid(g, z), load_part(up + i, n - i)));
+    }
+}
+
+/* Plain loops: without contraction the compiler's vectors round as the scalars do. */
+static void rope(float *x, const float *cosine, const float *sine, int64_t n_rot, int adjacent)
+{
+    const int64_t half = n_rot / 2;
+    if (adjacent) {
+        for (int64_t i = 0; i < half; i++) {
+            float a = x[2 * i], b = x[2 * i + 1];
+            x[2 * i] = a * cosine[i] - b * sine[i];
+            x[2 * i + 1] = b * cosine[i] + a * sine[i];
+        }
+        return;
+    }
+    float *restrict low = x, *restrict high = x + half;
+    for (int64_t i = 0; i < half; i++) {
+        float a = low[i], b = high[i];
+        low[i] = a * cosine[i] - b * sine[i];
+        high[i] = b * cosine[i] + a * sine[i];
+    }
+}
+
+static void to_half(uint16_t *y, const float *x, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        vf_store_f16(y + i, vf_load(x + i));
+    if (i < n) {
+        uint16_t t[16];
+        vf_store_f16(t, load_part(x + i, n - i));
+        memcpy(y + i, t, (size_t)(n - i) * sizeof *t);
+    }
+}
+
+/* Per 32: scale = max|x| / 127, q = round(x / scale), and the sums.  n is a multiple of 32. */
+static void quantize(const float *x, int64_t n, void *q8_row)
+{
+    lt_q8_row row = lt_q8_at(q8_row, n, 0);
+    int8_t *q = (int8_t *)(uintptr_t)row.q;
+    float *d = (float *)(uintptr_t)row.d, *dsum32 = (float *)(uintptr_t)row.dsum32, *dsum16 = (float *)(uintptr_t)row.dsum16;
+    int32_t *sum32 = (int32_t *)(uintptr_t)row.sum32, *sum16 = (int32_t *)(uintptr_t)row.sum16;
+    for (int64_t b = 0; b < n / LT_UNIT; b++) {
+        vf lo = vf_load(x + b * LT_UNIT), hi = vf_load(x + b * LT_UNIT + 16);
+        float largest = vf_largest(vf_max(vf_abs(lo), vf_abs(hi)));
+        float scale = largest / 127.0f;
+        vf inverse = vf_set1(scale > 1e-35f ? 1.0f / scale : 0.0f);
+        vi qlo = vi_round(vf_mul(lo, inverse)), qhi = vi_round(vf_mul(hi, inverse));
+        vi_store_i8(q + b * LT_UNIT, qlo);
+        vi_store_i8(q + b * LT_UNIT + 16, qhi);
+        d[b] = scale;
+        sum16[2 * b] = vi_sum(qlo);
+        sum16[2 * b + 1] = vi_sum(qhi);
+        sum32[b] = sum16[2 * b] + sum16[2 * b + 1];
+        dsum16[2 * b] = scale * (float)sum16[2 * b];
+        dsum16[2 * b + 1] = scale * (float)sum16[2 * b + 1];
+        dsum32[b] = scale * (float)sum32[b];
+    }
+}

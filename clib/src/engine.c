@@ -1,0 +1,229 @@
+/* engine.c - opening a model, and its sequences. */
+#include "engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/cpuid.h"
+#include "core/memory.h"
+
+static int check_count(const char *name, int32_t value, int32_t low, int32_t high)
+{
+    return value >= low && value <= high ? LT_OK : lt_fail(LT_E_ARG, "%s is %d, must be %d..%d", name, value, low, high);
+}
+
+static int check_opts(const lt_engine_opts *o)
+{
+    if (!o || o->struct_size != sizeof *o)
+        return lt_fail(LT_E_ARG, "lt_engine_opts: struct_size is %u, must be %zu", o ? o->struct_size : 0, sizeof *o);
+    if (o->flags)
+        return lt_fail(LT_E_ARG, "lt_engine_opts: flags is %u, must be 0", o->flags);
+    if (o->kv_type != LT_KV_F16 && o->kv_type != LT_KV_F32)
+        return lt_fail(LT_E_ARG, "lt_engine_opts: kv_type is %d, must be 0 (F32) or 1 (F16)", o->kv_type);
+    LT_TRY(check_count("n_ctx", o->n_ctx, 0, LT_MAX_CTX));
+    LT_TRY(check_count("n_seqs", o->n_seqs, 1, LT_MAX_SEQS));
+    LT_TRY(check_count("n_batch", o->n_batch, 1, LT_MAX_BATCH));
+    LT_TRY(check_count("n_threads", o->n_threads, 1, LT_MAX_THREADS));
+    return check_count("n_threads_batch", o->n_threads_batch, 1, LT_MAX_THREADS);
+}
+
+static int no_memory(const char *what)
+{
+    return lt_fail(LT_E_NOMEM, "no memory for %s", what);
+}
+
+/* The ids that end generation, and the longest piece: what a step may have to write. */
+static int read_vocab(lt_engine *e)
+{
+    const int32_t n = lt_vocab_size(e->vocab);
+    uint32_t longest = 1;
+    e->eog = lt_alloc((size_t)n, sizeof *e->eog);
+    if (!e->eog)
+        return no_memory("the end-of-generation list");
+    for (int32_t id = 0; id < n; id++) {
+        uint32_t bytes;
+        lt_vocab_piece(e->vocab, id, &bytes);
+        longest = bytes > longest ? bytes : longest;
+        if (lt_token_is_eog(e->vocab, id) == 1)
+            e->eog[e->n_eog++] = id;
+    }
+    e->text_per_row = 3 * ((size_t)longest + 4);
+    return LT_OK;
+}
+
+static int create_seqs(lt_engine *e)
+{
+    const size_t n = (size_t)e->opts.n_seqs;
+    e->seqs = lt_alloc_zero(n, sizeof *e->seqs);
+    if (!e->seqs)
+        return no_memory("sequences");
+    for (size_t i = 0; i < n; i++) {
+        e->seqs[i].history = lt_alloc((size_t)e->n_ctx + 1, sizeof(int32_t));
+        if (!e->seqs[i].history)
+            return no_memory("token histories");
+    }
+    e->samplers = lt_alloc_zero((size_t)lt_pool_size(e->pool), sizeof(lt_sampler *));
+    if (!e->samplers)
+        return no_memory("samplers");
+    for (; e->n_samplers < lt_pool_size(e->pool); e->n_samplers++)
+        LT_TRY(lt_sampler_create(&e->samplers[e->n_samplers], e->model.h.n_vocab));
+    return LT_OK;
+}
+
+static int create_step_arrays(lt_engine *e)
+{
+    const size_t rows = (size_t)e->opts.n_batch, seqs = (size_t)e->opts.n_seqs;
+    e->token = lt_alloc(rows, sizeof *e->token);
+    e->position = lt_alloc(rows, sizeof *e->position);
+    e->rows = lt_alloc(rows, sizeof *e->rows);
+    e->wanted = lt_alloc(rows, sizeof *e->wanted);
+    e->spans = lt_alloc(seqs, sizeof *e->spans);
+    e->needs = lt_alloc(seqs, sizeof *e->needs);
+    e->outs = lt_alloc(seqs, sizeof *e->outs);
+    e->text = lt_alloc(seqs, e->text_per_row);
+    return e->token && e->position && e->rows && e->wanted && e->spans && e->needs && e->outs && e->text ? LT_OK : no_memory("a step's arrays");
+}
+
+static int open_engine(lt_engine *e, const char *path)
+{
+    const lt_engine_opts *o = &e->opts;
+    const int32_t n_threads = o->n_threads > o->n_threads_batch ? o->n_threads : o->n_threads_batch;
+    LT_TRY(lt_gguf_open(&e->file, path));
+    LT_TRY(lt_vocab_open(&e->vocab, e->file));
+    LT_TRY(read_vocab(e));
+    LT_TRY(lt_pool_create(&e->pool, n_threads));
+    LT_TRY(lt_cpu_backend(&e->be, e->pool, o->n_batch));
+    const int32_t max_outputs = o->n_seqs > LT_OUTPUT_ROWS ? o->n_seqs : LT_OUTPUT_ROWS;
+    LT_TRY(lt_model_load(&e->model, e->file, lt_vocab_size(e->vocab), e->be, o->n_batch, max_outputs, o->progress));
+    e->n_ctx = o->n_ctx ? o->n_ctx : e->model.h.n_ctx_train;
+    LT_TRY(check_count("the model's context_length", e->n_ctx, 1, LT_MAX_CTX));
+    e->n_pages = (e->n_ctx + LT_PAGE - 1) / LT_PAGE;
+    LT_TRY(lt_kv_create(&e->kv, e->n_pages, o->n_seqs, e->n_ctx));
+    LT_TRY(lt_model_ready(&e->model, e->file, e->n_pages, LT_PAGE, o->kv_type));
+    LT_TRY(create_seqs(e));
+    return create_step_arrays(e);
+}
+
+int lt_engine_open(lt_engine **out, const char *path, const lt_engine_opts *opts)
+{
+    if (!out || !path)
+        return lt_fail(LT_E_ARG, "lt_engine_open: out and path must not be NULL");
+    LT_TRY(check_opts(opts));
+    lt_engine *e = lt_alloc_zero(1, sizeof *e);
+    if (!e)
+        return no_memory("the engine");
+    e->opts = *opts;
+    const int rc = open_engine(e, path);
+    if (rc < 0) {
+        lt_engine_close(e);
+        return rc;
+    }
+    if (opts->progress)
+        __atomic_store_n(opts->progress, 1000, __ATOMIC_RELAXED);
+    *out = e;
+    return LT_OK;
+}
+
+void lt_engine_close(lt_engine *e)
+{
+    if (!e)
+        return;
+    lt_model_unload(&e->model);
+    if (e->be)
+        e->be->ops->destroy(e->be);
+    lt_pool_destroy(e->pool);
+    lt_kv_destroy(e->kv);
+    for (int32_t i = 0; i < e->n_samplers; i++)
+        lt_sampler_destroy(e->samplers[i]);
+    for (int32_t i = 0; e->seqs && i < e->opts.n_seqs; i++)
+        lt_free(e->seqs[i].history);
+    lt_vocab_close(e->vocab);
+    lt_gguf_close(e->file);
+    void *parts[] = {e->samplers, e->eog, e->seqs, e->token, e->position, e->rows, e->wanted, e->spans, e->needs, e->outs, e->text, e};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        lt_free(parts[i]);
+}
+
+const lt_vocab *lt_engine_vocab(const lt_engine *e)
+{
+    return e ? e->vocab : NULL;
+}
+
+int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
+{
+    if (!e || !out)
+        return lt_fail(LT_E_ARG, "lt_engine_describe: engine and out must not be NULL");
+    const lt_hparams *h = &e->model.h;
+    const lt_memory m = e->be->ops->memory(e->be);
+    *out = (lt_engine_info){
+        .n_params = e->model.n_params, .weight_bytes = m.weight_bytes, .kv_bytes = m.kv_bytes, .scratch_bytes = m.scratch_bytes,
+        .n_ctx = e->n_ctx, .n_ctx_train = h->n_ctx_train, .n_vocab = h->n_vocab, .n_embd = h->n_embd, .n_layer = h->n_layer,
+        .n_head = h->n_head, .n_head_kv = h->n_head_kv, .n_seqs = e->opts.n_seqs, .n_batch = e->opts.n_batch, .n_pages = e->n_pages,
+        .page_tokens = LT_PAGE, .n_tensors_unused = e->model.n_tensors_unused,
+    };
+    snprintf(out->arch, sizeof out->arch, "%s", e->model.traits->arch);
+    return LT_OK;
+}
+
+int lt_engine_read_stats(const lt_engine *e, lt_engine_stats *out)
+{
+    if (!e || !out)
+        return lt_fail(LT_E_ARG, "lt_engine_read_stats: engine and out must not be NULL");
+    const lt_kv_count c = lt_kv_counts(e->kv);
+    *out = (lt_engine_stats){
+        .n_steps = e->n_steps, .tokens_computed = e->tokens_computed, .tokens_cached = e->tokens_cached,
+        .pages_free = c.n_free, .pages_cached = c.n_cached, .pages_used = c.n_used,
+    };
+    for (int32_t i = 0; i < e->opts.n_seqs; i++)
+        out->seqs_open += e->seqs[i].open;
+    return LT_OK;
+}
+
+/* ---- sequences ---- */
+
+static int check_prompt(const lt_engine *e, const int32_t *prompt, int32_t n)
+{
+    if (!prompt || n < 1)
+        return lt_fail(LT_E_ARG, "the prompt is empty");
+    if (n > e->n_ctx)
+        return lt_fail(LT_E_LIMIT, "the prompt has %d tokens, the context holds %d", n, e->n_ctx);
+    for (int32_t i = 0; i < n; i++)
+        if (prompt[i] < 0 || prompt[i] >= e->model.h.n_vocab)
+            return lt_fail(LT_E_ARG, "prompt token %d is %d, must be 0..%d", i, prompt[i], e->model.h.n_vocab - 1);
+    return LT_OK;
+}
+
+int lt_seq_open(lt_engine *e, const int32_t *prompt, int32_t n, uint64_t scope, const lt_sampling *s, int32_t *seq, int32_t *n_cached)
+{
+    if (!e || !s || !seq || !n_cached || s->struct_size != sizeof *s)
+        return lt_fail(LT_E_ARG, "lt_seq_open: NULL argument or wrong lt_sampling.struct_size");
+    LT_TRY(check_prompt(e, prompt, n));
+    LT_TRY(lt_sampling_check(s));
+    int32_t id = 0;
+    while (id < e->opts.n_seqs && e->seqs[id].open)
+        id++;
+    if (id == e->opts.n_seqs)
+        return lt_fail(LT_E_LIMIT, "%d sequences are open, which is all there are", id);
+    lt_seq *q = &e->seqs[id];
+    lt_kv_copy copy = {0};
+    int32_t cached = 0;
+    LT_TRY(lt_kv_open(e->kv, id, scope, prompt, s->flags & LT_SAMPLE_NO_CACHE ? 0 : n - 1, &cached, &copy));
+    if (copy.n_tokens)
+        e->be->ops->copy_page(e->be, copy.src, copy.dst);
+    *q = (lt_seq){.history = q->history, .n_total = n, .n_computed = cached, .scope = scope, .sampling = *s, .open = true};
+    memcpy(q->history, prompt, (size_t)n * sizeof *prompt);
+    e->tokens_cached += cached;
+    *seq = id;
+    *n_cached = cached;
+    return LT_OK;
+}
+
+int lt_seq_close(lt_engine *e, int32_t seq, int32_t keep)
+{
+    if (!e || seq < 0 || seq >= e->opts.n_seqs || !e->seqs[seq].open)
+        return lt_fail(LT_E_ARG, "sequence %d is not open", seq);
+    lt_seq *q = &e->seqs[seq];
+    lt_kv_close(e->kv, seq, q->history, q->n_computed, keep && !q->poisoned);
+    q->open = false;
+    return LT_OK;
+}

@@ -1,0 +1,52 @@
+/* engine.h - the engine's state: a model, its KV pages, its open sequences. */
+#ifndef LT_ENGINE_H
+#define LT_ENGINE_H
+
+#include "kv/kv.h"
+#include "models/model.h"
+#include "sample/sample.h"
+#include "token/vocab.h"
+
+enum { LT_MAX_SEQS = 256, LT_MAX_BATCH = 8192, LT_MAX_THREADS = 256, LT_MAX_CTX = 1 << 26, LT_OUTPUT_ROWS = 16 };
+
+typedef struct {
+    int32_t *history;        /* [n_ctx + 1]: prompt, then generated */
+    int32_t n_total, n_computed;
+    uint64_t scope;
+    lt_sampling sampling;
+    lt_utf8_stream text;
+    bool open, poisoned;     /* poisoned: its logits were not finite, its pages must not be shared */
+    bool in_step;
+} lt_seq;
+
+typedef struct { /* one row of the pass whose logits are wanted */
+    int32_t row;             /* in the pass */
+    int32_t out;             /* index into lt_engine.outs when a token is sampled from it, else -1 */
+    float *copy_to;          /* NULL or where the caller wants the logits */
+    lt_sampled sampled;
+} lt_wanted;
+
+struct lt_engine {
+    lt_gguf *file;
+    lt_vocab *vocab;
+    lt_pool *pool;
+    lt_backend *be;
+    lt_model model;
+    lt_kv *kv;
+    lt_engine_opts opts;
+    int32_t n_ctx, n_pages, n_samplers;
+    lt_sampler **samplers;   /* one per thread */
+    int32_t *eog, n_eog;
+    lt_seq *seqs;
+    /* one step's arrays, sized at open */
+    int32_t *token, *position, *rows;
+    lt_span *spans;
+    lt_kv_need *needs;
+    lt_wanted *wanted;
+    lt_out *outs;
+    char *text;
+    size_t text_per_row;
+    int64_t n_steps, tokens_computed, tokens_cached;
+};
+
+#endif

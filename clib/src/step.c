@@ -1,0 +1,168 @@
+/* step.c - one batch step: forward, sample, append, detokenise.  All rows or none: everything that can fail comes first. */
+#include "engine.h"
+
+#include <string.h>
+
+enum { FEW_TOKENS = 8 }; /* a step of so many is bound by memory, not arithmetic: n_threads, not n_threads_batch */
+
+static int check_row(const lt_engine *e, const lt_row *row)
+{
+    if (row->seq < 0 || row->seq >= e->opts.n_seqs || !e->seqs[row->seq].open)
+        return lt_fail(LT_E_ARG, "sequence %d is not open", row->seq);
+    const lt_seq *q = &e->seqs[row->seq];
+    if (q->in_step)
+        return lt_fail(LT_E_ARG, "sequence %d stands twice in the step", row->seq);
+    if (q->poisoned)
+        return lt_fail(LT_E_ARG, "sequence %d has no finite logits and must be closed", row->seq);
+    if (row->advance < 1 || row->advance > q->n_total - q->n_computed)
+        return lt_fail(LT_E_ARG, "sequence %d: advance is %d, must be 1..%d", row->seq, row->advance, q->n_total - q->n_computed);
+    if (q->n_computed + row->advance > e->n_ctx)
+        return lt_fail(LT_E_LIMIT, "sequence %d: the context of %d tokens is full", row->seq, e->n_ctx);
+    return LT_OK;
+}
+
+static int check_rows(lt_engine *e, const lt_row *rows, int32_t n_rows)
+{
+    int rc = LT_OK;
+    int64_t n_tokens = 0;
+    int32_t checked = 0;
+    for (; checked < n_rows && rc == LT_OK; checked++) {
+        rc = check_row(e, &rows[checked]);
+        if (rc < 0)
+            break;
+        e->seqs[rows[checked].seq].in_step = true;
+        n_tokens += rows[checked].advance;
+    }
+    for (int32_t i = 0; i < checked; i++)
+        e->seqs[rows[i].seq].in_step = false;
+    if (rc == LT_OK && n_tokens > e->opts.n_batch)
+        rc = lt_fail(LT_E_LIMIT, "the step has %lld tokens, n_batch is %d", (long long)n_tokens, e->opts.n_batch);
+    return rc;
+}
+
+static int reserve_pages(lt_engine *e, const lt_row *rows, int32_t n_rows)
+{
+    for (int32_t i = 0; i < n_rows; i++)
+        e->needs[i] = (lt_kv_need){rows[i].seq, e->seqs[rows[i].seq].n_computed + rows[i].advance};
+    return lt_kv_reserve(e->kv, e->needs, n_rows);
+}
+
+/* Lays the rows' tokens out one after the other; notes which of them need logits. */
+static int32_t lay_out(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_batch *batch)
+{
+    int32_t n = 0, n_wanted = 0;
+    for (int32_t i = 0; i < n_rows; i++) {
+        const lt_row *row = &rows[i];
+        const lt_seq *q = &e->seqs[row->seq];
+        int32_t n_pages;
+        e->spans[i] = (lt_span){n, row->advance, q->n_computed, lt_kv_table(e->kv, row->seq, &n_pages)};
+        const bool catches_up = q->n_computed + row->advance == q->n_total;
+        for (int32_t j = 0; j < row->advance; j++, n++) {
+            const bool samples = catches_up && j == row->advance - 1;
+            e->token[n] = q->history[q->n_computed + j];
+            e->position[n] = q->n_computed + j;
+            if (samples || row->logits)
+                e->wanted[n_wanted++] = (lt_wanted){
+                    .row = n,
+                    .out = samples ? i : -1,
+                    .copy_to = row->logits ? row->logits + (size_t)j * (size_t)e->model.h.n_vocab : NULL,
+                };
+        }
+    }
+    *batch = (lt_batch){.n_rows = n, .n_spans = n_rows, .n_threads = n <= FEW_TOKENS ? e->opts.n_threads : e->opts.n_threads_batch,
+                        .token = e->token, .position = e->position, .spans = e->spans};
+    return n_wanted;
+}
+
+typedef struct {
+    lt_engine *e;
+    const lt_row *rows;
+    lt_wanted *wanted;
+} sample_call;
+
+static void sample_item(void *context, int32_t item, int32_t worker)
+{
+    sample_call *c = context;
+    lt_engine *e = c->e;
+    lt_wanted *w = &c->wanted[item];
+    const float *logits = e->be->ops->read(e->be, e->model.logits, item);
+    if (w->copy_to)
+        memcpy(w->copy_to, logits, (size_t)e->model.h.n_vocab * sizeof *logits);
+    if (w->out < 0)
+        return;
+    const lt_row *row = &c->rows[w->out];
+    const lt_seq *q = &e->seqs[row->seq];
+    w->sampled = lt_sample(e->samplers[worker], &q->sampling, logits, q->history, q->n_total, e->eog, e->n_eog, row->mask);
+}
+
+/* The head runs over at most max_outputs rows at a time: logits of a whole prompt need not fit into memory. */
+static void compute_outputs(lt_engine *e, const lt_row *rows, int32_t n_wanted, int32_t n_threads)
+{
+    for (int32_t first = 0; first < n_wanted; first += e->model.max_outputs) {
+        const int32_t left = n_wanted - first, n = left < e->model.max_outputs ? left : e->model.max_outputs;
+        for (int32_t i = 0; i < n; i++)
+            e->rows[i] = e->wanted[first + i].row;
+        lt_model_logits(&e->model, e->rows, n);
+        sample_call c = {e, rows, e->wanted + first};
+        lt_pool_run(e->pool, n_threads, sample_item, &c, n);
+    }
+}
+
+/* Appends the sampled token to its history and its text to the step's. */
+static void append_token(lt_engine *e, lt_seq *q, lt_out *out, lt_sampled sampled, uint32_t *text_len)
+{
+    if (sampled.token < 0) {
+        q->poisoned = true;
+        out->flags |= LT_OUT_NAN;
+        return;
+    }
+    q->history[q->n_total++] = sampled.token;
+    out->token = sampled.token;
+    out->logprob = sampled.logprob;
+    out->flags |= LT_OUT_TOKEN;
+    if (lt_token_is_eog(e->vocab, sampled.token) == 1) {
+        out->flags |= LT_OUT_EOG;
+    } else {
+        uint32_t n_bytes;
+        const char *piece = lt_vocab_piece(e->vocab, sampled.token, &n_bytes);
+        out->text_len = lt_utf8_feed(&q->text, piece, n_bytes, e->text + *text_len);
+        *text_len += out->text_len;
+    }
+    if (q->text.n_pending)
+        out->flags |= LT_OUT_PARTIAL;
+    if (q->n_total > e->n_ctx - 1)
+        out->flags |= LT_OUT_FULL;
+}
+
+static void finish_rows(lt_engine *e, const lt_row *rows, int32_t n_rows, int32_t n_wanted)
+{
+    uint32_t text_len = 0;
+    const lt_wanted *w = e->wanted;
+    for (int32_t i = 0; i < n_rows; i++) {
+        lt_seq *q = &e->seqs[rows[i].seq];
+        e->outs[i] = (lt_out){.seq = rows[i].seq, .token = -1, .text_off = text_len};
+        q->n_computed += rows[i].advance;
+        for (; w < e->wanted + n_wanted && w->row < e->spans[i].first_row + e->spans[i].n_rows; w++)
+            if (w->out == i)
+                append_token(e, q, &e->outs[i], w->sampled, &text_len);
+        if (!q->poisoned)
+            lt_kv_publish(e->kv, rows[i].seq, q->history, q->n_computed);
+    }
+}
+
+int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result)
+{
+    if (!e || !rows || !result || n_rows < 1 || n_rows > e->opts.n_seqs)
+        return lt_fail(LT_E_ARG, "lt_step: NULL argument or %d rows, must be 1..n_seqs", n_rows);
+    LT_TRY(check_rows(e, rows, n_rows));
+    LT_TRY(reserve_pages(e, rows, n_rows));
+    lt_batch batch;
+    const int32_t n_wanted = lay_out(e, rows, n_rows, &batch);
+    lt_model_forward(&e->model, &batch);
+    compute_outputs(e, rows, n_wanted, batch.n_threads);
+    finish_rows(e, rows, n_rows, n_wanted);
+    e->n_steps++;
+    e->tokens_computed += batch.n_rows;
+    *result = (lt_result){.out = e->outs, .text = e->text, .n_out = n_rows, .n_tokens = batch.n_rows};
+    return LT_OK;
+}

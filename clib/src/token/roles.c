@@ -1,0 +1,198 @@
+/* roles.c - tokens that are known by their text, and the metadata that says what the rest are for.
+ *
+ * Which tokens end generation is not in the files: it is told by the end-of-turn texts of the model families.  Converters
+ * have often given such tokens the wrong type, so the type follows from the text as well. */
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "token/vocab_data.h"
+
+enum { EOG = 1, EOT = 2, EOM = 4, FIM_PAD = 8, FIM_REPO = 16, FIM_SEP = 32, SHOWN = 64, END = 128, CALL = 256, CLOSE = 512 };
+
+/* Where several texts could be the end-of-turn token, the first row that the vocabulary has is. */
+static const struct {
+    const char *text;
+    int roles;
+} known[] = {
+    {"<|eot_id|>", EOG | EOT}, {"<|im_end|>", EOG | EOT}, {"<end_of_turn>", EOG | EOT}, {"<|end|>", EOG | EOT | END},
+    {"<|endoftext|>", EOG | EOT}, {"<|end_of_text|>", EOG | EOT}, {"<EOT>", EOG | EOT}, {"_<EOT>", EOG | EOT},
+    {"[EOT]", EOG | EOT}, {"<\uFF5Cend\u2581of\u2581sentence\uFF5C>", EOG | EOT}, {"<end_of_utterance>", EOG | EOT},
+    {"<|eom_id|>", EOG | EOM}, {"<|return|>", EOG}, {"<|call|>", EOG | CALL}, {"<|calls|>", EOG | CALL}, {"<|flush|>", EOG},
+    {"</s>", EOG | CLOSE}, {"[EOS]", EOG}, {"<eos>", EOG}, {"<turn|>", EOG}, {"<|tool_response>", EOG}, {"[e~[", EOG},
+    {"<|fim_pad|>", FIM_PAD}, {"<fim-pad>", FIM_PAD}, {"<fim_pad>", FIM_PAD}, {"<PAD>", FIM_PAD}, {"[PAD]", FIM_PAD},
+    {"<|fim_repo|>", FIM_REPO}, {"<|repo_name|>", FIM_REPO}, {"<fim-repo>", FIM_REPO}, {"<REPO>", FIM_REPO},
+    {"<reponame>", FIM_REPO}, {"<|file_sep|>", FIM_SEP},
+    {"<|channel|>", SHOWN}, {"<|message|>", SHOWN}, {"<|start|>", SHOWN}, {"<|constrain|>", SHOWN},
+};
+_Static_assert(sizeof known / sizeof *known <= LT_N_ROLES, "role_ids is too small");
+enum { N_KNOWN = sizeof known / sizeof *known, MAX_KNOWN_BYTES = 32 };
+
+int lt_role_find(const char *text, uint64_t n)
+{
+    if (n < 4 || n > MAX_KNOWN_BYTES || (*text != '<' && *text != '[' && *text != '_'))
+        return -1;
+    for (int i = 0; i < N_KNOWN; i++)
+        if (strlen(known[i].text) == n && memcmp(known[i].text, text, n) == 0)
+            return i;
+    return -1;
+}
+
+int lt_role_type(int role)
+{
+    return known[role].roles & SHOWN ? LT_TYPE_USER : LT_TYPE_CONTROL;
+}
+
+/* First known text with that role that the vocabulary has: its id, or -1. */
+static int32_t first_with(int roles, const int32_t *role_ids)
+{
+    for (int i = 0; i < N_KNOWN; i++)
+        if (role_ids[i] >= 0 && (known[i].roles & roles) == roles)
+            return role_ids[i];
+    return -1;
+}
+
+static int32_t id_of(const char *text, const int32_t *role_ids)
+{
+    return role_ids[lt_role_find(text, strlen(text))];
+}
+
+static void mark_eog(lt_vocab *v, int32_t id)
+{
+    if (id >= 0)
+        v->marks[id] |= LT_MARK_EOG;
+}
+
+/* An id that the file gives; *id stays when it gives none. */
+static int read_id(const lt_vocab *v, const lt_gguf *g, const char *key, int32_t *id)
+{
+    uint32_t value = UINT32_MAX;
+    if (lt_gguf_find(g, key) < 0)
+        return LT_OK;
+    LT_TRY(lt_gguf_get_u32(g, key, true, &value));
+    if (value >= (uint32_t)v->info.n_tokens)
+        return lt_fail(LT_E_FORMAT, "%s: key %s is %" PRIu32 ", the vocabulary has %d tokens", lt_gguf_path(g), key, value,
+                       v->info.n_tokens);
+    *id = (int32_t)value;
+    return LT_OK;
+}
+
+/* Nothing is ever padded here, and files with a padding id beyond their vocabulary are common: it counts as none. */
+static int read_padding_id(lt_vocab *v, const lt_gguf *g)
+{
+    uint32_t value = UINT32_MAX;
+    LT_TRY(lt_gguf_get_u32(g, "tokenizer.ggml.padding_token_id", false, &value));
+    v->info.pad = value < (uint32_t)v->info.n_tokens ? (int32_t)value : -1;
+    return LT_OK;
+}
+
+static int load_ids(lt_vocab *v, const lt_gguf *g, int32_t *eom)
+{
+    bool spm = v->info.kind == LT_KIND_SPM;
+    v->info.unk = spm ? 0 : -1;
+    v->info.bos = spm ? 1 : -1;
+    v->info.eos = spm && v->info.n_tokens > 2 ? 2 : -1;
+    LT_TRY(read_id(v, g, "tokenizer.ggml.unknown_token_id", &v->info.unk));
+    LT_TRY(read_id(v, g, "tokenizer.ggml.bos_token_id", &v->info.bos));
+    LT_TRY(read_id(v, g, "tokenizer.ggml.eos_token_id", &v->info.eos));
+    LT_TRY(read_id(v, g, "tokenizer.ggml.eot_token_id", &v->info.eot));
+    LT_TRY(read_id(v, g, "tokenizer.ggml.eom_token_id", eom));
+    return read_padding_id(v, g);
+}
+
+static int load_flags(lt_vocab *v, const lt_gguf *g)
+{
+    bool spm = v->info.kind == LT_KIND_SPM;
+    bool bos = spm || (v->pre && v->pre->flags & LT_PRE_BOS), eos = false, space = spm;
+    LT_TRY(lt_gguf_get_bool(g, "tokenizer.ggml.add_bos_token", false, &bos));
+    LT_TRY(lt_gguf_get_bool(g, "tokenizer.ggml.add_eos_token", false, &eos));
+    LT_TRY(lt_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &space));
+    v->info.add_bos = bos && v->info.bos >= 0;
+    v->info.add_eos = eos && v->info.eos >= 0;
+    v->info.add_space_prefix = space && spm;
+    return LT_OK;
+}
+
+/* A role that a key or else a text fills. */
+static int mark_filled(lt_vocab *v, const lt_gguf *g, const char *key, int role, const int32_t *role_ids)
+{
+    int32_t id = first_with(role, role_ids);
+    LT_TRY(read_id(v, g, key, &id));
+    mark_eog(v, id);
+    return LT_OK;
+}
+
+static int load_eog(lt_vocab *v, const lt_gguf *g, const int32_t *role_ids, int32_t eom)
+{
+    for (int i = 0; i < N_KNOWN; i++)
+        if (known[i].roles & EOG)
+            mark_eog(v, role_ids[i]);
+    mark_eog(v, v->info.eos);
+    mark_eog(v, v->info.eot);
+    mark_eog(v, eom);
+    LT_TRY(mark_filled(v, g, "tokenizer.ggml.fim_pad_token_id", FIM_PAD, role_ids));
+    LT_TRY(mark_filled(v, g, "tokenizer.ggml.fim_rep_token_id", FIM_REPO, role_ids));
+    return mark_filled(v, g, "tokenizer.ggml.fim_sep_token_id", FIM_SEP, role_ids);
+}
+
+/* Families in which a known text means something else. */
+static void unmark_exceptions(lt_vocab *v, const int32_t *role_ids)
+{
+    int32_t end = first_with(END, role_ids), close = first_with(CLOSE, role_ids), call = first_with(CALL, role_ids);
+    bool harmony = id_of("<|return|>", role_ids) >= 0 || id_of("<|flush|>", role_ids) >= 0;
+    if (end >= 0 && call >= 0 && harmony) { /* there it ends a message, not the turn */
+        v->marks[end] &= (uint8_t)~LT_MARK_EOG;
+        v->type[end] = LT_TYPE_USER;
+    }
+    if (close >= 0 && id_of("<|tool_response>", role_ids) >= 0) { /* there it is struck-out text in HTML */
+        v->marks[close] &= (uint8_t)~LT_MARK_EOG;
+        v->type[close] = LT_TYPE_NORMAL;
+    }
+}
+
+static bool is_phi3(const char *name, uint64_t n)
+{
+    for (uint64_t i = 0; i + 4 <= n; i++) {
+        if (tolower((unsigned char)name[i]) != 'p' || tolower((unsigned char)name[i + 1]) != 'h' ||
+            tolower((unsigned char)name[i + 2]) != 'i')
+            continue;
+        if (name[i + 3] == '3' || (name[i + 3] == '-' && i + 5 <= n && name[i + 4] == '3'))
+            return true;
+    }
+    return false;
+}
+
+/* Phi-3's template puts white space behind its special tokens that the model has not been trained to see; the file does not
+ * say so, only the model's name does. */
+static int mark_strips(lt_vocab *v, const lt_gguf *g)
+{
+    const char *name = NULL;
+    uint64_t n = 0;
+    LT_TRY(lt_gguf_get_str(g, "general.name", false, &name, &n));
+    if (!name || !is_phi3(name, n))
+        return LT_OK;
+    static const char *const kept[] = {"<unk>", "<s>", "<|endoftext|>"};
+    for (int32_t id = 0; id < v->info.n_tokens; id++) {
+        if (v->type[id] != LT_TYPE_CONTROL && v->type[id] != LT_TYPE_USER && v->type[id] != LT_TYPE_UNKNOWN)
+            continue;
+        uint32_t n_bytes;
+        const uint8_t *text = lt_piece(v, id, &n_bytes);
+        bool strip = true;
+        for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+            strip = strip && (strlen(kept[i]) != n_bytes || memcmp(kept[i], text, n_bytes) != 0);
+        if (strip)
+            v->marks[id] |= LT_MARK_STRIP;
+    }
+    return LT_OK;
+}
+
+int lt_roles_load(lt_vocab *v, const lt_gguf *g, const int32_t role_ids[LT_N_ROLES])
+{
+    int32_t eom = first_with(EOM, role_ids);
+    v->info.eot = first_with(EOT, role_ids);
+    LT_TRY(load_ids(v, g, &eom));
+    LT_TRY(load_flags(v, g));
+    LT_TRY(load_eog(v, g, role_ids, eom));
+    unmark_exceptions(v, role_ids);
+    return mark_strips(v, g);
+}

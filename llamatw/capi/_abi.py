@@ -1,0 +1,180 @@
+"""clib/include/llamatw.h in ctypes: the structs and one line per function.  tests/test_abi.py compares the two."""
+
+from __future__ import annotations
+
+from ctypes import (
+    POINTER,
+    Structure,
+    c_char,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+
+ABI_VERSION = 1
+
+TOK_ADD_SPECIAL, TOK_PARSE_SPECIAL = 1, 2
+DETOK_SPECIAL = 1
+KV_F16, KV_F32 = 1, 0
+SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE = 1, 2
+
+
+class Meta(Structure):
+    _fields_ = [
+        ("key", c_void_p),  # not NUL-terminated: read with key_len
+        ("str", c_void_p),
+        ("key_len", c_uint64),
+        ("str_len", c_uint64),
+        ("n", c_uint64),
+        ("i", c_int64),
+        ("f", c_double),
+        ("type", c_int32),
+        ("item_type", c_int32),
+    ]
+
+
+class Tensor(Structure):
+    _fields_ = [
+        ("name", c_void_p),
+        ("name_len", c_uint64),
+        ("ne", c_uint64 * 4),
+        ("offset", c_uint64),
+        ("n_bytes", c_uint64),
+        ("type", c_int32),
+        ("n_dims", c_int32),
+        ("file", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+class Vocab(Structure):
+    _fields_ = [
+        (name, c_int32)
+        for name in ("n_tokens", "bos", "eos", "eot", "unk", "pad", "add_bos", "add_eos", "add_space_prefix", "kind")
+    ]
+
+
+class Opts(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_ctx", c_int32),
+        ("n_seqs", c_int32),
+        ("n_batch", c_int32),
+        ("n_threads", c_int32),
+        ("n_threads_batch", c_int32),
+        ("kv_type", c_int32),
+        ("flags", c_uint32),
+        ("progress", POINTER(c_int32)),
+    ]
+
+
+class Info(Structure):
+    _fields_ = [
+        *[(name, c_int64) for name in ("n_params", "weight_bytes", "kv_bytes", "scratch_bytes")],
+        *[
+            (name, c_int32)
+            for name in ("n_ctx", "n_ctx_train", "n_vocab", "n_embd", "n_layer", "n_head", "n_head_kv")
+        ],
+        *[(name, c_int32) for name in ("n_seqs", "n_batch", "n_pages", "page_tokens")],
+        ("arch", c_char * 32),
+    ]
+
+
+class Stats(Structure):
+    _fields_ = [
+        *[(name, c_int64) for name in ("n_steps", "tokens_computed", "tokens_cached")],
+        *[(name, c_int32) for name in ("pages_free", "pages_cached", "pages_used", "seqs_open")],
+    ]
+
+
+class Sampling(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("flags", c_uint32),
+        ("seed", c_uint64),
+        *[(name, c_float) for name in ("temperature", "top_p", "min_p")],
+        *[(name, c_float) for name in ("repeat_penalty", "presence_penalty", "frequency_penalty")],
+        ("top_k", c_int32),
+        ("repeat_last_n", c_int32),
+    ]
+
+
+class Row(Structure):
+    _fields_ = [("seq", c_int32), ("advance", c_int32), ("mask", c_void_p), ("logits", c_void_p)]
+
+
+class Out(Structure):
+    _fields_ = [
+        ("seq", c_int32),
+        ("flags", c_int32),
+        ("token", c_int32),
+        ("logprob", c_float),
+        ("text_off", c_uint32),
+        ("text_len", c_uint32),
+    ]
+
+
+class Result(Structure):
+    _fields_ = [("out", POINTER(Out)), ("text", c_void_p), ("n_out", c_int32), ("n_tokens", c_int32)]
+
+
+STRUCTS: dict[str, type[Structure]] = {
+    "lt_meta": Meta,
+    "lt_tensor_info": Tensor,
+    "lt_vocab_info": Vocab,
+    "lt_engine_opts": Opts,
+    "lt_engine_info": Info,
+    "lt_engine_stats": Stats,
+    "lt_sampling": Sampling,
+    "lt_row": Row,
+    "lt_out": Out,
+    "lt_result": Result,
+}
+
+_handle, _handle_out = c_void_p, POINTER(c_void_p)
+
+FUNCTIONS = {
+    # name: (restype, *argtypes)
+    "lt_abi_version": (c_int32,),
+    "lt_last_error": (c_char_p,),
+    "lt_sizeof": (c_int64, c_char_p),
+    "lt_cpu_name": (c_char_p,),
+    "lt_gguf_open": (c_int, _handle_out, c_char_p),
+    "lt_gguf_close": (None, _handle),
+    "lt_gguf_version": (c_int32, _handle),
+    "lt_gguf_n_meta": (c_int64, _handle),
+    "lt_gguf_meta": (c_int, _handle, c_int64, POINTER(Meta)),
+    "lt_gguf_meta_item": (c_int, _handle, c_int64, c_uint64, POINTER(Meta)),
+    "lt_gguf_find": (c_int64, _handle, c_char_p),
+    "lt_gguf_n_tensors": (c_int64, _handle),
+    "lt_gguf_tensor": (c_int, _handle, c_int64, POINTER(Tensor)),
+    "lt_type_name": (c_char_p, c_int32),
+    "lt_dequantize": (c_int, c_int32, c_char_p, c_uint64, c_void_p, c_uint64),
+    "lt_vocab_open": (c_int, _handle_out, _handle),
+    "lt_vocab_close": (None, _handle),
+    "lt_vocab_describe": (c_int, _handle, POINTER(Vocab)),
+    "lt_tokenize": (c_int, _handle, c_char_p, c_size_t, c_uint32, c_void_p, c_size_t, POINTER(c_size_t)),
+    "lt_detokenize": (c_int, _handle, c_void_p, c_size_t, c_uint32, c_void_p, c_size_t, POINTER(c_size_t)),
+    "lt_token_is_eog": (c_int32, _handle, c_int32),
+    "lt_engine_opts_init": (None, POINTER(Opts)),
+    "lt_sampling_init": (None, POINTER(Sampling)),
+    "lt_engine_open": (c_int, _handle_out, c_char_p, POINTER(Opts)),
+    "lt_engine_close": (None, _handle),
+    "lt_engine_vocab": (c_void_p, _handle),
+    "lt_engine_describe": (c_int, _handle, POINTER(Info)),
+    "lt_engine_read_stats": (c_int, _handle, POINTER(Stats)),
+    "lt_seq_open": (
+        c_int,
+        *(_handle, c_void_p, c_int32, c_uint64, POINTER(Sampling)),
+        *(POINTER(c_int32), POINTER(c_int32)),
+    ),
+    "lt_step": (c_int, _handle, POINTER(Row), c_int32, POINTER(Result)),
+    "lt_seq_close": (c_int, _handle, c_int32, c_int32),
+}

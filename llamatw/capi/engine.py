@@ -1,0 +1,195 @@
+"""A loaded model and its KV pool.  One thread owns an Engine and makes every call; only .vocab may be shared."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from llamatw.capi import _abi
+from llamatw.capi._lib import check, check_open, library
+from llamatw.capi.gguf import Gguf, path_bytes
+from llamatw.capi.records import Code, EngineInfo, EngineStats, KVFull, ModelInfo, Out, OutFlag, Row, SamplingParams
+from llamatw.capi.vocab import Vocab, id_array
+from llamatw.errors import EngineFailure
+from llamatw.settings import EngineSettings
+
+__all__ = ["Engine", "EngineInfo", "EngineStats", "KVFull", "ModelInfo", "Out", "OutFlag", "Progress", "Row"]
+
+_DEFAULT_MAX_CTX = 8192
+_MAX_THREADS = 256
+
+
+class Progress:
+    """How far a load has come.  C writes it, any thread reads it, cancel() makes the load fail soon."""
+
+    def __init__(self) -> None:
+        self.cell = ctypes.c_int32(0)
+
+    @property
+    def value(self) -> float:
+        """0..1"""
+        return min(max(self.cell.value, 0), 1000) / 1000
+
+    @property
+    def cancelled(self) -> bool:
+        return self.cell.value < 0
+
+    def cancel(self) -> None:
+        self.cell.value = -1
+
+
+class Engine:
+    """An lt_engine.  A failing call raises EngineFailure (KVFull: a step found no pages) and changes nothing."""
+
+    def __init__(self, handle: int, gguf: Gguf) -> None:
+        self._lib = library()
+        self._handle: int | None = handle
+        self.info = self._describe()
+        self.vocab = Vocab(self._lib.lt_engine_vocab(handle), borrowed=True)
+        self.model = _model_info(gguf, self.info, self.vocab)
+        self._rows = (_abi.Row * self.info.n_seqs)()
+        self._result = _abi.Result()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], settings: EngineSettings, progress: Progress | None = None) -> Engine:
+        """Loads the model at path (settings.model_path is what the user asked for, path where that is)."""
+        lib, handle = library(), ctypes.c_void_p()
+        with Gguf.open(path) as gguf:
+            options = _options(settings, gguf, progress)
+            check_open(lib.lt_engine_open(ctypes.byref(handle), path_bytes(path), ctypes.byref(options)))
+            assert handle.value is not None
+            try:
+                return cls(handle.value, gguf)
+            except BaseException:
+                lib.lt_engine_close(handle)
+                raise
+
+    def close(self) -> None:
+        """Waits for tokenizers in other threads, then frees everything.  Closing twice is fine."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self.vocab.close()
+            self._lib.lt_engine_close(handle)
+
+    def stats(self) -> EngineStats:
+        raw = _abi.Stats()
+        check(self._lib.lt_engine_read_stats(self._handle, ctypes.byref(raw)))
+        return EngineStats(**_fields(raw))
+
+    def open_seq(
+        self, prompt: Iterable[int], sampling: SamplingParams, scope: int = 0, use_cache: bool = True
+    ) -> tuple[int, int]:
+        """A new sequence for prompt: its handle, and how many tokens of it came from the prefix cache."""
+        tokens = prompt if isinstance(prompt, array) and prompt.typecode == "i" else id_array(prompt, self.info.n_vocab)
+        ids = (ctypes.c_int32 * len(tokens)).from_buffer(tokens) if tokens else None
+        wishes = self._sampling(sampling, use_cache)
+        seq, n_cached = ctypes.c_int32(), ctypes.c_int32()
+        where = (ctypes.byref(seq), ctypes.byref(n_cached))
+        check(self._lib.lt_seq_open(self._handle, ids, len(tokens), scope, ctypes.byref(wishes), *where))
+        return seq.value, n_cached.value
+
+    def step(self, rows: Sequence[Row]) -> list[Out]:
+        """All rows or none; the answers stand in row order."""
+        if len(rows) > len(self._rows):
+            raise EngineFailure(f"{len(rows)} rows in a step, the engine has {len(self._rows)} sequences", Code.LIMIT)
+        held = [self._fill(raw, row) for raw, row in zip(self._rows, rows, strict=False)]
+        code = self._lib.lt_step(self._handle, self._rows, len(rows), ctypes.byref(self._result))
+        del held  # the masks' memory had to live until here
+        check(code)
+        text, outs = self._result.text, self._result.out
+        return [_out(outs[index], text) for index in range(self._result.n_out)]
+
+    def close_seq(self, seq: int, keep: bool = True) -> None:
+        """keep: its pages stay as prefix cache."""
+        check(self._lib.lt_seq_close(self._handle, seq, int(keep)))
+
+    def _fill(self, raw: _abi.Row, row: Row) -> object:
+        raw.seq, raw.advance, raw.logits, raw.mask = row.seq, row.advance, None, None
+        if row.logits is not None:
+            shape, wanted = row.logits.shape, (row.advance, self.info.n_vocab)
+            if shape != wanted or row.logits.dtype != "float32" or not row.logits.flags.c_contiguous:
+                raise ValueError(f"logits must be C-contiguous float32 {wanted}, not {row.logits.dtype} {shape}")
+            raw.logits = row.logits.ctypes.data
+        return None if row.mask is None else self._fill_mask(raw, row.mask)
+
+    def _fill_mask(self, raw: _abi.Row, mask: object) -> object:
+        bits = bytes(mask)  # type: ignore[call-overload]
+        wanted = (self.info.n_vocab + 31) // 32 * 4
+        if len(bits) != wanted:
+            raise ValueError(f"the mask has {len(bits)} bytes, {self.info.n_vocab} tokens need {wanted}")
+        held = ctypes.create_string_buffer(bits, len(bits))
+        raw.mask = ctypes.addressof(held)
+        return held
+
+    def _sampling(self, sampling: SamplingParams, use_cache: bool) -> _abi.Sampling:
+        raw = _abi.Sampling()
+        self._lib.lt_sampling_init(ctypes.byref(raw))
+        raw.flags = _abi.SAMPLE_IGNORE_EOS * sampling.ignore_eos | _abi.SAMPLE_NO_CACHE * (not use_cache)
+        for name in sampling.__struct_fields__:
+            if name != "ignore_eos":
+                setattr(raw, name, getattr(sampling, name))
+        return raw
+
+    def _describe(self) -> EngineInfo:
+        raw = _abi.Info()
+        check(self._lib.lt_engine_describe(self._handle, ctypes.byref(raw)))
+        return EngineInfo(**{**_fields(raw), "arch": raw.arch.decode("utf-8", "replace")})
+
+
+def _fields(raw: ctypes.Structure) -> dict[str, Any]:
+    return {field[0]: getattr(raw, field[0]) for field in raw._fields_}
+
+
+def _out(raw: _abi.Out, text: int) -> Out:
+    piece = ctypes.string_at(text + raw.text_off, raw.text_len).decode("utf-8", "replace") if raw.text_len else ""
+    return Out(raw.seq, OutFlag(raw.flags), raw.token, raw.logprob, piece)
+
+
+def _options(settings: EngineSettings, gguf: Gguf, progress: Progress | None) -> _abi.Opts:
+    raw = _abi.Opts()
+    library().lt_engine_opts_init(ctypes.byref(raw))
+    raw.n_ctx = _n_ctx(settings, gguf)
+    raw.n_seqs, raw.n_batch = settings.n_seqs, settings.n_batch
+    raw.n_threads = settings.n_threads or _n_cores()
+    raw.n_threads_batch = settings.n_threads_batch or raw.n_threads
+    if progress is not None:
+        raw.progress = ctypes.pointer(progress.cell)
+    return raw
+
+
+def _n_ctx(settings: EngineSettings, gguf: Gguf) -> int:
+    """0 lets the engine take the model's training context; it also has the words for a file that states none."""
+    if settings.n_ctx is not None:
+        return settings.n_ctx
+    n_ctx_train = gguf.get(f"{gguf.get('general.architecture', '')}.context_length", 0)
+    return min(n_ctx_train, _DEFAULT_MAX_CTX) if isinstance(n_ctx_train, int) and n_ctx_train > 0 else 0
+
+
+def _n_cores() -> int:
+    """Cores that this process may run on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MAX_THREADS)
+
+
+def _model_info(gguf: Gguf, info: EngineInfo, vocab: Vocab) -> ModelInfo:
+    metadata = gguf.scalars()
+    template = metadata.get("tokenizer.chat_template")
+    return ModelInfo(
+        path=gguf.path,
+        arch=info.arch,
+        name=str(metadata.get("general.name") or os.path.basename(gguf.path)),
+        n_ctx=info.n_ctx,
+        n_ctx_train=info.n_ctx_train,
+        n_vocab=info.n_vocab,
+        n_embd=info.n_embd,
+        n_params=info.n_params,
+        size_bytes=sum(tensor.n_bytes for tensor in gguf.tensors()),
+        chat_template=template if isinstance(template, str) else None,
+        bos_token=vocab.token_text(vocab.info.bos),
+        eos_token=vocab.token_text(vocab.info.eos),
+        add_bos=vocab.info.add_bos,
+        metadata=metadata,
+    )

@@ -1,0 +1,280 @@
+"""A scripted engine with an Engine's methods, for tests of everything above: no library, no model, no time.
+
+Its vocabulary is the 256 bytes and four control tokens.  What it says depends on the history and the seed alone, so a
+sequence that is closed and reopened goes on as if nothing had happened.  Pages are counted as in the real pool, though
+nobody shares them; faults are injected by the test.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import time
+from array import array
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from llamatw.capi.engine import Progress
+from llamatw.capi.records import (
+    Code,
+    EngineInfo,
+    EngineStats,
+    KVFull,
+    ModelInfo,
+    Out,
+    OutFlag,
+    Row,
+    SamplingParams,
+    VocabInfo,
+)
+from llamatw.capi.vocab import id_array
+from llamatw.errors import EngineFailure
+from llamatw.settings import EngineSettings
+
+BOS, EOS, IM_START, IM_END = 256, 257, 258, 259
+N_VOCAB = 260
+PAGE = 64
+CONTROL = {BOS: "<s>", EOS: "</s>", IM_START: "<|im_start|>", IM_END: "<|im_end|>"}
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+Reply = Callable[["array[int]", int], int]  # (history, seed) -> next token
+
+
+def babble(history: array[int], seed: int) -> int:
+    """Small letters and spaces, then, after a few dozen, the end.  Every token of the history has its say."""
+    digest = hashlib.blake2b(history.tobytes(), key=seed.to_bytes(8, "little"), digest_size=2).digest()
+    return EOS if digest[0] < 6 else b"abcdefghijklmnopqrstuvwxyz      "[digest[1] % 32]
+
+
+class FakeVocab:
+    """Bytes are tokens; Vocab's methods."""
+
+    info = VocabInfo(
+        n_tokens=N_VOCAB,
+        bos=BOS,
+        eos=EOS,
+        eot=IM_END,
+        unk=-1,
+        pad=-1,
+        add_bos=True,
+        add_eos=False,
+        add_space_prefix=False,
+        kind="bpe",
+    )
+
+    def tokenize(self, text: str | bytes, *, add_special: bool = False, parse_special: bool = False) -> list[int]:
+        raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+        ids = [BOS] if add_special else []
+        while raw:
+            token = next((t for t, name in CONTROL.items() if parse_special and raw.startswith(name.encode())), raw[0])
+            ids.append(token)
+            raw = raw[len(CONTROL.get(token, " ")) :]
+        return ids
+
+    def detokenize(self, ids: Iterable[int], *, special: bool = False) -> bytes:
+        return b"".join(
+            bytes([token]) if token < 256 else CONTROL[token].encode() * special for token in id_array(ids, N_VOCAB)
+        )
+
+    def is_eog(self, token: int) -> bool:
+        return token in (EOS, IM_END)
+
+    def token_text(self, token: int) -> str:
+        return "" if token < 0 else self.detokenize([token], special=True).decode("utf-8", "replace")
+
+
+class _Open(msgspec.Struct, eq=False):
+    """An open sequence."""
+
+    history: array[int]
+    n_prompt: int
+    n_computed: int
+    scope: int
+    sampling: SamplingParams
+    decoder: codecs.IncrementalDecoder = msgspec.field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
+
+
+class FakeEngine:
+    """Set `say` (what every sequence answers, as text) or `reply` (a function of history and seed)."""
+
+    def __init__(self, settings: EngineSettings | None = None, say: str | None = None, reply: Reply = babble) -> None:
+        settings = settings or EngineSettings(model_path="fake.gguf", n_ctx=1024)
+        self.say = say
+        self.reply = reply
+        self.faults: deque[Exception | None] = deque()  # one for each coming step: raised instead, unless None
+        self.is_nan: Callable[[array[int]], bool] = lambda history: False
+        self.step_s = 0.0  # how long a step takes
+        self.steps: list[list[tuple[int, int]]] = []  # (seq, advance) of every step that ran
+        self.closed = False
+        self.vocab = FakeVocab()
+        self.info = _info(settings)
+        self.model = _model(self.info, settings.model_path)
+        self._open: dict[int, _Open] = {}
+        self._kept: OrderedDict[tuple[int, bytes], array[int]] = OrderedDict()  # prefix cache, oldest first
+        self._prompt_ends: dict[bytes, int] = {}  # history at close -> where its prompt ended
+        self._n_cached = 0
+
+    @classmethod
+    def opener(cls, engine: FakeEngine) -> Callable[[EngineSettings, Progress], FakeEngine]:
+        """What EngineService takes: hands out this engine."""
+        return lambda settings, progress: engine
+
+    def close(self) -> None:
+        self.closed = True
+
+    def stats(self) -> EngineStats:
+        used = sum(_pages(seq.n_computed) for seq in self._open.values())
+        cached = sum(_pages(len(history)) for history in self._kept.values())
+        return EngineStats(
+            n_steps=len(self.steps),
+            tokens_computed=sum(advance for rows in self.steps for _, advance in rows),
+            tokens_cached=self._n_cached,
+            pages_free=self.info.n_pages - used - cached,
+            pages_cached=cached,
+            pages_used=used,
+            seqs_open=len(self._open),
+        )
+
+    def open_seq(
+        self, prompt: Iterable[int], sampling: SamplingParams, scope: int = 0, use_cache: bool = True
+    ) -> tuple[int, int]:
+        history = id_array(prompt, N_VOCAB)
+        if not 1 <= len(history) <= self.info.n_ctx:
+            raise EngineFailure(f"a prompt of {len(history)} tokens, the limit is {self.info.n_ctx}", Code.LIMIT)
+        if len(self._open) == self.info.n_seqs:
+            raise EngineFailure(f"all {self.info.n_seqs} sequences are open", Code.LIMIT)
+        n_cached = self._longest_prefix(history, scope) if use_cache else 0
+        n_prompt = self._prompt_ends.pop(history.tobytes(), len(history))
+        handle = min(set(range(self.info.n_seqs)) - self._open.keys())
+        self._open[handle] = _Open(history, n_prompt, n_cached, scope, sampling)
+        self._n_cached += n_cached
+        return handle, n_cached
+
+    def step(self, rows: Sequence[Row]) -> list[Out]:
+        time.sleep(self.step_s)
+        fault = self.faults.popleft() if self.faults else None
+        if fault is not None:
+            raise fault
+        self._check(rows)
+        self._reserve(rows)
+        self.steps.append([(row.seq, row.advance) for row in rows])
+        return [self._run(row) for row in rows]
+
+    def close_seq(self, seq: int, keep: bool = True) -> None:
+        if seq not in self._open:
+            raise EngineFailure(f"sequence {seq} is not open", Code.ARG)
+        gone = self._open.pop(seq)
+        for cut in range(4):  # it may be reopened without the tokens of an unfinished character
+            end = len(gone.history) - cut
+            if end > gone.n_prompt:
+                self._prompt_ends[gone.history[:end].tobytes()] = gone.n_prompt
+        if keep and gone.n_computed:
+            history = gone.history[: gone.n_computed]
+            self._kept[gone.scope, history.tobytes()] = history
+            self._evict(0)
+
+    def _check(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            seq = self._open.get(row.seq)
+            if seq is None or not 1 <= row.advance <= len(seq.history) - seq.n_computed:
+                raise EngineFailure(f"bad row: sequence {row.seq}, advance {row.advance}", Code.ARG)
+        n_tokens = sum(row.advance for row in rows)
+        if len({row.seq for row in rows}) != len(rows) or n_tokens > self.info.n_batch:
+            raise EngineFailure(f"a step of {n_tokens} tokens, the limit is {self.info.n_batch}", Code.LIMIT)
+
+    def _reserve(self, rows: Sequence[Row]) -> None:
+        advances = {row.seq: row.advance for row in rows}
+        need = sum(_pages(seq.n_computed + advances.get(handle, 0)) for handle, seq in self._open.items())
+        if need > self.info.n_pages:
+            raise KVFull(f"the step needs {need} pages, the pool has {self.info.n_pages}")
+        self._evict(need)
+
+    def _evict(self, n_used: int) -> None:
+        n_used = max(n_used, sum(_pages(seq.n_computed) for seq in self._open.values()))
+        while n_used + sum(_pages(len(history)) for history in self._kept.values()) > self.info.n_pages:
+            self._kept.popitem(last=False)
+
+    def _run(self, row: Row) -> Out:
+        seq = self._open[row.seq]
+        seq.n_computed += row.advance
+        if self.is_nan(seq.history):
+            return Out(row.seq, OutFlag.NAN, -1, 0.0, "")
+        if seq.n_computed < len(seq.history):
+            return Out(row.seq, OutFlag(0), -1, 0.0, "")
+        token = self._next(seq)
+        seq.history.append(token)
+        is_eog = self.vocab.is_eog(token)
+        text = "" if token >= 256 else seq.decoder.decode(bytes([token]))
+        flags = OutFlag.TOKEN | OutFlag.EOG * is_eog | OutFlag.FULL * (len(seq.history) >= self.info.n_ctx)
+        flags |= OutFlag.PARTIAL * bool(seq.decoder.getstate()[0])
+        return Out(row.seq, OutFlag(flags), token, -0.5, text)
+
+    def _next(self, seq: _Open) -> int:
+        if self.say is None:
+            token = self.reply(seq.history, seq.sampling.seed)
+        else:
+            said, n_said = self.say.encode(), len(seq.history) - seq.n_prompt
+            token = said[n_said] if n_said < len(said) else EOS
+        return ord(".") if seq.sampling.ignore_eos and self.vocab.is_eog(token) else token
+
+    def _longest_prefix(self, history: array[int], scope: int) -> int:
+        known = [kept for (where, _), kept in self._kept.items() if where == scope]
+        known += [seq.history[: seq.n_computed] for seq in self._open.values() if seq.scope == scope]
+        return min(max((_common(history, other) for other in known), default=0), len(history) - 1)
+
+
+def _common(a: array[int], b: array[int]) -> int:
+    length = min(len(a), len(b))
+    return next((n for n in range(length) if a[n] != b[n]), length)
+
+
+def _pages(n_tokens: int) -> int:
+    return -(-n_tokens // PAGE)
+
+
+def _info(settings: EngineSettings) -> EngineInfo:
+    n_pages = _pages(settings.n_ctx or 1024)
+    return EngineInfo(
+        n_params=1000,
+        weight_bytes=4000,
+        kv_bytes=0,
+        scratch_bytes=0,
+        n_ctx=n_pages * PAGE,
+        n_ctx_train=8192,
+        n_vocab=N_VOCAB,
+        n_embd=8,
+        n_layer=1,
+        n_head=1,
+        n_head_kv=1,
+        n_seqs=settings.n_seqs,
+        n_batch=settings.n_batch,
+        n_pages=n_pages,
+        page_tokens=PAGE,
+        arch="fake",
+    )
+
+
+def _model(info: EngineInfo, path: str) -> ModelInfo:
+    return ModelInfo(
+        path=path,
+        arch=info.arch,
+        name="fake",
+        n_ctx=info.n_ctx,
+        n_ctx_train=info.n_ctx_train,
+        n_vocab=info.n_vocab,
+        n_embd=info.n_embd,
+        n_params=info.n_params,
+        size_bytes=info.weight_bytes,
+        chat_template=CHAT_TEMPLATE,
+        bos_token=CONTROL[BOS],
+        eos_token=CONTROL[EOS],
+        add_bos=True,
+        metadata={"general.architecture": info.arch, "general.name": "fake"},
+    )

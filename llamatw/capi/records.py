@@ -1,0 +1,159 @@
+"""The plain data that crosses the C boundary, as everybody else sees it: no ctypes, no handle that can dangle."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from llamatw.errors import EngineFailure
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Logits = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Code(enum.IntEnum):
+    """LT_E_* of llamatw.h."""
+
+    OK = 0
+    ARG = -1
+    NOMEM = -2
+    IO = -3
+    FORMAT = -4
+    UNSUPPORTED = -5
+    KV_FULL = -6
+    CAP = -7
+    LIMIT = -8
+
+
+class OutFlag(enum.IntFlag):
+    """LT_OUT_* of llamatw.h."""
+
+    TOKEN = 1
+    EOG = 2
+    FULL = 4
+    PARTIAL = 8
+    NAN = 16
+
+
+class KVFull(EngineFailure):
+    """The step ran nothing: there are not enough free KV pages.  Close a sequence and try again."""
+
+    def __init__(self, message: str = "the KV cache has no free page") -> None:
+        super().__init__(message, Code.KV_FULL)
+
+
+class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
+    """The sampler chain's settings, already range-checked.  Field meanings: lt_sampling in llamatw.h."""
+
+    seed: int = 0  # 0..2**64-1; the web layer draws one when the client asks for a random seed
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_last_n: int = 64
+    ignore_eos: bool = False
+
+
+class Row(msgspec.Struct):
+    """One sequence's share of a step: compute `advance` more tokens of its history."""
+
+    seq: int
+    advance: int
+    logits: Logits | None = None  # float32 [advance, n_vocab], C-contiguous: filled with raw logits
+    mask: Any = None  # bytes-like, one bit per token, ceil(n_vocab / 32) words: 1 = may be sampled
+
+
+class Out(msgspec.Struct, frozen=True):
+    """What a step gave one row.  `token` is -1 unless flags has TOKEN; `logprob` is under the raw logits."""
+
+    seq: int
+    flags: OutFlag
+    token: int
+    logprob: float
+    text: str  # whole characters that this token completed
+
+
+class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """lt_engine_info."""
+
+    n_params: int
+    weight_bytes: int
+    kv_bytes: int
+    scratch_bytes: int
+    n_ctx: int
+    n_ctx_train: int
+    n_vocab: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    n_head_kv: int
+    n_seqs: int
+    n_batch: int
+    n_pages: int
+    page_tokens: int
+    arch: str
+
+
+class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
+    """lt_engine_stats."""
+
+    n_steps: int = 0
+    tokens_computed: int = 0
+    tokens_cached: int = 0
+    pages_free: int = 0
+    pages_cached: int = 0
+    pages_used: int = 0
+    seqs_open: int = 0
+
+
+class VocabInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """lt_vocab_info; ids are -1 when the model has none."""
+
+    n_tokens: int
+    bos: int
+    eos: int
+    eot: int
+    unk: int
+    pad: int
+    add_bos: bool
+    add_eos: bool
+    add_space_prefix: bool
+    kind: str  # "spm" or "bpe"
+
+
+class TensorInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of a GGUF tensor directory."""
+
+    name: str
+    shape: tuple[int, ...]  # elements per dimension, fastest first
+    type: int  # ggml type number
+    type_name: str
+    n_bytes: int
+    offset: int  # from the start of the data section of its file
+    file: int  # index of the split file that holds it
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may be told about the loaded model."""
+
+    path: str
+    arch: str
+    name: str  # general.name, or the file's name
+    n_ctx: int
+    n_ctx_train: int
+    n_vocab: int
+    n_embd: int
+    n_params: int
+    size_bytes: int  # of the tensors in the file
+    chat_template: str | None
+    bos_token: str  # text of the token, "" when the model has none
+    eos_token: str
+    add_bos: bool
+    metadata: dict[str, str | int | float | bool]  # every scalar of the file

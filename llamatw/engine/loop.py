@@ -1,0 +1,200 @@
+"""StepLoop: the one thread that owns the C engine.
+
+    inbox (submit, abort, stop)  ->  drain -> plan -> step -> commit  ->  one callFromThread with the step's deltas
+
+The loop goes on to the next step at once; the reactor writes meanwhile.  It blocks only when nobody runs or waits.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import msgspec
+from twisted.logger import Logger
+
+from llamatw.capi.engine import Progress
+from llamatw.capi.records import EngineInfo, EngineStats, KVFull, ModelInfo, Out, Row, VocabInfo
+from llamatw.engine.scheduler import Deltas, Scheduler, Slots
+from llamatw.engine.sequence import Sequence
+from llamatw.engine.stats import SlotState, Snapshot, slot_states
+from llamatw.errors import LlamatwError
+from llamatw.settings import EngineSettings
+
+_MAX_FAILURES = 3  # failing steps in a row that we put down to their sequences; then it is the engine
+
+
+class VocabLike(Protocol):
+    """What a Vocab and a FakeVocab both are."""
+
+    info: VocabInfo
+
+    def tokenize(self, text: str | bytes, *, add_special: bool = False, parse_special: bool = False) -> list[int]: ...
+    def detokenize(self, ids: list[int], *, special: bool = False) -> bytes: ...
+    def is_eog(self, token: int) -> bool: ...
+    def token_text(self, token: int) -> str: ...
+
+
+class EngineLike(Slots, Protocol):
+    """What an Engine and a FakeEngine both are."""
+
+    info: EngineInfo
+    model: ModelInfo
+
+    @property
+    def vocab(self) -> VocabLike: ...
+    def step(self, rows: list[Row]) -> list[Out]: ...
+    def stats(self) -> EngineStats: ...
+    def close(self) -> None: ...
+
+
+Opener = Callable[[EngineSettings, Progress], EngineLike]
+
+
+class Listener(Protocol):
+    """Who hears of it, always through `call`."""
+
+    def loaded(self, engine: EngineLike) -> None: ...
+    def failed(self, error: Exception) -> None: ...
+    def deliver(self, deltas: Deltas) -> None: ...
+
+
+class Submit(msgspec.Struct, frozen=True):
+    seq: Sequence
+
+
+class Abort(msgspec.Struct, frozen=True):
+    id: int
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Finish what there is, then end."""
+
+
+Message = Submit | Abort | Stop
+
+
+class StepLoop:
+    """run() is the thread; post() may be called from any other.  call(f, x) has f(x) called in the reactor's thread."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        opener: Opener,
+        listener: Listener,
+        call: Callable[..., object],
+        clock: Callable[[], float],
+    ) -> None:
+        self.progress = Progress()
+        self.snapshot = Snapshot()  # replaced, never changed
+        self._settings = settings
+        self._opener = opener
+        self._listener = listener
+        self._call = call
+        self._clock = clock
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._engine: EngineLike | None = None
+        self._scheduler: Scheduler | None = None
+        self._stopping = False
+        self._n_failures = 0
+
+    def post(self, message: Message) -> None:
+        self._inbox.put(message)
+
+    def run(self) -> None:
+        """The thread: from opening the engine to closing it."""
+        for _ in self.turns(block=True):
+            pass
+
+    def turns(self, block: bool) -> Iterator[None]:
+        """Opens, goes round until told to stop, closes.  What goes wrong ends here, as an error to the listener."""
+        try:
+            engine = self._open()
+            yield
+            while self._turn(engine, block):
+                yield
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing to do until the next message."""
+        return self._scheduler is not None and self._scheduler.is_idle and self._inbox.empty() and not self._stopping
+
+    def _open(self) -> EngineLike:
+        engine = self._engine = self._opener(self._settings, self.progress)
+        info = engine.info
+        self._scheduler = Scheduler(engine, info.n_seqs, info.n_batch, self._settings.step_target_ms)
+        self._publish(engine, self._scheduler)
+        self._call(self._listener.loaded, engine)
+        return engine
+
+    def _turn(self, engine: EngineLike, block: bool) -> bool:
+        """Once round; False when it is time to end."""
+        scheduler = self._scheduler
+        assert scheduler is not None
+        self._drain(scheduler, block and scheduler.is_idle and not self._stopping)
+        while rows := scheduler.plan(self._clock()):
+            if self._step(engine, scheduler, rows):
+                break
+        self._publish(engine, scheduler)
+        return not (self._stopping and scheduler.is_idle)
+
+    def _close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def _drain(self, scheduler: Scheduler, block: bool) -> None:
+        while block or not self._inbox.empty():
+            message = self._inbox.get()
+            block = False
+            match message:
+                case Submit(seq):
+                    scheduler.submit(seq)
+                case Abort(id):
+                    scheduler.abort(id)
+                case Stop():
+                    self._stopping = True
+
+    def _step(self, engine: EngineLike, scheduler: Scheduler, rows: list[Row]) -> bool:
+        """False: the step ran nothing for lack of pages; somebody has made room, plan again."""
+        started = self._clock()
+        try:
+            outs = engine.step(rows)
+        except KVFull:
+            scheduler.starve()
+            return False
+        except LlamatwError as error:
+            self._blame(scheduler, rows, error)
+            return True
+        now = self._clock()
+        self._n_failures = 0
+        scheduler.commit(rows, outs, now, 1e3 * (now - started))
+        return True
+
+    def _blame(self, scheduler: Scheduler, rows: list[Row], error: LlamatwError) -> None:
+        self._n_failures += 1
+        if self._n_failures >= _MAX_FAILURES:
+            raise error
+        self.log.error("a step of {n} sequences failed: {error}", n=len(rows), error=error.message)
+        scheduler.fail(rows, error)
+
+    def _publish(self, engine: EngineLike, scheduler: Scheduler) -> None:
+        n_waiting = len(scheduler.waiting)
+        self.snapshot = scheduler.counters.snapshot(slot_states(scheduler.lanes), n_waiting, engine.stats())
+        deltas = scheduler.take_deltas()
+        if deltas:
+            self._call(self._listener.deliver, deltas)
+
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, LlamatwError):
+            self.log.failure("the engine's loop ended")
+        idle = tuple(SlotState(id=slot.id) for slot in self.snapshot.slots)
+        self.snapshot = msgspec.structs.replace(self.snapshot, slots=idle, n_waiting=0)
+        self._call(self._listener.failed, error)

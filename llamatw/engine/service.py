@@ -1,0 +1,197 @@
+"""EngineService: all that web/ sees of the engine.  Reactor thread only; tokenize and detokenize: any thread."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Literal, Protocol, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from llamatw.capi.engine import Engine, Progress
+from llamatw.capi.records import ModelInfo
+from llamatw.engine.loop import Abort, EngineLike, Opener, StepLoop, Stop, Submit, VocabLike
+from llamatw.engine.scheduler import Deltas
+from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sequence
+from llamatw.engine.stats import Snapshot
+from llamatw.engine.stream import TokenStream
+from llamatw.errors import BadRequest, ContextExceeded, LlamatwError, TooManyRequests, Unavailable
+from llamatw.settings import EngineSettings
+
+State = Literal["loading", "ready", "failed", "stopped"]
+Spawn = Callable[["Reactor", StepLoop], Deferred[None]]
+
+_GRACE_S = 5.0
+_RETRY_AFTER_S = 1
+
+
+class Reactor(Protocol):
+    """What we need of one."""
+
+    def callFromThread(self, f: Callable[..., object], *args: object) -> None: ...
+    def callLater(self, delay: float, f: Callable[..., object], *args: object) -> Any: ...
+
+
+def open_model(settings: EngineSettings, progress: Progress) -> EngineLike:
+    return Engine.open(settings.model_path, settings, progress)
+
+
+def in_thread(reactor: Reactor, loop: StepLoop) -> Deferred[None]:
+    """Runs the loop in a pool of its own one thread; fires when it has ended."""
+    pool = ThreadPool(1, 1, "llamatw-engine")
+    pool.start()
+
+    def end(result: Failure | None) -> Failure | None:
+        pool.stop()
+        return result
+
+    return deferToThreadPool(cast(Any, reactor), pool, loop.run).addBoth(end)
+
+
+class EngineService(Service):
+    """state goes from loading to ready or failed, and at last to stopped; failure says why in a sentence."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        reactor: Reactor,
+        opener: Opener = open_model,
+        spawn: Spawn = in_thread,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.settings = settings
+        self.state: State = "loading"
+        self.failure: str | None = None
+        self._reactor = reactor
+        self._spawn = spawn
+        self._loop = StepLoop(settings, opener, self, reactor.callFromThread, clock)
+        self._ended: Deferred[None] = succeed(None)
+        self._vocab: VocabLike | None = None
+        self._model: ModelInfo | None = None
+        self._streams: dict[int, TokenStream] = {}
+        self._ids = count()
+
+    def startService(self) -> None:
+        Service.startService(self)  # type: ignore[no-untyped-call]
+        self._ended = self._spawn(self._reactor, self._loop)
+
+    def stopService(self) -> Deferred[None]:
+        """Lets the streams finish within a grace time, then ends them; fires when the engine has been closed."""
+        Service.stopService(self)  # type: ignore[no-untyped-call]
+        self.state = "stopped"
+        self._loop.progress.cancel()
+        self._loop.post(Stop())
+        grace = self._reactor.callLater(_GRACE_S, self._end_streams, Unavailable("the server is stopping"))
+
+        def ended(_: None) -> None:
+            if grace.active():
+                grace.cancel()
+
+        return self._ended.addErrback(self._complain).addCallback(ended)
+
+    @property
+    def progress(self) -> float:
+        """Of loading, 0..1."""
+        return 1.0 if self._model is not None else self._loop.progress.value
+
+    @property
+    def info(self) -> ModelInfo:
+        """Unavailable until the model has been loaded."""
+        if self._model is None:
+            raise self._unavailable()
+        return self._model
+
+    def metadata(self, key: str) -> str | int | float | bool | None:
+        """A scalar of the model file."""
+        return self.info.metadata.get(key)
+
+    def snapshot(self) -> Snapshot:
+        return self._loop.snapshot
+
+    def tokenize(self, text: str | bytes, *, add_special: bool = False, parse_special: bool = False) -> list[int]:
+        return self._loaded_vocab().tokenize(text, add_special=add_special, parse_special=parse_special)
+
+    def detokenize(self, ids: list[int], *, special: bool = False) -> str:
+        return self._loaded_vocab().detokenize(ids, special=special).decode("utf-8", "replace")
+
+    def detokenize_bytes(self, ids: list[int], *, special: bool = False) -> bytes:
+        """Raw: the ids may be a part of a character."""
+        return self._loaded_vocab().detokenize(ids, special=special)
+
+    def submit(self, prompt: list[int], params: GenerationParams) -> TokenStream:
+        """Queues a sequence.  Raises BadRequest, ContextExceeded, TooManyRequests or Unavailable."""
+        if self.state != "ready":
+            raise self._unavailable()
+        self._check_prompt(prompt)
+        if len(self._streams) >= self.settings.n_seqs + self.settings.max_queue:
+            raise TooManyRequests(f"{len(self._streams)} requests are served or waiting", retry_after=_RETRY_AFTER_S)
+        seq = Sequence(id=next(self._ids), prompt=array("i", prompt), params=params)
+        stream = self._streams[seq.id] = TokenStream(seq.id, len(prompt), self._abort)
+        self._loop.post(Submit(seq))
+        return stream
+
+    def _check_prompt(self, prompt: list[int]) -> None:
+        model = self.info
+        if not prompt:
+            raise BadRequest("the prompt has no tokens", "prompt")
+        if len(prompt) + 1 > model.n_ctx:
+            raise ContextExceeded(len(prompt), model.n_ctx)
+        if min(prompt) < 0 or max(prompt) >= model.n_vocab:
+            wrong = next(token for token in prompt if not 0 <= token < model.n_vocab)
+            raise BadRequest(f"token id {wrong} is out of range: the vocabulary has {model.n_vocab} tokens", "prompt")
+
+    def _unavailable(self) -> Unavailable:
+        if self.state == "loading":
+            return Unavailable("Loading model", retry_after=_RETRY_AFTER_S)
+        if self.state == "failed":
+            return Unavailable(f"the model cannot be served: {self.failure}")
+        return Unavailable("the server is stopping")
+
+    def _loaded_vocab(self) -> VocabLike:
+        if self._vocab is None:
+            raise self._unavailable()
+        return self._vocab
+
+    def _abort(self, id: int) -> None:
+        self._streams.pop(id, None)
+        self._loop.post(Abort(id))
+
+    def _complain(self, failure: Failure) -> None:
+        self.log.failure("the engine's thread ended badly", failure)
+
+    def _end_streams(self, error: LlamatwError) -> None:
+        for id, stream in list(self._streams.items()):
+            self._abort(id)
+            stream.push(Delta(finish=FinishReason.ERROR, error=error, slot=stream.slot, timings=stream.timings))
+
+    # The loop's listener, called in the reactor's thread.
+
+    def loaded(self, engine: EngineLike) -> None:
+        self._model, self._vocab = engine.model, engine.vocab
+        if self.state == "loading":
+            self.state = "ready"
+
+    def failed(self, error: Exception) -> None:
+        self.failure = error.message if isinstance(error, LlamatwError) else f"{type(error).__name__}: {error}"
+        if self.state != "stopped":
+            self.state = "failed"
+            self.log.error("the engine failed: {failure}", failure=self.failure)
+        self._end_streams(Unavailable(self.failure))
+
+    def deliver(self, deltas: Deltas) -> None:
+        for id, delta in deltas:
+            stream = self._streams.get(id)
+            if stream is None:
+                continue  # cancelled while the step ran
+            if delta.finish is not None:
+                del self._streams[id]
+            stream.push(delta)

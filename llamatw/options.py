@@ -1,0 +1,186 @@
+"""The command line of `twistd llama`: flags, their types and bounds, and the Settings that they come to.
+
+The reference server has short flags of several letters (-np, -tb), which getopt would read as bundles; exact spellings
+are turned into long ones first.  A mistake is one line on standard error and exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from twisted.python import usage
+
+from llamatw import __version__, models
+from llamatw.errors import UsageMistake
+from llamatw.settings import EngineSettings, Settings, WebSettings
+
+# Spellings that getopt cannot read, and second spellings of long flags.
+_SPELLINGS = {
+    "-np": "--parallel",
+    "-tb": "--threads-batch",
+    "-to": "--timeout",
+    "-cb": "--cont-batching",
+    "--ctx_size": "--ctx-size",
+    "--predict": "--n-predict",
+}
+# Flags of the reference servers that this build does not have.  All are refused: ignoring one would be a lie.
+_UNSERVED = frozenset(
+    """
+    -nocb --no-cont-batching -ngl --gpu-layers --n-gpu-layers -sm --split-mode -ts --tensor-split -mg --main-gpu
+    -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --mlock --no-mmap -lm --load-mode --numa --embedding
+    --embeddings --rerank --reranking -spf --system-prompt-file -mm --mmproj --log-disable --chat-template
+    --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
+    --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
+    --yarn-beta-fast -ub --ubatch-size -ctk --cache-type-k -ctv --cache-type-v -fa --flash-attn --no-kv-unified
+    -kvu --kv-unified --context-shift --metrics --slots --no-slots --props --slot-save-path --jinja --no-jinja
+    --reasoning-format -hf -hfr --hf-repo -hff --hf-file -mu --model-url -md --model-draft --temp --top-k
+    --top-p --min-p --repeat-penalty -s --seed --samplers --grammar --grammar-file -j --json-schema
+    --ssl-key-file --ssl-cert-file --tags --cors-origins --tools
+    """.split()
+)
+_MAX_INT = 2**31 - 1
+
+_PARAMETERS: list[tuple[str, str | None, Any, str]] = [
+    ("model", "m", None, "GGUF file, or the name of a known model (default: SmolLM2 135M, fetched once)"),
+    [
+        "ctx-size",
+        "c",
+        None,
+        "tokens of context, shared by all slots; 0: the model's (default: its own, at most 8192)",
+    ],
+    ("parallel", None, 4, "slots: requests generating at once (-np)"),
+    ("batch-size", "b", 512, "tokens in one step at the most"),
+    ("threads", "t", None, "threads for generating (default: one per core)"),
+    ("threads-batch", None, None, "threads for reading prompts (-tb; default: as --threads)"),
+    ("host", None, "127.0.0.1", "address to listen on"),
+    ("port", None, 8080, "port to listen on; 0: any free one"),
+    ("path", None, None, "directory of static files, instead of the built-in page"),
+    ("alias", "a", None, "model name shown to clients (default: the file's path)"),
+    ("n-predict", "n", -1, "limit of tokens when a request states none; -1: none"),
+    ("timeout", None, 600, "seconds that a connection may be silent (-to)"),
+    ("step-target-ms", None, 50, "milliseconds that a step with running streams should take at most"),
+]
+
+_FLAGS_WITH_VALUE = frozenset(
+    [f"--{long}" for long, *_ in _PARAMETERS]
+    + [f"-{short}" for _, short, *_ in _PARAMETERS if short]
+    + ["--api-key", "--api-key-file"]
+)
+
+
+class Options(usage.Options):
+    """Flags in; `settings()` out."""
+
+    optParameters = _PARAMETERS
+    optFlags = [  # noqa: RUF012 (usage.Options reads it as a class attribute)
+        ["verbose", "v", "log request bodies"],
+        ["cont-batching", None, "continuous batching (-cb): always on"],
+    ]
+    synopsis = "Usage: twistd [-n] llama [-m FILE] [options]"
+    longdesc = "Serves a GGUF language model over HTTP."
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._keys: list[str] = []
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """A mistake ends the process here: twistd would print all of its own help first."""
+        try:
+            super().parseOptions(_respelled(list(options or ())))  # type: ignore[no-untyped-call]
+        except (usage.UsageError, UsageMistake) as error:
+            raise SystemExit(f"twistd llama: {error}") from None
+
+    def parseArgs(self, *args: str) -> None:
+        if args:
+            raise UsageMistake(f"unexpected argument {args[0]!r}")
+
+    def opt_api_key(self, key: str) -> None:
+        """key that clients must send; several by repeating it or with commas"""
+        self._add_keys(key.split(","), "--api-key")
+
+    def opt_api_key_file(self, path: str) -> None:
+        """file with one API key a line; lines that start with # are left out"""
+        try:
+            with open(path, encoding="utf-8") as file:
+                lines = [line.strip() for line in file]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageMistake(f"--api-key-file {path}: {getattr(error, 'strerror', None) or error}") from None
+        self._add_keys([line for line in lines if not line.startswith("#")], "--api-key-file")
+
+    def opt_version(self) -> None:
+        """show the version"""
+        print(f"llamatw {__version__}")
+        raise SystemExit(0)
+
+    def _add_keys(self, keys: Sequence[str], flag: str) -> None:
+        found = [key.strip() for key in keys if key.strip()]
+        if not found:
+            raise UsageMistake(f"{flag} holds no key, which would leave the server open")
+        self._keys += found
+
+    def postOptions(self) -> None:
+        self.settings = Settings(engine=self._engine(), web=self._web())
+
+    def _engine(self) -> EngineSettings:
+        threads = self._whole("threads", 1, 256, 0)
+        return EngineSettings(
+            model_path=_existing_model(self["model"]),
+            n_ctx=self._whole("ctx-size", 0, _MAX_INT, None),
+            n_seqs=self._whole("parallel", 1, 256),
+            n_batch=self._whole("batch-size", 1, 8192),
+            n_threads=threads,
+            n_threads_batch=self._whole("threads-batch", 1, 256, 0),
+            step_target_ms=float(self._whole("step-target-ms", 1, 60_000)),
+        )
+
+    def _web(self) -> WebSettings:
+        path = self["path"]
+        if path is not None and not os.path.isdir(path):
+            raise UsageMistake(f"--path {path}: no such directory")
+        return WebSettings(
+            host=self["host"],
+            port=self._whole("port", 0, 65535),
+            path=path,
+            api_keys=tuple(self._keys),
+            alias=self["alias"],
+            n_predict=self._whole("n-predict", -1, _MAX_INT),
+            timeout_s=self._whole("timeout", 1, 86_400),
+            verbose=bool(self["verbose"]),
+        )
+
+    def _whole(self, flag: str, low: int, high: int, default: Any = None) -> Any:
+        """The flag's value as a whole number in low..high; default when it was not given."""
+        value = self[flag]
+        if value is None:
+            return default
+        try:
+            number = int(value)
+        except ValueError:
+            raise UsageMistake(f"--{flag} must be a whole number, not {value!r}") from None
+        if not low <= number <= high:
+            raise UsageMistake(f"--{flag} must be from {low} to {high}, not {number}")
+        return number
+
+
+def _existing_model(name: str | None) -> str:
+    """What -m says, if it can be had: a mistyped path is found out at once, not after daemonising."""
+    if name is None or name in models.MODELS or os.path.isfile(name):
+        return name or ""
+    raise UsageMistake(f"--model {name}: no such file, and not a known name ({', '.join(models.MODELS)})")
+
+
+def _respelled(argv: list[str]) -> list[str]:
+    """Spellings that getopt knows; a flag's value is never looked at, whatever it looks like."""
+    out, rest = [], iter(argv)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name in _UNSERVED:
+            raise UsageMistake(f"{name} is not supported in this build")
+        flag = _SPELLINGS.get(name, name)
+        out.append(flag + equals + value)
+        if flag in _FLAGS_WITH_VALUE and not equals:
+            out.extend(islice(rest, 1))
+    return out

@@ -1,0 +1,159 @@
+"""Messages -> prompt, by the chat template that the model file carries.
+
+What a user wrote must never become a control token, whatever it looks like.  So each message's text is rendered between
+two private marks, and the prompt is known afterwards in pieces: the template's own text, in which "<|im_end|>" is the
+control token, and the messages' text, in which it is ten characters.
+
+    template     <|im_start|>user\\n   <mark>Hi <|im_end|> there<mark>   <|im_end|>\\n ...
+    piece        trusted              not trusted                       trusted
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+from jinja2 import TemplateError
+
+from llamatw.errors import TemplateRejected
+from llamatw.text.sandbox import MAX_WEIGHT, TemplateSandbox, TooCostly
+
+MAX_SOURCE = 1 << 20  # characters of a template
+
+T = TypeVar("T")
+
+
+class Message(msgspec.Struct, frozen=True):
+    role: str
+    content: str
+
+
+class Piece(msgspec.Struct, frozen=True):
+    text: str
+    trusted: bool  # the template's own words: control tokens are parsed
+
+
+class Tokenize(Protocol):
+    def __call__(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A prompt: its text, and its pieces where the template let the marks through (None where it did not)."""
+
+    text: str
+    pieces: tuple[Piece, ...] | None
+    contents: tuple[str, ...]
+
+
+class ChatTemplate:
+    """One compiled template.  Raises TemplateRejected for everything that is wrong with it or with the messages."""
+
+    def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
+        if len(source) > MAX_SOURCE:
+            raise TemplateRejected(f"the chat template has {len(source)} characters, the limit is {MAX_SOURCE}")
+        self._constants = {"bos_token": bos, "eos_token": eos, "tools": None, "documents": None}
+        self._generate = _guarded(lambda: TemplateSandbox().prepare(source))
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> Rendered:
+        mark = f"\ue000{secrets.token_hex(8)}\ue001"
+        text = self._run(((m.role, m.content) for m in messages), add_generation_prompt)
+        marked = self._run(((m.role, _marked(m.content, mark)) for m in messages), add_generation_prompt)
+        pieces = _split(marked, mark) if marked.replace(mark, "") == text else None
+        return Rendered(text, pieces, tuple(m.content for m in messages))
+
+    def _run(self, messages: Iterable[tuple[str, str]], add_generation_prompt: bool) -> str:
+        turns = [{"role": role, "content": content} for role, content in messages]
+        return _guarded(
+            lambda: _capped(
+                self._generate(messages=turns, add_generation_prompt=add_generation_prompt, **self._constants)
+            )
+        )
+
+
+def prompt_ids(
+    prompt: Rendered, tokenize: Tokenize, token_text: Callable[[int], str], *, add_special: bool
+) -> list[int]:
+    """Token ids of a rendered prompt, with no control token that a message's text asked for.
+
+    The whole text is tokenised in one go, so that words are cut as the model knows them, also where a message meets the
+    template.  Only if that yields some control token more often than the pieces tokenised apart do, the pieces are
+    used.
+    A template that looked inside a message's text (so that the marks changed its output) has no pieces: then a message
+    with the text of a control token is refused.
+    """
+
+    def control_tokens_gained(whole: list[int], parts: list[int]) -> bool:
+        gained = Counter(whole) - Counter(parts)
+        return any(_is_control(token, tokenize, token_text) for token in gained)
+
+    whole = tokenize(prompt.text, add_special=add_special, parse_special=True)
+    if prompt.pieces is None:
+        for content in prompt.contents:
+            loose = tokenize(content, add_special=False, parse_special=True)
+            strict = tokenize(content, add_special=False, parse_special=False)
+            if loose != strict and control_tokens_gained(loose, strict):
+                raise TemplateRejected(
+                    "a message holds the text of a control token, and this model's chat template rewrites messages",
+                    "messages",
+                )
+        return whole
+    apart = _tokenize_apart(prompt.pieces, tokenize, add_special)
+    return apart if control_tokens_gained(whole, apart) else whole
+
+
+def _tokenize_apart(pieces: Sequence[Piece], tokenize: Tokenize, add_special: bool) -> list[int]:
+    ids: list[int] = []
+    for index, piece in enumerate(pieces):
+        ids += tokenize(piece.text, add_special=add_special and index == 0, parse_special=piece.trusted)
+    return ids
+
+
+def _is_control(token: int, tokenize: Tokenize, token_text: Callable[[int], str]) -> bool:
+    text = token_text(token)
+    loose = tokenize(text, add_special=False, parse_special=True)
+    return loose != tokenize(text, add_special=False, parse_special=False)
+
+
+def _marked(content: str, mark: str) -> str:
+    """White space stays outside the marks: templates trim it, and it is no control token."""
+    core = content.strip()
+    if not core:
+        return content
+    start = content.index(core)
+    return f"{content[:start]}{mark}{core}{mark}{content[start + len(core) :]}"
+
+
+def _split(marked: str, mark: str) -> tuple[Piece, ...] | None:
+    parts = re.split(re.escape(mark), marked)
+    if len(parts) % 2 == 0:
+        return None
+    pieces = (Piece(text, index % 2 == 0) for index, text in enumerate(parts))
+    return tuple(piece for piece in pieces if piece.text)
+
+
+def _capped(parts: Iterable[str]) -> str:
+    out, size = [], 0
+    for part in parts:
+        size += len(part)
+        if size > MAX_WEIGHT:
+            raise TooCostly(f"the rendered prompt has more than {MAX_WEIGHT} characters")
+        out.append(part)
+    return "".join(out)
+
+
+def _guarded(work: Callable[[], T]) -> T:
+    """A template can fail in any way a program can; each is the template's or the messages' fault, not the server's."""
+    try:
+        return work()
+    except TemplateError as error:
+        raise TemplateRejected(
+            f"the chat template refuses these messages: {error.message or type(error).__name__}"
+        ) from error
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise TemplateRejected(f"the chat template fails: {type(error).__name__}: {str(error)[:200]}") from error
+    except (RecursionError, MemoryError) as error:
+        raise TemplateRejected("the chat template needs too much memory") from error

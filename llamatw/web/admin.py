@@ -1,0 +1,137 @@
+"""What the server tells about itself: health, settings, slots, models; and the routes it knows but cannot serve yet."""
+
+from __future__ import annotations
+
+from klein import Klein
+
+from llamatw.engine.stats import SlotState
+from llamatw.errors import NotSupported, Unavailable
+from llamatw.web import reply
+from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, answer_error
+
+UNSERVED = [
+    ("GET", "/metrics"),
+    ("POST", "/props"),
+    ("POST", "/slots/<int:slot>"),
+    ("POST", "/infill"),
+    ("POST", "/v1/completions"),
+    ("POST", "/embedding"),
+    ("POST", "/embeddings"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/rerank"),
+    ("POST", "/reranking"),
+    ("POST", "/v1/rerank"),
+    ("POST", "/v1/reranking"),
+    ("POST", "/v1/responses"),
+    ("POST", "/v1/messages"),
+    ("POST", "/v1/messages/count_tokens"),
+    ("GET", "/lora-adapters"),
+    ("POST", "/lora-adapters"),
+]
+
+
+def add_routes(app: Klein, api: Api) -> None:
+    @app.route("/health", methods=["GET"])
+    @app.route("/v1/health", methods=["GET"])
+    def health(request: Request) -> bytes:
+        state = api.engine.state
+        if state == "ready":
+            return answer(request, {"status": "ok"})
+        status = "loading model" if state == "loading" else "error"
+        return answer_error(request, _not_ready(api), status=status)
+
+    @app.route("/props", methods=["GET"])
+    def props(request: Request) -> bytes:
+        return answer(request, _props(api))
+
+    @app.route("/slots", methods=["GET"])
+    def slots(request: Request) -> bytes:
+        n_ctx = api.engine.info.n_ctx
+        states = api.engine.snapshot().slots
+        if request.args.get(b"fail_on_no_slot") and all(state.is_processing for state in states):
+            raise Unavailable("no slot available", retry_after=1)
+        return answer(request, [_slot(api, state, n_ctx) for state in states])
+
+    @app.route("/v1/models", methods=["GET"])
+    @app.route("/models", methods=["GET"])
+    def models(request: Request) -> bytes:
+        return answer(request, _models(api))
+
+    def not_yet(request: Request, **_: object) -> bytes:
+        path = request.path.decode("utf-8", "replace")
+        return answer_error(request, NotSupported(f"{path} is not supported in this build"))
+
+    for method, path in UNSERVED:
+        app.route(path, methods=[method], endpoint=f"{method} {path}")(not_yet)
+
+
+def _not_ready(api: Api) -> Unavailable:
+    failure = api.engine.failure or "the engine is not running"
+    reasons = {"loading": "Loading model", "stopped": "the server is stopping"}
+    return Unavailable(reasons.get(api.engine.state, failure), retry_after=1)
+
+
+def _props(api: Api) -> reply.Json:
+    info = api.engine.info
+    return {
+        "assistant_name": "",
+        "user_name": "",
+        "default_generation_settings": reply.default_settings(
+            model=api.model, n_ctx=info.n_ctx, n_predict=api.settings.n_predict, repeat_penalty=NATIVE_REPEAT_PENALTY
+        ),
+        "total_slots": api.n_slots,
+        "model_alias": api.model,
+        "model_path": info.path,
+        "modalities": {"vision": False, "audio": False, "video": False},
+        "endpoint_slots": True,
+        "endpoint_props": False,
+        "endpoint_metrics": False,
+        "chat_template": info.chat_template or "",
+        "bos_token": info.bos_token,
+        "eos_token": info.eos_token,
+        "build_info": reply.FINGERPRINT,
+        "is_sleeping": False,
+    }
+
+
+def _slot(api: Api, state: SlotState, n_ctx: int) -> reply.Json:
+    slot: reply.Json = {"id": state.id, "n_ctx": n_ctx, "is_processing": state.is_processing, "speculative": False}
+    if state.params is None:
+        return slot
+    limit = state.params.max_tokens
+    return {
+        **slot,
+        "id_task": state.task,
+        "n_prompt_tokens": state.n_prompt,
+        "n_prompt_tokens_processed": max(min(state.n_computed, state.n_prompt) - state.n_cached, 0),
+        "n_prompt_tokens_cache": state.n_cached,
+        "params": reply.settings(state.params, model=api.model, n_ctx=n_ctx),
+        "next_token": [
+            {
+                "has_next_token": True,
+                "n_remain": limit - state.n_decoded if limit >= 0 else -1,
+                "n_decoded": state.n_decoded,
+            }
+        ],
+    }
+
+
+def _models(api: Api) -> reply.Json:
+    info = api.engine.info
+    meta = {
+        "n_vocab": info.n_vocab,
+        "n_ctx": info.n_ctx,
+        "n_ctx_train": info.n_ctx_train,
+        "n_embd": info.n_embd,
+        "n_params": info.n_params,
+        "size": info.size_bytes,
+    }
+    model = {
+        "id": api.model,
+        "object": "model",
+        "created": int(api.reactor.seconds()),
+        "owned_by": "llamacpp",
+        "aliases": [api.settings.alias] if api.settings.alias else [],
+        "meta": meta,
+    }
+    return {"object": "list", "data": [model]}

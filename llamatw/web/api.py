@@ -1,0 +1,156 @@
+"""What all routes share: the engine, the settings, the chat template, bodies in and answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sized
+from functools import cached_property
+from typing import Any, TypeVar
+
+from klein import Klein
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from werkzeug.exceptions import HTTPException
+
+from llamatw.engine.sequence import Delta, FinishReason
+from llamatw.engine.service import EngineService
+from llamatw.engine.stream import TokenStream
+from llamatw.errors import LlamatwError, NotFound, TemplateRejected
+from llamatw.settings import WebSettings
+from llamatw.text.chat import ChatTemplate
+from llamatw.web import reply, schema
+from llamatw.web.generation import Generation
+from llamatw.web.sse import EventStream, frame
+
+JSON = b"application/json; charset=utf-8"
+NATIVE_REPEAT_PENALTY = 1.1
+OPENAI_REPEAT_PENALTY = 1.0
+_LONG = 64 << 10
+
+T = TypeVar("T")
+Request = Any  # twisted.web.server.Request, which has no types
+
+
+class Api:
+    """Handed to every dialect's routes."""
+
+    log = Logger()
+
+    def __init__(self, engine: EngineService, settings: WebSettings, reactor: Any) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.reactor = reactor
+
+    @property
+    def model(self) -> str:
+        """The name that clients see."""
+        return self.settings.alias or self.engine.info.path
+
+    @property
+    def n_slots(self) -> int:
+        return self.engine.settings.n_seqs
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The model's own, compiled once; asked for while loading, it raises Unavailable and stays unknown."""
+        info = self.engine.info
+        if not info.chat_template:
+            raise TemplateRejected("this model has no chat template")
+        return ChatTemplate(info.chat_template, bos=info.bos_token, eos=info.eos_token)
+
+    def body(self, request: Request, kind: type[T]) -> T:
+        """The request's body, once the engine can serve it."""
+        _ = self.engine.info
+        raw = request.content.read()
+        if self.settings.verbose:
+            self.log.debug("{path} {body}", path=_shown(request.path), body=raw[:4096].decode("utf-8", "replace"))
+        return schema.decode(kind, raw)
+
+    def order(self, body: schema.Generating, repeat_penalty: float) -> schema.Order:
+        return schema.order(
+            body, repeat_penalty=repeat_penalty, n_predict=self.settings.n_predict, n_slots=self.n_slots
+        )
+
+    async def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        def work() -> list[int]:
+            return self.engine.tokenize(text, add_special=add_special, parse_special=parse_special)
+
+        return await self.aside(work) if self.is_long(text) else work()
+
+    def is_long(self, work: Sized) -> bool:
+        """Whether so many characters or tokens would hold up the reactor."""
+        return len(work) > _LONG
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Runs long work in the reactor's thread pool."""
+        result: Deferred[T] = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), work)
+        return await result
+
+    def start(self, prompt: list[int], order: schema.Order) -> Generation:
+        """Queues a sequence; an empty prompt is answered with nothing, at once."""
+        stream = self.engine.submit(prompt, order.params) if prompt else _nothing()
+        return Generation(stream, order.stop)
+
+    def event_stream(self, request: Request, order: schema.Order, unread: Callable[[], int]) -> EventStream:
+        events = EventStream(request, self.reactor, unread, ping_s=order.ping_s, max_stall_s=self.settings.timeout_s)
+        events.open()
+        return events
+
+
+def _nothing() -> TokenStream:
+    stream = TokenStream(-1, 0, lambda _: None)
+    stream.push(Delta(finish=FinishReason.LIMIT))
+    return stream
+
+
+async def stream(events: EventStream, work: Coroutine[Any, Any, None], last: bytes = b"") -> bytes:
+    """Runs the work that sends frames.  The status has gone out: an error can only be the stream's last event."""
+    try:
+        await work
+    except CancelledError:
+        raise  # the client has gone
+    except LlamatwError as error:
+        await events.send(frame(reply.encode(reply.error_body(error))))
+    except Exception:
+        Api.log.failure("a stream failed")
+        await events.send(frame(reply.encode(reply.error_body(LlamatwError("internal error")))))
+    await events.send(last)
+    events.close()
+    return b""
+
+
+def answer(request: Request, value: object, status: int = 200) -> bytes:
+    data = reply.encode(value)
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", JSON)
+    request.setHeader(b"content-length", b"%d" % len(data))
+    return data
+
+
+def answer_error(request: Request, error: LlamatwError, **more: object) -> bytes:
+    if error.retry_after is not None:
+        request.setHeader(b"retry-after", b"%d" % error.retry_after)
+    if error.status == 401:
+        request.setHeader(b"www-authenticate", b"Bearer")
+    return answer(request, {**more, **reply.error_body(error)}, error.status)
+
+
+def handle_errors(app: Klein) -> None:
+    """The edge of Klein: whatever a route raises becomes a JSON error with an honest status."""
+
+    @app.handle_errors(HTTPException)
+    def no_such_route(request: Request, failure: Any) -> bytes:
+        return answer_error(request, NotFound(f"File Not Found: no {_shown(request.method)} {_shown(request.path)}"))
+
+    @app.handle_errors(LlamatwError)
+    def refused(request: Request, failure: Any) -> bytes:
+        return answer_error(request, failure.value)
+
+    @app.handle_errors(Exception)
+    def broken(request: Request, failure: Any) -> bytes:
+        Api.log.failure("{method} {path} failed", failure, method=request.method, path=request.path)
+        return answer_error(request, LlamatwError("internal error"))
+
+
+def _shown(value: bytes) -> str:
+    return value[:200].decode("utf-8", "replace")

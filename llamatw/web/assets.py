@@ -1,0 +1,65 @@
+"""Static files: the built-in page, or the directory that --path names.
+
+A request names a file by segments; each must be an ordinary name, and what they lead to, links followed, must lie
+inside the directory.  Small files of a page: read whole, with an ETag of size and time, revalidated by the browser each
+time.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path
+
+import msgspec
+
+_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".woff2": "font/woff2",
+    ".webmanifest": "application/json",
+}
+_MAX_BYTES = 64 << 20
+
+
+class Asset(msgspec.Struct, frozen=True):
+    path: Path
+    content_type: str
+    etag: str
+
+    def read(self) -> bytes:
+        return self.path.read_bytes()
+
+
+class Assets:
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    def find(self, url_path: str) -> Asset | None:
+        """The file that a decoded URL path means; "/dir/" means its index.html."""
+        names = url_path.removeprefix("/").split("/")
+        if names[-1] == "":
+            names[-1] = "index.html"
+        if not all(map(_is_ordinary, names)):
+            return None
+        try:
+            return self._asset(self._root.joinpath(*names).resolve())
+        except (OSError, RuntimeError, ValueError):  # unreadable, links in a ring, a name too long
+            return None
+
+    def _asset(self, path: Path) -> Asset | None:
+        if not path.is_relative_to(self._root) or not path.is_file():
+            return None
+        stat = path.stat()
+        if stat.st_size > _MAX_BYTES:
+            return None
+        return Asset(path, content_type(path), f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"')
+
+
+def content_type(path: Path) -> str:
+    kind = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "text/plain"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def _is_ordinary(name: str) -> bool:
+    """No hidden file, no way up, nothing that another system takes for a separator."""
+    return bool(name) and not name.startswith(".") and not any(c in "\\\0:" or ord(c) < 32 for c in name)

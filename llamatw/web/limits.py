@@ -1,0 +1,160 @@
+"""Which numbers a request may hold, and which wishes this build cannot serve yet.  Tables only; schema.py applies them.
+
+A number outside its range is refused, never clamped.  A field that clients know but we do not implement is refused when
+its value asks for something; the value that asks for nothing is fine, since many clients send every field they know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+INT32_MAX = 2**31 - 1
+
+
+class Limit(msgspec.Struct, frozen=True):
+    low: float
+    high: float
+    whole: bool = True
+    open_low: bool = False  # low itself is outside
+
+    def holds(self, value: float) -> bool:
+        return (self.low < value if self.open_low else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        start = f"above {self.low:.12g}" if self.open_low else f"from {int(self.low) if self.whole else self.low}"
+        return f"{kind} {start} to {int(self.high) if self.whole else self.high}"
+
+
+def _real(low: float, high: float, *, open_low: bool = False) -> Limit:
+    return Limit(low, high, whole=False, open_low=open_low)
+
+
+LIMITS: dict[str, Limit] = {
+    # served
+    "n_predict": Limit(-2, INT32_MAX),
+    "max_tokens": Limit(-2, INT32_MAX),
+    "max_completion_tokens": Limit(-2, INT32_MAX),
+    "temperature": _real(-100, 100),  # below 0 is greedy, as 0 is
+    "top_k": Limit(-1, INT32_MAX),
+    "top_p": _real(0, 1),
+    "min_p": _real(0, 1),
+    "repeat_penalty": _real(0, 100, open_low=True),
+    "repeat_last_n": Limit(-1, INT32_MAX),
+    "presence_penalty": _real(-100, 100),
+    "frequency_penalty": _real(-100, 100),
+    "seed": Limit(-1, 2**64 - 1),
+    "id_slot": Limit(-1, INT32_MAX),  # and below the number of slots
+    "slot_id": Limit(-1, INT32_MAX),
+    "n_keep": Limit(-1, INT32_MAX),  # without context shift nothing is ever dropped
+    "n_discard": Limit(0, INT32_MAX),
+    "sse_ping_interval": Limit(-1, 86_400),
+    # known, see UNSERVED
+    "n_probs": Limit(0, 1 << 20),
+    "top_logprobs": Limit(0, 100),
+    "n": Limit(1, 256),
+    "n_cmpl": Limit(1, 256),
+    "best_of": Limit(1, 256),
+    "typical_p": _real(0, 1),
+    "tfs_z": _real(0, 1),
+    "dynatemp_range": _real(0, 100),
+    "dynatemp_exponent": _real(0, 100),
+    "top_n_sigma": _real(-1, 100),
+    "xtc_probability": _real(0, 1),
+    "xtc_threshold": _real(0, 1),
+    "dry_multiplier": _real(0, 100),
+    "dry_base": _real(0, 100),
+    "dry_allowed_length": Limit(0, INT32_MAX),
+    "dry_penalty_last_n": Limit(-1, INT32_MAX),
+    "mirostat": Limit(0, 2),
+    "mirostat_tau": _real(0, 100),
+    "mirostat_eta": _real(0, 1),
+    "adaptive_target": _real(-1, 1),
+    "adaptive_decay": _real(0, 1),
+    "min_keep": Limit(0, 1 << 20),
+    "n_indent": Limit(0, INT32_MAX),
+    "n_cache_reuse": Limit(0, INT32_MAX),
+    "t_max_predict_ms": Limit(-1, INT32_MAX),
+    "reasoning_budget_tokens": Limit(-1, INT32_MAX),
+    "thinking_budget_tokens": Limit(-1, INT32_MAX),
+}
+
+Asks = Callable[[Any], bool]
+
+
+def _not(neutral: object) -> Asks:
+    return lambda value: value != neutral
+
+
+def _above(neutral: float) -> Asks:
+    return lambda value: value > neutral
+
+
+def _below(neutral: float) -> Asks:
+    return lambda value: value < neutral
+
+
+def _not_in(*neutral: object) -> Asks:
+    return lambda value: value not in neutral
+
+
+def _always(_: object) -> bool:
+    return True
+
+
+UNSERVED: dict[str, Asks] = {
+    "n_probs": _above(0),
+    "logprobs": bool,
+    "top_logprobs": _above(0),
+    "post_sampling_probs": bool,
+    "n": _above(1),
+    "n_cmpl": _above(1),
+    "best_of": _above(1),
+    "logit_bias": bool,
+    "grammar": bool,
+    "grammar_lazy": bool,
+    "grammar_triggers": bool,
+    "json_schema": _always,
+    "response_format": lambda value: value.get("type", "text") != "text",
+    "tools": bool,
+    "tool_choice": _not_in("none", "auto"),
+    "functions": bool,
+    "function_call": _not_in("none", "auto"),
+    "samplers": _always,
+    "typical_p": _below(1),
+    "tfs_z": _below(1),
+    "dynatemp_range": _above(0),
+    "top_n_sigma": _above(0),
+    "xtc_probability": _above(0),
+    "dry_multiplier": _above(0),
+    "mirostat": _above(0),
+    "adaptive_target": lambda value: value >= 0,
+    "min_keep": _above(1),
+    "penalize_nl": _not(True),
+    "penalty_prompt": bool,
+    "system_prompt": bool,
+    "image_data": bool,
+    "multimodal_data": bool,
+    "lora": bool,
+    "n_indent": _above(0),
+    "n_cache_reuse": _above(0),
+    "t_max_predict_ms": _above(-1),
+    "return_progress": bool,
+    "timings_per_token": bool,
+    "backend_sampling": bool,
+    "verbose": bool,
+    "echo": bool,
+    "suffix": bool,
+    "continue_final_message": bool,
+    "chat_template": bool,
+    "chat_template_kwargs": bool,
+    "reasoning_effort": _not("none"),
+    "reasoning_format": _not_in("none", "auto"),
+    "reasoning_budget_tokens": _above(-1),
+    "thinking_budget_tokens": _above(-1),
+    "modalities": _not(["text"]),
+    "audio": bool,
+}

@@ -1,0 +1,128 @@
+"""The server's own dialect: /completion, /tokenize, /detokenize."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+from klein import Klein
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+
+from llamatw.errors import BadRequest
+from llamatw.web import prompts, reply
+from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, stream
+from llamatw.web.generation import Generation
+from llamatw.web.schema import CompletionRequest, DetokenizeRequest, Order, TokenizeRequest
+from llamatw.web.sse import EventStream, frame
+
+
+class Completions(msgspec.Struct, frozen=True):
+    """One /completion request on its way: a generation for each of its prompts."""
+
+    body: CompletionRequest
+    order: Order
+    generations: list[Generation]
+    settings: reply.Json
+    model: str
+
+    def final(self, index: int) -> reply.Json:
+        prompt = self.body.prompt[index] if prompts.is_several(self.body.prompt) else self.body.prompt
+        return reply.completion(
+            index,
+            self.generations[index],
+            prompt=prompt,
+            model=self.model,
+            settings=self.settings,
+            tokens=bool(self.body.return_tokens),
+            streamed=self.order.stream,
+        )
+
+    def unread(self) -> int:
+        return sum(generation.pending_bytes for generation in self.generations)
+
+    async def finish(self) -> reply.Json | list[reply.Json]:
+        """The answer in one piece: an object, or a list of them in the order of the prompts."""
+        fields = self.body.response_fields or ()
+        for generation in self.generations:
+            await generation.finish()
+        finals = [reply.select(self.final(index), fields) for index in range(len(self.generations))]
+        return finals if prompts.is_several(self.body.prompt) else finals[0]
+
+    async def send(self, events: EventStream) -> None:
+        """All prompts' events as they come; the first that fails ends the others."""
+        pumps = [Deferred.fromCoroutine(self._send_one(events, index)) for index in range(len(self.generations))]
+        try:
+            await gatherResults(pumps, consumeErrors=True)
+        except FirstError as error:
+            error.subFailure.raiseException()
+
+    async def _send_one(self, events: EventStream, index: int) -> None:
+        generation = self.generations[index]
+        async for piece in generation:
+            await events.send(frame(reply.encode(reply.partial(index, generation, piece))))
+        await events.send(frame(reply.encode(self.final(index))))
+
+
+def add_routes(app: Klein, api: Api) -> None:
+    @app.route("/completion", methods=["POST"])
+    @app.route("/completions", methods=["POST"])
+    async def completion(request: Request) -> bytes:
+        body = api.body(request, CompletionRequest)
+        order = api.order(body, NATIVE_REPEAT_PENALTY)
+        ids = [await prompts.to_ids(prompt, api.tokenize) for prompt in prompts.parse(body.prompt)]
+        with ExitStack() as stack:
+            generations = [stack.enter_context(api.start(prompt, order)) for prompt in ids]
+            completions = Completions(body, order, generations, _settings(api, order), api.model)
+            if not order.stream:
+                return answer(request, await completions.finish())
+            events = api.event_stream(request, order, completions.unread)
+            return await stream(events, completions.send(events))
+
+    @app.route("/tokenize", methods=["POST"])
+    async def tokenize(request: Request) -> bytes:
+        body = api.body(request, TokenizeRequest)
+        return answer(request, {"tokens": await _tokens(api, body)})
+
+    @app.route("/detokenize", methods=["POST"])
+    async def detokenize(request: Request) -> bytes:
+        tokens = api.body(request, DetokenizeRequest).tokens or []
+
+        def work() -> str:
+            return api.engine.detokenize(tokens, special=True)
+
+        return answer(request, {"content": await api.aside(work) if api.is_long(tokens) else work()})
+
+
+def _settings(api: Api, order: Order) -> reply.Json:
+    return reply.settings(
+        order.params,
+        model=api.model,
+        n_ctx=api.engine.info.n_ctx,
+        stop=order.stop,
+        stream=order.stream,
+        n_keep=order.n_keep,
+    )
+
+
+async def _tokens(api: Api, body: TokenizeRequest) -> list[Any]:
+    content = prompts.parse_one(body.content, "content")
+    _check_ids(content, api.engine.info.n_vocab)
+    add_special, parse_special = bool(body.add_special), body.parse_special is not False
+    ids = await prompts.to_ids(content, api.tokenize, add_special=add_special, parse_special=parse_special)
+    return [{"id": token, "piece": _piece(api, token)} for token in ids] if body.with_pieces else ids
+
+
+def _check_ids(content: prompts.Prompt, n_vocab: int) -> None:
+    for part in content:
+        if isinstance(part, int) and not 0 <= part < n_vocab:
+            raise BadRequest(f"content: a token id is out of range, the vocabulary has {n_vocab} tokens", "content")
+
+
+def _piece(api: Api, token: int) -> str | list[int]:
+    """A token's text, or its bytes where they are no text by themselves."""
+    raw = api.engine.detokenize_bytes([token], special=True)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return list(raw)

@@ -1,0 +1,324 @@
+"""Request bodies: what they may hold, and what they come to for the engine.
+
+A body is decoded strictly (a bool is no number, a string is no number), checked against the tables of limits.py, and
+folded into an Order.  Whatever is wrong is a BadRequest or NotSupported that names the field.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Any, TypeVar
+
+import msgspec
+
+from llamatw.engine.sequence import GenerationParams, SamplingParams
+from llamatw.errors import BadRequest, NotSupported
+from llamatw.text.chat import Message
+from llamatw.web.limits import LIMITS, UNSERVED
+
+MAX_STOPS = 16
+MAX_STOP_BYTES = 256
+MAX_MESSAGES = 4096
+_RANDOM_SEEDS = (-1, 2**32 - 1)  # the second is -1 as clients with 32-bit seeds know it
+
+Number = int | float | None
+Flag = bool | None
+Text = str | None
+Objects = list[dict[str, Any]] | None
+Object = dict[str, Any] | None
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: Flag = None
+
+
+class Generating(msgspec.Struct, kw_only=True):
+    """Fields that every generating route knows; null is the same as absent."""
+
+    stream: Flag = None
+    stream_options: StreamOptions | None = None
+    stop: str | list[str | None] | None = None
+    cache_prompt: Flag = None
+    ignore_eos: Flag = None
+    n_predict: Number = None
+    max_tokens: Number = None
+    max_completion_tokens: Number = None
+    temperature: Number = None
+    top_k: Number = None
+    top_p: Number = None
+    min_p: Number = None
+    repeat_penalty: Number = None
+    repeat_last_n: Number = None
+    presence_penalty: Number = None
+    frequency_penalty: Number = None
+    seed: Number = None
+    id_slot: Number = None
+    slot_id: Number = None
+    n_keep: Number = None
+    n_discard: Number = None
+    sse_ping_interval: Number = None
+    # Known, not served yet: refused when they ask for something.
+    n_probs: Number = None
+    post_sampling_probs: Flag = None
+    n: Number = None
+    n_cmpl: Number = None
+    logit_bias: list[Any] | dict[str, Any] | None = None
+    grammar: Text = None
+    grammar_lazy: Flag = None
+    grammar_triggers: list[Any] | None = None
+    json_schema: Object = None
+    samplers: str | list[str] | None = None
+    typical_p: Number = None
+    tfs_z: Number = None
+    dynatemp_range: Number = None
+    dynatemp_exponent: Number = None
+    top_n_sigma: Number = None
+    xtc_probability: Number = None
+    xtc_threshold: Number = None
+    dry_multiplier: Number = None
+    dry_base: Number = None
+    dry_allowed_length: Number = None
+    dry_penalty_last_n: Number = None
+    dry_sequence_breakers: list[str] | None = None
+    mirostat: Number = None
+    mirostat_tau: Number = None
+    mirostat_eta: Number = None
+    adaptive_target: Number = None
+    adaptive_decay: Number = None
+    min_keep: Number = None
+    penalize_nl: Flag = None
+    penalty_prompt: str | list[Any] | None = None
+    lora: Objects = None
+    n_indent: Number = None
+    n_cache_reuse: Number = None
+    t_max_predict_ms: Number = None
+    return_progress: Flag = None
+    timings_per_token: Flag = None
+    backend_sampling: Flag = None
+    verbose: Flag = None
+    reasoning_budget_tokens: Number = None
+    thinking_budget_tokens: Number = None
+    reasoning_format: Text = None
+
+
+class CompletionRequest(Generating, kw_only=True):
+    """POST /completion."""
+
+    prompt: Any = None
+    return_tokens: Flag = None
+    response_fields: list[str] | None = None
+    logprobs: int | bool | None = None
+    best_of: Number = None
+    system_prompt: str | dict[str, Any] | None = None
+    image_data: Objects = None
+    multimodal_data: list[Any] | None = None
+    echo: Flag = None
+    suffix: Text = None
+
+
+class ContentPart(msgspec.Struct):
+    """One part of a message's content; only text parts are served."""
+
+    type: str
+    text: Text = None
+
+
+class ChatMessage(msgspec.Struct):
+    role: str
+    content: str | list[ContentPart] | None = None
+    tool_calls: list[Any] | None = None
+
+
+class ChatRequest(Generating, kw_only=True):
+    """POST /v1/chat/completions and /apply-template."""
+
+    messages: list[ChatMessage]
+    model: Text = None
+    add_generation_prompt: Flag = None
+    logprobs: Flag = None
+    top_logprobs: Number = None
+    tools: Objects = None
+    tool_choice: str | dict[str, Any] | None = None
+    functions: Objects = None
+    function_call: str | dict[str, Any] | None = None
+    response_format: Object = None
+    continue_final_message: bool | str | None = None
+    chat_template: Text = None
+    chat_template_kwargs: Object = None
+    reasoning_effort: Text = None
+    modalities: list[str] | None = None
+    audio: Object = None
+
+
+class TokenizeRequest(msgspec.Struct):
+    content: Any = None
+    add_special: Flag = None
+    parse_special: Flag = None
+    with_pieces: Flag = None
+
+
+class DetokenizeRequest(msgspec.Struct):
+    tokens: list[int] | None = None
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What a generating request comes to."""
+
+    params: GenerationParams
+    stop: tuple[str, ...]
+    stream: bool
+    include_usage: bool
+    n_keep: int
+    ping_s: int | None  # None: the server's own interval; -1: no comments
+
+
+Body = TypeVar("Body")
+_WHERE = re.compile(r"^(?P<what>.*) - at `(?P<path>.*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<field>\w+)`$")
+_SERVED_ROLES = ("system", "developer", "user", "assistant")
+_UNSERVED_ROLES = ("tool", "function")
+_UNSERVED_PARTS = ("image_url", "input_image", "input_audio", "input_video", "video_url", "file", "refusal")
+
+
+def decode(kind: type[Body], body: bytes) -> Body:
+    """The body as `kind`; 400 for anything else."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
+
+
+def _invalid(message: str) -> BadRequest:
+    """msgspec says "... - at `$.field[0].part`": the first name in the path is the field."""
+    where = _WHERE.match(message)
+    what, path = (where["what"], where["path"].removeprefix("$")) if where else (message, "")
+    missing = _MISSING.match(what)
+    if missing:
+        path = f"{path}.{missing['field']}"
+        what = "this field is required"
+    field = re.match(r"\.(\w+)", path)
+    name = path.removeprefix(".") or "the body"
+    return BadRequest(f"{name}: {what}", field[1] if field else None)
+
+
+def check(request: Generating) -> None:
+    """Ranges first, so that nonsense is 400 also where a sensible value would be 501."""
+    for name, limit in LIMITS.items():
+        value = getattr(request, name, None)
+        if value is None:
+            continue
+        if not limit.holds(value) or (limit.whole and value != int(value)):
+            raise BadRequest(f"{name} must be {limit}, not {_shown(value)}", name)
+    for name, asks in UNSERVED.items():
+        value = getattr(request, name, None)
+        if value is not None and asks(value):
+            raise NotSupported(f"{name} is not supported in this build", name)
+
+
+def order(request: Generating, *, repeat_penalty: float, n_predict: int, n_slots: int) -> Order:
+    """Checks everything and fills in the defaults; n_predict is the server's own limit (-1: none)."""
+    check(request)
+    seed = _whole(request.seed, -1)
+    sampling = SamplingParams(
+        seed=secrets.randbelow(2**32 - 1) if seed in _RANDOM_SEEDS else seed,
+        repeat_penalty=_real(request.repeat_penalty, repeat_penalty),
+        ignore_eos=bool(request.ignore_eos),
+        **_given(request, float, "temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty"),
+        **_given(request, int, "top_k", "repeat_last_n"),
+    )
+    limit = _whole(_one_of(request, "n_predict", "max_tokens", "max_completion_tokens"), -1)
+    params = GenerationParams(
+        sampling=sampling,
+        max_tokens=n_predict if limit == -1 else limit,
+        cache_prompt=request.cache_prompt is not False,
+        slot=_slot(request, n_slots),
+    )
+    return Order(
+        params=params,
+        stop=stop_words(request.stop),
+        stream=bool(request.stream),
+        include_usage=bool(request.stream_options and request.stream_options.include_usage),
+        n_keep=_whole(request.n_keep, 0),
+        ping_s=None if request.sse_ping_interval is None else int(request.sse_ping_interval),
+    )
+
+
+def stop_words(stop: str | list[str | None] | None) -> tuple[str, ...]:
+    words = [stop] if isinstance(stop, str) else [word for word in stop or () if word is not None]
+    if len(words) > MAX_STOPS:
+        raise BadRequest(f"stop has {len(words)} strings, the limit is {MAX_STOPS}", "stop")
+    for word in words:
+        if not 1 <= len(word.encode()) <= MAX_STOP_BYTES:
+            raise BadRequest(
+                f"each stop string must have 1 to {MAX_STOP_BYTES} bytes, not {len(word.encode())}", "stop"
+            )
+    return tuple(words)
+
+
+def messages(request: ChatRequest) -> list[Message]:
+    """Plain text turns, with roles that templates know."""
+    if not 1 <= len(request.messages) <= MAX_MESSAGES:
+        raise BadRequest(f"messages must hold 1 to {MAX_MESSAGES} messages, not {len(request.messages)}", "messages")
+    return [Message(_role(message), _content(message)) for message in request.messages]
+
+
+def _role(message: ChatMessage) -> str:
+    if message.role in _UNSERVED_ROLES or message.tool_calls:
+        raise NotSupported("messages: tool calls and their results are not supported in this build", "messages")
+    if message.role not in _SERVED_ROLES:
+        raise BadRequest(f"messages: unknown role {message.role[:40]!r}", "messages")
+    return "system" if message.role == "developer" else message.role
+
+
+def _content(message: ChatMessage) -> str:
+    if message.content is None or isinstance(message.content, str):
+        return message.content or ""
+    return "\n".join(map(_part_text, message.content))
+
+
+def _part_text(part: ContentPart) -> str:
+    if part.type in _UNSERVED_PARTS:
+        raise NotSupported(f"messages: content of type {part.type} is not supported in this build", "messages")
+    if part.type != "text" or part.text is None:
+        raise BadRequest(f"messages: a content part of type {part.type[:40]!r} must be text", "messages")
+    return part.text
+
+
+def _one_of(request: Generating, *names: str) -> Number:
+    """Old and new spellings of one setting: any of them, but not two that differ."""
+    given = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
+    if len(set(given.values())) > 1:
+        raise BadRequest(f"{' and '.join(given)} are spellings of one setting and differ", next(iter(given)))
+    return next(iter(given.values()), None)
+
+
+def _slot(request: Generating, n_slots: int) -> int:
+    slot = _whole(_one_of(request, "id_slot", "slot_id"), -1)
+    if slot >= n_slots:
+        name = "id_slot" if request.id_slot is not None else "slot_id"
+        raise BadRequest(f"{name} must be a whole number from -1 to {n_slots - 1}, not {slot}", name)
+    return slot
+
+
+def _given(request: Generating, kind: type, *names: str) -> dict[str, Any]:
+    values = {name: getattr(request, name) for name in names}
+    return {name: kind(value) for name, value in values.items() if value is not None}
+
+
+def _whole(value: Number, default: int) -> int:
+    return default if value is None else int(value)
+
+
+def _real(value: Number, default: float) -> float:
+    return default if value is None else float(value)
+
+
+def _shown(value: float) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value) if abs(value) < 2**64 else "a number of more than 64 bits"

@@ -1,0 +1,116 @@
+"""The page's modules by themselves: markdown, and the reader of event streams."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+
+def render(page: Any, text: str) -> Any:
+    """The markdown of a text, in a box of its own."""
+    page.evaluate(
+        """async (text) => {
+            const { Markdown } = await import("./markdown.js");
+            document.querySelector("#probe")?.remove();
+            const box = document.createElement("div");
+            box.id = "probe";
+            document.body.append(box);
+            new Markdown(box).update(text);
+        }""",
+        text,
+    )
+    return page.locator("#probe")
+
+
+class TestMarkdown:
+    @pytest.mark.parametrize(
+        ("source", "html"),
+        [
+            ("**b** *c* __d__ ~~e~~", "<p><strong>b</strong> <em>c</em> <strong>d</strong> <del>e</del></p>"),
+            ("***x*** **a *b***", "<p><strong><em>x</em></strong> <strong>a <em>b</em></strong></p>"),
+            ("snake_case_name 2 * 3 * 4 **open", "<p>snake_case_name 2 * 3 * 4 **open</p>"),
+            ("`a**b**` ``c`d`` \\*e\\*", "<p><code>a**b**</code> <code>c`d</code> *e*</p>"),
+            ("one\ntwo<br>three", "<p>one<br>two<br>three</p>"),
+            ("# T\ntext\n## U ##", "<h3>T</h3><p>text</p><h4>U</h4>"),
+            ("> a\n> > b", "<blockquote><p>a</p><blockquote><p>b</p></blockquote></blockquote>"),
+            ("a\n\n---\n\nb", "<p>a</p><hr><p>b</p>"),
+            ("- a\n  - b\n\n- c", "<ul><li><p>a</p><ul><li><p>b</p></li></ul></li><li><p>c</p></li></ul>"),
+            ("3. a\n4. b", '<ol start="3"><li><p>a</p></li><li><p>b</p></li></ol>'),
+            ("- a\n1. b", "<ul><li><p>a</p></li></ul><ol><li><p>b</p></li></ol>"),
+            ("1. a\n\n   more\n\nout", "<ol><li><p>a</p><p>more</p></li></ol><p>out</p>"),
+            ("![alt](http://x.y/z.png)", '<p><a href="http://x.y/z.png">alt</a></p>'),
+            ("[a](javascript:alert(1)) [b](data:x)", "<p>[a](javascript:alert(1)) [b](data:x)</p>"),
+            ("(see http://x.y/a_(b)).", '<p>(see <a href="http://x.y/a_(b)">http://x.y/a_(b)</a>).</p>'),
+            ("<img src=x onerror=alert(1)>", "<p>&lt;img src=x onerror=alert(1)&gt;</p>"),
+            ("|a|b|\n|-|:-:|\n|1\\|2|**3**|", '<table><thead><tr><th>a</th><th class="center">b</th></tr></thead>'
+             '<tbody><tr><td>1|2</td><td class="center"><strong>3</strong></td></tr></tbody></table>'),
+        ],
+    )  # fmt: skip
+    def test_renders(self, modules: Any, source: str, html: str) -> None:
+        found = re.sub(r' (dir|rel|target|tabindex)="[^"]*"', "", render(modules, source).inner_html())
+        assert re.sub(r'</?div( class="table")?>', "", found) == html
+
+    def test_code_is_verbatim(self, modules: Any) -> None:
+        code = "if a < b:\n\tprint('**no**')\n\n# not a title"
+        box = render(modules, f"1. see\n\n   ```py\n   x\n   ```\n\n~~~make\n{code}\n~~~\n\n```\nunclosed")
+        assert box.locator("pre code").evaluate_all("c => c.map(c => c.textContent)") == ["x", code, "unclosed"]
+        assert box.locator(".code-head span").all_inner_texts() == ["py", "make", "code"]
+
+    def test_every_prefix_grows_into_the_whole(self, modules: Any) -> None:
+        """Streaming ends in the same nodes as rendering at once, and finished blocks are not made anew."""
+        text = "# A\n\npara *x*\n- one\n  - two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```js\nlet a;\n\nb\n```\n> q\n\nz"
+        assert modules.evaluate(
+            """async (text) => {
+                const { Markdown } = await import("./markdown.js");
+                const [grown, once] = [document.createElement("div"), document.createElement("div")];
+                const growing = new Markdown(grown);
+                let first;
+                for (let n = 1; n <= text.length; n++) {
+                    growing.update(text.slice(0, n));
+                    if (n === 6) first = grown.firstChild;
+                }
+                new Markdown(once).update(text);
+                return grown.isEqualNode(once) && grown.firstChild === first;
+            }""",
+            text,
+        )
+
+    @pytest.mark.parametrize(
+        "piece", ["**a ", "*a _b ", "`", "[a](", "> ", "- " * 3, "| a ", "~~", "```\n", "#  ", "http://", "\\", "_a"]
+    )
+    def test_hostile_text_is_quick(self, modules: Any, piece: str) -> None:
+        took = modules.evaluate(
+            """async (text) => {
+                const { Markdown } = await import("./markdown.js");
+                const start = performance.now();
+                new Markdown(document.createElement("div")).update(text);
+                return performance.now() - start;
+            }""",
+            piece * (60_000 // len(piece)),
+        )
+        assert took < 1500
+
+
+class TestStream:
+    @pytest.mark.parametrize("cut", [1, 2, 3, 7, 1000])
+    def test_events_survive_any_cut(self, modules: Any, cut: int) -> None:
+        wire = (
+            ': ping\n\nevent: x\ndata: {"a":"é😀"}\n\ndata:one\r\ndata: two\r\n\r\n\ndata: [DONE]\n\ndata: unfinished'
+        )
+        found = modules.evaluate(
+            """async ([wire, cut]) => {
+                const { events } = await import("./api.js");
+                const bytes = new TextEncoder().encode(wire);
+                const stream = new ReadableStream({ start(controller) {
+                    for (let i = 0; i < bytes.length; i += cut) controller.enqueue(bytes.slice(i, i + cut));
+                    controller.close();
+                } });
+                const found = [];
+                for await (const data of events(stream)) found.push(data);
+                return found;
+            }""",
+            [wire, cut],
+        )
+        assert found == ['{"a":"é😀"}', "one\ntwo", "[DONE]"]

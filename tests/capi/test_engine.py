@@ -1,0 +1,186 @@
+"""One contract for the engine and for the fake that stands in for it elsewhere: what one does, so must the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llamatw.capi.engine import Engine, Progress
+from llamatw.capi.fake import FakeEngine
+from llamatw.capi.records import EngineInfo, KVFull, OutFlag, Row, SamplingParams
+from llamatw.errors import EngineFailure, ModelError
+from llamatw.settings import EngineSettings
+
+GREEDY = SamplingParams(temperature=0.0)
+SETTINGS = EngineSettings(model_path="m.gguf", n_ctx=512, n_seqs=3, n_batch=256)
+
+
+@pytest.fixture(scope="module")
+def real_engine(request, engine_library):
+    engine = Engine.open(request.getfixturevalue("smollm2"), SETTINGS)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(params=["fake", "real"])
+def engine(request):
+    engine = FakeEngine(SETTINGS) if request.param == "fake" else request.getfixturevalue("real_engine")
+    yield engine
+    assert engine.stats().seqs_open == 0, "a test left a sequence open"
+
+
+@pytest.fixture
+def prompt(engine):
+    return engine.vocab.tokenize("The capital of France is")
+
+
+def run(engine, prompt, n_tokens, sampling=GREEDY, **kwargs):
+    """Tokens and text of a sequence alone."""
+    seq, n_cached = engine.open_seq(prompt, sampling, **kwargs)
+    tokens, text, advance = [], "", len(prompt) - n_cached
+    while len(tokens) < n_tokens:
+        [out] = engine.step([Row(seq, advance)])
+        tokens.append(out.token)
+        text += out.text
+        advance = 1
+    engine.close_seq(seq, keep=False)
+    return tokens, text
+
+
+def test_info(engine):
+    assert isinstance(engine.info, EngineInfo)
+    assert engine.info.n_ctx == 512 and engine.info.n_pages * engine.info.page_tokens == 512
+    assert (engine.info.n_seqs, engine.info.n_batch) == (3, 256)
+    assert engine.info.n_vocab == engine.vocab.info.n_tokens == engine.model.n_vocab
+    assert engine.model.name and engine.model.chat_template and engine.model.eos_token
+
+
+def test_a_sequence(engine, prompt):
+    seq, n_cached = engine.open_seq(prompt, GREEDY, use_cache=False)
+    assert n_cached == 0
+    [out] = engine.step([Row(seq, len(prompt) - 1)])
+    assert (out.seq, out.flags, out.token, out.text) == (seq, OutFlag(0), -1, "")
+    [out] = engine.step([Row(seq, 1)])
+    assert out.flags & OutFlag.TOKEN and 0 <= out.token < engine.info.n_vocab and out.logprob <= 0.0
+    [out] = engine.step([Row(seq, 1)])
+    assert out.flags & OutFlag.TOKEN
+    engine.close_seq(seq)
+
+
+def test_greedy_is_the_same_every_time(engine, prompt):
+    tokens, text = run(engine, prompt, 12)
+    assert run(engine, prompt, 12) == (tokens, text)
+    assert run(engine, prompt, 12, use_cache=False) == (tokens, text)
+    assert engine.vocab.detokenize(tokens).decode("utf-8", "replace") == text
+
+
+def test_a_seed_is_one_text(engine, prompt):
+    warm = SamplingParams(temperature=1.5, seed=2**64 - 1)
+    assert run(engine, prompt, 12, warm) == run(engine, prompt, 12, warm)
+    texts = {run(engine, prompt, 12, SamplingParams(temperature=1.5, seed=seed))[1] for seed in range(4)}
+    assert len(texts) > 1
+
+
+def test_reopening_with_the_history_goes_on_as_before(engine, prompt):
+    warm = SamplingParams(temperature=1.0, seed=5)
+    tokens, _ = run(engine, prompt, 10, warm)
+    assert run(engine, prompt + tokens[:6], 4, warm)[0] == tokens[6:]
+
+
+def test_kept_pages_are_prefix_cache(engine):
+    prompt = engine.vocab.tokenize("one two three four five six seven eight nine ten " * 8)[:150]
+    seq, _ = engine.open_seq(prompt, GREEDY, use_cache=False)
+    engine.step([Row(seq, len(prompt))])
+    engine.close_seq(seq, keep=True)
+    seq, n_cached = engine.open_seq(prompt, GREEDY)
+    assert 128 <= n_cached <= len(prompt) - 1
+    engine.close_seq(seq)
+    for sequel in ({"scope": 1}, {"use_cache": False}):
+        seq, n_cached = engine.open_seq(prompt, GREEDY, **sequel)
+        assert n_cached == 0
+        engine.close_seq(seq)
+
+
+def test_a_step_without_pages_runs_nothing(engine):
+    prompt = engine.vocab.tokenize("a b c d e f g h " * 60)[:240]
+    prompts = [prompt, prompt[::-1], prompt[100:] + prompt[:100]]
+    seqs = [engine.open_seq(one, GREEDY, use_cache=False)[0] for one in prompts]
+    for seq in seqs[:2]:
+        engine.step([Row(seq, 240)])
+    n_steps = engine.stats().n_steps
+    with pytest.raises(KVFull):
+        engine.step([Row(seqs[2], 240)])
+    assert engine.stats().n_steps == n_steps
+    engine.close_seq(seqs[1], keep=True)
+    engine.step([Row(seqs[2], 240)])
+    for seq in (seqs[0], seqs[2]):
+        engine.close_seq(seq)
+
+
+def test_the_last_token_that_fits_says_so(engine):
+    prompt = engine.vocab.tokenize("a b c d e f g h " * 100)[:511]
+    seq, _ = engine.open_seq(prompt, SamplingParams(temperature=0.0, ignore_eos=True), use_cache=False)
+    engine.step([Row(seq, 256)])
+    [out] = engine.step([Row(seq, 255)])
+    assert out.flags & OutFlag.TOKEN and out.flags & OutFlag.FULL
+    engine.close_seq(seq)
+
+
+@pytest.mark.parametrize("rows", [[Row(99, 1)], [Row(-1, 1)], [Row(0, 0)], [Row(0, -5)], [Row(0, 7)], [Row(0, 1)] * 2])
+def test_bad_rows(engine, rows):
+    seq, _ = engine.open_seq([1, 2, 3], GREEDY, use_cache=False)
+    with pytest.raises(EngineFailure):
+        engine.step([Row(seq if row.seq == 0 else row.seq, row.advance) for row in rows])
+    engine.close_seq(seq)
+
+
+def test_bad_sequences(engine):
+    for prompt in ([], [1] * 513):
+        with pytest.raises(EngineFailure):
+            engine.open_seq(prompt, GREEDY)
+    seqs = [engine.open_seq([1, 2, 3], GREEDY)[0] for _ in range(3)]
+    with pytest.raises(EngineFailure):
+        engine.open_seq([1, 2, 3], GREEDY)
+    for seq in seqs:
+        engine.close_seq(seq)
+    for seq in (seqs[0], -1, 10**6):
+        with pytest.raises(EngineFailure):
+            engine.close_seq(seq)
+
+
+def test_logits_and_a_mask(real_engine):
+    n_vocab = real_engine.info.n_vocab
+    only = np.zeros((n_vocab + 31) // 32, dtype=np.uint32)
+    only[4321 // 32] |= np.uint32(1 << 4321 % 32)
+    logits = np.full((3, n_vocab), np.nan, dtype=np.float32)
+    seq, _ = real_engine.open_seq([1, 2, 3], GREEDY, use_cache=False)
+    [out] = real_engine.step([Row(seq, 3, logits=logits, mask=only)])
+    assert out.token == 4321 and np.isfinite(logits).all()
+    for wrong in (Row(seq, 1, logits=logits), Row(seq, 1, mask=only[:-1])):
+        with pytest.raises(ValueError):
+            real_engine.step([wrong])
+    real_engine.close_seq(seq)
+
+
+def test_progress_and_the_default_context(engine_library, smollm2):
+    progress = Progress()
+    engine = Engine.open(smollm2, EngineSettings(model_path="m"), progress)
+    assert progress.value == 1.0 and engine.info.n_ctx == 8192
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineFailure):
+        engine.open_seq([1], GREEDY)
+
+
+def test_a_cancelled_load(engine_library, smollm2):
+    progress = Progress()
+    progress.cancel()
+    with pytest.raises(EngineFailure):
+        Engine.open(smollm2, SETTINGS, progress)
+
+
+def test_a_model_that_is_none(engine_library, tmp_path):
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF rubbish")
+    with pytest.raises(ModelError, match=r"bad\.gguf"):
+        Engine.open(path, SETTINGS)

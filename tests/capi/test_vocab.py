@@ -1,0 +1,96 @@
+"""Vocab over the two real vocabularies (one BPE, one SPM): range checks, round trips, threads."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llamatw.capi.gguf import Gguf
+from llamatw.capi.vocab import Vocab
+from llamatw.errors import BadRequest, Unavailable
+
+pytestmark = pytest.mark.usefixtures("engine_library")
+
+
+def vocab_of(path):
+    with Gguf.open(path) as file:
+        return Vocab.open(file)
+
+
+@pytest.fixture(scope="module", params=["smollm2", "gemma3"])
+def vocab(request):
+    return vocab_of(request.getfixturevalue(request.param))
+
+
+def test_info(vocab):
+    assert vocab.info.kind in ("bpe", "spm") and vocab.info.n_tokens > 40_000
+    assert vocab.token_text(vocab.info.eos) and vocab.is_eog(vocab.info.eos)
+    assert vocab.token_text(-1) == "" and not vocab.is_eog(-1) and not vocab.is_eog(vocab.info.n_tokens)
+
+
+@pytest.mark.parametrize("text", ["", "Hello, world", "żółw 龜 \N{TURTLE}", "a\0b", " lead", "x" * 5000])
+def test_round_trip(vocab, text):
+    ids = vocab.tokenize(text)
+    assert vocab.detokenize(ids).decode() == text
+    assert vocab.tokenize(text.encode()) == ids
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=st.text(max_size=200))
+def test_round_trip_of_anything(vocab, text):
+    assert vocab.detokenize(vocab.tokenize(text)).decode() == text
+
+
+def test_special_tokens(vocab):
+    eos = vocab.token_text(vocab.info.eos)
+    assert vocab.tokenize(eos, parse_special=True) == [vocab.info.eos]
+    assert vocab.info.eos not in vocab.tokenize(eos)
+    assert vocab.detokenize([vocab.info.eos]) == b""
+
+
+def test_a_lone_surrogate_is_no_error(vocab):
+    assert vocab.tokenize("a\ud800b") == vocab.tokenize("a?b")
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**31, 2**63, 10**30])
+def test_ids_are_checked_before_they_reach_c(vocab, wrong):
+    with pytest.raises(BadRequest, match=f"token id {wrong} is out of range"):
+        vocab.detokenize([0, wrong])
+
+
+def test_many_threads(vocab):
+    wanted, wrong = vocab.tokenize("The quick brown fox " * 200), []
+
+    def work():
+        for _ in range(20):
+            if vocab.tokenize("The quick brown fox " * 200) != wanted:
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_close_waits_for_callers_and_then_refuses(smollm2):
+    vocab, results = vocab_of(smollm2), []
+
+    def work():
+        try:
+            while True:
+                vocab.tokenize("some text " * 500)
+        except Unavailable as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    vocab.close()
+    for thread in threads:
+        thread.join(10)
+    assert len(results) == 3

@@ -1,0 +1,435 @@
+/* test_kv.c - the KV bookkeeping: each promise of kv.h once by hand, then random operations against a naive model.
+ *
+ * The model gives every position of every page the value that the keys and values there depend on: a hash of the scope and
+ * all ids up to it.  A cached prefix is right when its pages hold exactly those values for the new prompt. */
+#include "check.h"
+
+#include <string.h>
+
+#include "core/memory.h"
+#include "kv/internal.h"
+
+enum { N_SEQS = 6, MAX_TOKENS = 400, MAX_TEST_PAGES = 64 };
+
+static uint64_t rng_state = 88172645463325252u;
+
+static uint32_t random_below(uint32_t n)
+{
+    rng_state ^= rng_state << 13;
+    rng_state ^= rng_state >> 7;
+    rng_state ^= rng_state << 17;
+    return (uint32_t)(rng_state >> 33) % n;
+}
+
+/* ---- by hand ---- */
+
+static lt_kv *new_kv(int32_t n_pages)
+{
+    lt_kv *kv = NULL;
+    CHECK(lt_kv_create(&kv, n_pages, N_SEQS, MAX_TOKENS) == LT_OK, "%s", lt_last_error());
+    return kv;
+}
+
+static void fill(int32_t *ids, int32_t n, int32_t first)
+{
+    for (int32_t i = 0; i < n; i++)
+        ids[i] = first + i;
+}
+
+static int32_t open_seq(lt_kv *kv, int32_t seq, uint64_t scope, const int32_t *ids, int32_t max_cached, lt_kv_copy *copy)
+{
+    int32_t n_cached = -1;
+    CHECK(lt_kv_open(kv, seq, scope, ids, max_cached, &n_cached, copy) == LT_OK, "%s", lt_last_error());
+    CHECK(lt_kv_check(kv) == LT_OK, "%s", lt_last_error());
+    return n_cached;
+}
+
+static int reserve(lt_kv *kv, int32_t seq, int32_t n_tokens)
+{
+    lt_kv_need need = {seq, n_tokens};
+    int rc = lt_kv_reserve(kv, &need, 1);
+    CHECK(lt_kv_check(kv) == LT_OK, "%s", lt_last_error());
+    return rc;
+}
+
+/* Opens, computes and closes a whole history. */
+static void run_seq(lt_kv *kv, uint64_t scope, const int32_t *ids, int32_t n, int keep)
+{
+    lt_kv_copy copy;
+    open_seq(kv, 0, scope, ids, n - 1, &copy);
+    CHECK(reserve(kv, 0, n) == LT_OK, "%s", lt_last_error());
+    lt_kv_close(kv, 0, ids, n, keep);
+    CHECK(lt_kv_check(kv) == LT_OK, "%s", lt_last_error());
+}
+
+static void expect_counts(const lt_kv *kv, int32_t n_free, int32_t n_cached, int32_t n_used)
+{
+    lt_kv_count c = lt_kv_counts(kv);
+    CHECK(c.n_free == n_free && c.n_cached == n_cached && c.n_used == n_used, "%d %d %d, expected %d %d %d", c.n_free, c.n_cached, c.n_used,
+          n_free, n_cached, n_used);
+}
+
+static void test_share_with_running_owner(void)
+{
+    lt_kv *kv = new_kv(10);
+    int32_t ids[200], n;
+    lt_kv_copy copy;
+    fill(ids, 200, 1);
+    CHECK(open_seq(kv, 0, 7, ids, 199, &copy) == 0 && copy.n_tokens == 0, "an empty tree has nothing");
+    CHECK(reserve(kv, 0, 200) == LT_OK, "%s", lt_last_error());
+    lt_kv_publish(kv, 0, ids, 190);
+    CHECK(open_seq(kv, 1, 7, ids, 199, &copy) == 128, "two full pages");
+    CHECK(lt_kv_table(kv, 1, &n)[1] == lt_kv_table(kv, 0, &n)[1], "shared by reference");
+    CHECK(open_seq(kv, 2, 8, ids, 199, &copy) == 0, "another scope sees nothing");
+    CHECK(open_seq(kv, 3, 7, ids, 100, &copy) == 100 && copy.n_tokens == 36, "the head of the second page by copy");
+    CHECK(copy.src == lt_kv_table(kv, 0, &n)[1] && copy.dst == lt_kv_table(kv, 3, &n)[1], "from %d to %d", copy.src, copy.dst);
+    expect_counts(kv, 5, 0, 5);
+    lt_kv_close(kv, 0, ids, 190, 0);
+    expect_counts(kv, 7, 0, 3);
+    CHECK(lt_kv_check(kv) == LT_OK, "%s", lt_last_error());
+    lt_kv_destroy(kv);
+}
+
+static void test_dedup(void)
+{
+    lt_kv *kv = new_kv(10);
+    int32_t ids[128], n;
+    lt_kv_copy copy;
+    fill(ids, 128, 1);
+    for (int32_t seq = 0; seq < 2; seq++) {
+        open_seq(kv, seq, 0, ids, 127, &copy);
+        CHECK(reserve(kv, seq, 128) == LT_OK, "%s", lt_last_error());
+    }
+    expect_counts(kv, 6, 0, 4);
+    lt_kv_publish(kv, 0, ids, 128);
+    lt_kv_publish(kv, 1, ids, 128);
+    expect_counts(kv, 8, 0, 2);
+    CHECK(!memcmp(lt_kv_table(kv, 0, &n), lt_kv_table(kv, 1, &n), 2 * sizeof(int32_t)), "the tree's pages replace ours");
+    CHECK(lt_kv_check(kv) == LT_OK, "%s", lt_last_error());
+    lt_kv_destroy(kv);
+}
+
+static void test_tails(void)
+{
+    lt_kv *kv = new_kv(10);
+    int32_t ids[128];
+    lt_kv_copy copy;
+    fill(ids, 128, 1);
+    run_seq(kv, 0, ids, 20, 1);
+    expect_counts(kv, 9, 1, 0);
+    run_seq(kv, 0, ids, 30, 1); /* longer: replaces */
+    expect_counts(kv, 9, 1, 0);
+    run_seq(kv, 0, ids, 10, 1); /* shorter: dropped */
+    expect_counts(kv, 9, 1, 0);
+    CHECK(open_seq(kv, 1, 0, ids, 60, &copy) == 30, "the longest wins");
+    lt_kv_close(kv, 1, ids, 30, 0);
+    run_seq(kv, 0, ids, 64, 1); /* a full page swallows its head */
+    expect_counts(kv, 9, 1, 0);
+    run_seq(kv, 0, ids, 40, 0);
+    expect_counts(kv, 9, 1, 0);
+    ids[10] = 999;
+    run_seq(kv, 0, ids, 40, 1); /* a fork keeps both */
+    expect_counts(kv, 8, 2, 0);
+    lt_kv_destroy(kv);
+}
+
+static void test_evicts_oldest_leaf(void)
+{
+    lt_kv *kv = new_kv(6);
+    int32_t a[128], b[128], c[128], d[64];
+    lt_kv_copy copy;
+    fill(a, 128, 1000), fill(b, 128, 2000), fill(c, 128, 3000), fill(d, 64, 4000);
+    run_seq(kv, 0, a, 128, 1);
+    run_seq(kv, 0, b, 128, 1);
+    run_seq(kv, 0, c, 128, 1);
+    expect_counts(kv, 0, 6, 0);
+    CHECK(open_seq(kv, 1, 0, a, 64, &copy) == 64, "a is used again");
+    lt_kv_close(kv, 1, a, 64, 0);
+    run_seq(kv, 0, d, 64, 1); /* evicts the deepest page of a: its parent was touched, it was not */
+    CHECK(open_seq(kv, 1, 0, a, 128, &copy) == 64, "a lost its second page only");
+    CHECK(open_seq(kv, 2, 0, b, 128, &copy) == 128, "b is whole");
+    lt_kv_close(kv, 1, a, 64, 0);
+    lt_kv_close(kv, 2, b, 128, 0);
+    CHECK(reserve(kv, 0, 0) == LT_E_ARG, "a closed sequence");
+    open_seq(kv, 0, 1, d, 63, &copy);
+    CHECK(reserve(kv, 0, 128) == LT_OK, "%s", lt_last_error()); /* evicts both pages of c */
+    CHECK(open_seq(kv, 1, 0, c, 128, &copy) == 0, "c was the oldest");
+    CHECK(open_seq(kv, 2, 0, b, 128, &copy) == 128, "b is still whole");
+    CHECK(open_seq(kv, 3, 0, d, 64, &copy) == 64, "d is still there");
+    lt_kv_destroy(kv);
+}
+
+static void test_full(void)
+{
+    lt_kv *kv = new_kv(3);
+    int32_t ids[192], n;
+    lt_kv_copy copy;
+    fill(ids, 192, 1);
+    open_seq(kv, 0, 0, ids, 0, &copy);
+    open_seq(kv, 1, 0, ids, 0, &copy);
+    lt_kv_need needs[2] = {{0, 65}, {1, 65}};
+    CHECK(lt_kv_reserve(kv, needs, 2) == LT_E_KV_FULL, "four pages of three");
+    expect_counts(kv, 3, 0, 0);
+    CHECK(lt_kv_table(kv, 0, &n) && n == 0, "nothing changed");
+    CHECK(reserve(kv, 0, MAX_TOKENS + 64) == LT_E_LIMIT, "more than a sequence holds");
+    CHECK(reserve(kv, 0, -1) == LT_E_LIMIT, "a negative count");
+    needs[1].n_tokens = 64;
+    CHECK(lt_kv_reserve(kv, needs, 2) == LT_OK, "%s", lt_last_error());
+    lt_kv_publish(kv, 0, ids, 65);
+    CHECK(open_seq(kv, 2, 0, ids, 100, &copy) == 64, "no page for a copy is needed");
+    CHECK(open_seq(kv, 3, 0, ids, 50, &copy) == 0 && copy.n_tokens == 0, "no page for a copy is left");
+    lt_kv_close(kv, 1, ids, 0, 0);
+    CHECK(open_seq(kv, 4, 0, ids, 50, &copy) == 50, "now there is");
+    lt_kv_destroy(kv);
+}
+
+/* Two pages, both cached: the copy must take the other one, not its own source. */
+static void test_source_survives(void)
+{
+    lt_kv *kv = new_kv(2);
+    int32_t a[64], b[64];
+    lt_kv_copy copy;
+    fill(a, 64, 1), fill(b, 64, 500);
+    run_seq(kv, 0, a, 40, 1);
+    run_seq(kv, 0, b, 64, 1);
+    CHECK(open_seq(kv, 1, 0, a, 30, &copy) == 30 && copy.src != copy.dst, "%d -> %d", copy.src, copy.dst);
+    expect_counts(kv, 0, 1, 1);
+    CHECK(open_seq(kv, 2, 0, a, 35, &copy) == 0, "one page cannot be source and room");
+    lt_kv_destroy(kv);
+}
+
+/* A prompt that repeats a cached tail makes it the newest, so that the other one goes first. */
+static void test_repeat_is_use(void)
+{
+    lt_kv *kv = new_kv(3);
+    int32_t a[40], b[40], c[128];
+    lt_kv_copy copy;
+    fill(a, 40, 1), fill(b, 40, 500), fill(c, 128, 1000);
+    run_seq(kv, 0, a, 40, 1);
+    run_seq(kv, 0, b, 40, 1);
+    open_seq(kv, 1, 0, a, 0, &copy); /* cache refused: nothing but closing touches the twin */
+    CHECK(reserve(kv, 1, 20) == LT_OK, "%s", lt_last_error());
+    lt_kv_close(kv, 1, a, 20, 1);
+    open_seq(kv, 2, 0, c, 0, &copy);
+    CHECK(reserve(kv, 2, 128) == LT_OK, "%s", lt_last_error());
+    CHECK(open_seq(kv, 1, 0, b, 39, &copy) == 0, "b made room");
+    lt_kv_close(kv, 2, c, 0, 0);
+    CHECK(open_seq(kv, 3, 0, a, 39, &copy) == 39, "a stayed");
+    lt_kv_destroy(kv);
+}
+
+static void test_arguments(void)
+{
+    lt_kv *kv = NULL;
+    CHECK(lt_kv_create(&kv, 0, 1, 1) == LT_E_ARG && lt_kv_create(&kv, 1, 0, 1) == LT_E_ARG && lt_kv_create(&kv, 1, 1, 0) == LT_E_ARG, "zero");
+    for (int64_t i = 1; i <= 8; i++) {
+        lt_fail_alloc_at(i);
+        CHECK(lt_kv_create(&kv, 4, 4, 400) == LT_E_NOMEM && !kv, "allocation %d", (int)i);
+    }
+    lt_fail_alloc_at(0);
+    lt_kv_destroy(NULL);
+    kv = new_kv(4);
+    int32_t id = 1, n;
+    lt_kv_copy copy;
+    CHECK(lt_kv_open(kv, N_SEQS, 0, &id, 1, &n, &copy) == LT_E_ARG && lt_kv_open(kv, -1, 0, &id, 1, &n, &copy) == LT_E_ARG, "range");
+    open_seq(kv, 0, 0, &id, 1, &copy);
+    CHECK(lt_kv_open(kv, 0, 0, &id, 1, &n, &copy) == LT_E_ARG, "already open");
+    CHECK(lt_kv_open(kv, 1, 0, &id, MAX_TOKENS + 64, &n, &copy) == LT_E_LIMIT, "too long");
+    lt_kv_close(kv, 5, &id, 0, 1);
+    CHECK(lt_kv_check(kv) == LT_OK, "%s", lt_last_error());
+    kv->pages[2].refs = 1;
+    CHECK(lt_kv_check(kv) == LT_E_ARG, "a wrong reference count is found");
+    lt_kv_destroy(kv);
+}
+
+/* ---- at random ---- */
+
+typedef struct {
+    lt_kv *kv;
+    uint64_t content[MAX_TEST_PAGES][LT_PAGE];
+    struct {
+        uint64_t scope;
+        int32_t ids[MAX_TOKENS];
+        int32_t n_ids, n_computed;
+        bool open;
+    } seq[N_SEQS];
+    uint64_t scopes[2];
+    int64_t n_ops, n_hits, n_copies, n_full, n_evicting;
+} model;
+
+/* A scope whose list of first pages is scope 0's too, so that only the comparison of scopes keeps them apart. */
+static uint64_t colliding_scope(int32_t n_pages)
+{
+    lt_kv *kv = new_kv(n_pages);
+    uint64_t scope = 1;
+    int32_t id = 1;
+    run_seq(kv, 0, &id, 1, 1);
+    while (lt_tree_first(kv, (lt_kv_place){scope, LT_NO_PAGE}) == LT_NO_PAGE)
+        scope++;
+    lt_kv_destroy(kv);
+    return scope;
+}
+
+static uint64_t value_at(uint64_t scope, const int32_t *ids, int32_t position)
+{
+    uint64_t h = scope * 0x9e3779b97f4a7c15u + 1;
+    for (int32_t i = 0; i <= position; i++)
+        h = (h ^ (uint64_t)ids[i]) * 0xbf58476d1ce4e5b9u;
+    return h;
+}
+
+/* Four texts over three letters, cut and changed at random: prompts that share heads of every length. */
+static int32_t random_prompt(int32_t *ids)
+{
+    int32_t n = 1 + (int32_t)random_below(MAX_TOKENS - 100), text = (int32_t)random_below(4);
+    for (int32_t i = 0; i < n; i++)
+        ids[i] = (i * (text + 3) / 7 + i * i * text / 64) % 3;
+    if (random_below(2))
+        ids[random_below((uint32_t)n)] = 3 + (int32_t)random_below(2);
+    return n;
+}
+
+/* Longest head of ids[0..n) that any path of the tree spells, by walking up from every page: no hash, no lists. */
+static int32_t longest_by_hand(const lt_kv *kv, uint64_t scope, const int32_t *ids, int32_t n)
+{
+    int32_t best = 0;
+    for (int32_t page = 0; page < kv->n_pages; page++) {
+        int32_t depth = 0, len = 0;
+        if (!kv->pages[page].n_ids || kv->pages[page].scope != scope)
+            continue;
+        for (int32_t up = kv->pages[page].parent; up != LT_NO_PAGE; up = kv->pages[up].parent)
+            depth++;
+        bool whole = true;
+        for (int32_t up = kv->pages[page].parent, d = depth - 1; up != LT_NO_PAGE; up = kv->pages[up].parent, d--)
+            whole = whole && (d + 1) * LT_PAGE <= n && !memcmp(kv->pages[up].ids, ids + d * LT_PAGE, sizeof kv->pages[up].ids);
+        if (!whole)
+            continue;
+        const lt_kv_page *p = &kv->pages[page];
+        while (len < p->n_ids && depth * LT_PAGE + len < n && p->ids[len] == ids[depth * LT_PAGE + len])
+            len++;
+        best = depth * LT_PAGE + len > best ? depth * LT_PAGE + len : best;
+    }
+    return best;
+}
+
+static void check_contents(const model *m, int32_t seq, int32_t from)
+{
+    int32_t n_pages, n_wrong = 0;
+    const int32_t *table = lt_kv_table(m->kv, seq, &n_pages);
+    for (int32_t j = from; j < m->seq[seq].n_computed; j++)
+        n_wrong += m->content[table[j / LT_PAGE]][j % LT_PAGE] != value_at(m->seq[seq].scope, m->seq[seq].ids, j);
+    CHECK(n_wrong == 0, "op %d: %d positions of sequence %d hold another history", (int)m->n_ops, n_wrong, seq);
+}
+
+static void op_open(model *m, int32_t seq)
+{
+    int32_t n_cached = -1, n = m->seq[seq].n_ids = random_prompt(m->seq[seq].ids);
+    const int32_t *ids = m->seq[seq].ids;
+    lt_kv_copy copy;
+    m->seq[seq].scope = m->scopes[random_below(3) == 0];
+    int32_t best = longest_by_hand(m->kv, m->seq[seq].scope, ids, n - 1);
+    CHECK(lt_kv_open(m->kv, seq, m->seq[seq].scope, ids, n - 1, &n_cached, &copy) == LT_OK, "%s", lt_last_error());
+    if (n_cached != best) {
+        lt_kv_count c = lt_kv_counts(m->kv);
+        CHECK(n_cached == best / LT_PAGE * LT_PAGE && !c.n_free && c.n_cached <= 1, "%d cached, %d possible", n_cached, best);
+    }
+    if (copy.n_tokens)
+        memcpy(m->content[copy.dst], m->content[copy.src], (size_t)copy.n_tokens * sizeof(uint64_t));
+    m->seq[seq].n_computed = n_cached;
+    m->seq[seq].open = true;
+    m->n_hits += n_cached > 0;
+    m->n_copies += copy.n_tokens > 0;
+    check_contents(m, seq, 0);
+}
+
+static void write_pages(model *m, int32_t seq, int32_t upto)
+{
+    int32_t n_pages;
+    const int32_t *table = lt_kv_table(m->kv, seq, &n_pages);
+    for (int32_t j = m->seq[seq].n_computed; j < upto; j++)
+        m->content[table[j / LT_PAGE]][j % LT_PAGE] = value_at(m->seq[seq].scope, m->seq[seq].ids, j);
+    m->seq[seq].n_computed = upto;
+}
+
+/* One step: a few of the open sequences go on by some tokens of their prompt or, at its end, by a new one. */
+static void op_step(model *m)
+{
+    lt_kv_need needs[N_SEQS];
+    int32_t n = 0;
+    int64_t n_missing = 0;
+    for (int32_t seq = 0; seq < N_SEQS; seq++) {
+        if (!m->seq[seq].open || random_below(3) == 0 || m->seq[seq].n_computed >= MAX_TOKENS - 1)
+            continue;
+        if (m->seq[seq].n_computed == m->seq[seq].n_ids)
+            m->seq[seq].ids[m->seq[seq].n_ids++] = (int32_t)random_below(3);
+        int32_t left = m->seq[seq].n_ids - m->seq[seq].n_computed, n_table;
+        needs[n] = (lt_kv_need){seq, m->seq[seq].n_computed + 1 + (int32_t)random_below((uint32_t)left)};
+        lt_kv_table(m->kv, seq, &n_table);
+        int32_t missing = (needs[n++].n_tokens + LT_PAGE - 1) / LT_PAGE - n_table;
+        n_missing += missing > 0 ? missing : 0;
+    }
+    lt_kv_count before = lt_kv_counts(m->kv);
+    bool fits = n_missing <= before.n_free + before.n_cached;
+    int rc = lt_kv_reserve(m->kv, needs, n);
+    CHECK(rc == (fits ? LT_OK : LT_E_KV_FULL), "%d for %d pages", rc, (int)n_missing);
+    if (!fits) {
+        lt_kv_count after = lt_kv_counts(m->kv);
+        CHECK(!memcmp(&before, &after, sizeof after), "a refused reserve changes nothing");
+        m->n_full++;
+        return;
+    }
+    m->n_evicting += n_missing > before.n_free;
+    for (int32_t i = 0; i < n; i++) {
+        write_pages(m, needs[i].seq, needs[i].n_tokens);
+        if (random_below(4))
+            lt_kv_publish(m->kv, needs[i].seq, m->seq[needs[i].seq].ids, needs[i].n_tokens);
+    }
+}
+
+static void op_close(model *m, int32_t seq)
+{
+    lt_kv_close(m->kv, seq, m->seq[seq].ids, m->seq[seq].n_computed, random_below(3) != 0);
+    m->seq[seq].open = false;
+}
+
+static void run_random(int32_t n_pages, int64_t n_ops)
+{
+    static model m;
+    memset(&m, 0, sizeof m);
+    m.scopes[1] = colliding_scope(n_pages);
+    m.kv = new_kv(n_pages);
+    for (; m.n_ops < n_ops && n_failed == 0; m.n_ops++) {
+        int32_t seq = (int32_t)random_below(N_SEQS);
+        if (!m.seq[seq].open)
+            op_open(&m, seq);
+        else if (random_below(4))
+            op_step(&m);
+        else
+            op_close(&m, seq);
+        CHECK(lt_kv_check(m.kv) == LT_OK, "op %d: %s", (int)m.n_ops, lt_last_error());
+        for (seq = 0; seq < N_SEQS; seq++)
+            if (m.seq[seq].open && m.n_ops % 16 == 0)
+                check_contents(&m, seq, m.seq[seq].n_computed - m.seq[seq].n_computed % LT_PAGE);
+    }
+    printf("  %d pages: %d operations, %d hits, %d copies, %d refused, %d evicting\n", n_pages, (int)m.n_ops, (int)m.n_hits, (int)m.n_copies,
+           (int)m.n_full, (int)m.n_evicting);
+    CHECK(m.n_hits && m.n_copies && m.n_evicting, "the run met every case");
+    lt_kv_destroy(m.kv);
+}
+
+int main(void)
+{
+    test_share_with_running_owner();
+    test_dedup();
+    test_tails();
+    test_evicts_oldest_leaf();
+    test_full();
+    test_source_survives();
+    test_repeat_is_use();
+    test_arguments();
+    run_random(8, 80000);
+    run_random(14, 80000);
+    run_random(24, 60000);
+    run_random(MAX_TEST_PAGES, 20000);
+    return check_report("test_kv");
+}

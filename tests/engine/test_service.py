@@ -1,0 +1,278 @@
+"""EngineService and its loop, turned by hand over the fake engine: no thread, no socket, no waiting."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import CancelledError, ensureDeferred
+from twisted.internet.task import Clock
+
+from llamatw.capi.fake import FakeEngine
+from llamatw.capi.records import SamplingParams
+from llamatw.engine.pump import Pump
+from llamatw.engine.sequence import FinishReason, GenerationParams
+from llamatw.engine.service import EngineService
+from llamatw.errors import (
+    BadRequest,
+    ContextExceeded,
+    EngineFailure,
+    ModelError,
+    TooManyRequests,
+    Unavailable,
+)
+from llamatw.settings import EngineSettings
+
+
+class InlineReactor(Clock):
+    """A Clock that carries out callFromThread at once and counts how often it was asked."""
+
+    n_crossings = 0
+
+    def callFromThread(self, f, *args):
+        self.n_crossings += 1
+        f(*args)
+
+
+class House:
+    """A service, the pump in place of its thread, and the engine behind it."""
+
+    def __init__(self, opener=None, n_ctx=1024, n_seqs=2, **fake):
+        settings = EngineSettings(model_path="m.gguf", n_ctx=n_ctx, n_seqs=n_seqs, max_queue=2)
+        self.engine = FakeEngine(settings, **fake)
+        self.reactor = InlineReactor()
+        self.pump = Pump()
+        self.service = EngineService(
+            settings, self.reactor, opener or FakeEngine.opener(self.engine), self.pump, self.reactor.seconds
+        )
+        self.service.startService()
+
+    def submit(self, text="hi", **params):
+        return self.service.submit(list(text.encode()), GenerationParams(sampling=SamplingParams(seed=1), **params))
+
+
+@pytest.fixture
+def house():
+    house = House(say="one two three")
+    house.pump.run()
+    return house
+
+
+def read(stream):
+    """A Deferred of every delta of a stream."""
+
+    async def collect():
+        return [delta async for delta in stream]
+
+    return ensureDeferred(collect())
+
+
+def result(deferred):
+    results = []
+    deferred.addBoth(results.append)
+    assert results, "the Deferred has not fired"
+    return results[0]
+
+
+def text(deltas):
+    return "".join(delta.text for delta in deltas)
+
+
+def test_loading_then_ready():
+    house = House()
+    assert house.service.state == "loading" and house.service.progress == 0.0
+    with pytest.raises(Unavailable, match="Loading"):
+        house.submit()
+    with pytest.raises(Unavailable):
+        house.service.tokenize("x")
+    with pytest.raises(Unavailable):
+        _ = house.service.info
+    house.pump.run()
+    assert house.service.state == "ready" and house.service.progress == 1.0
+    assert house.service.info.n_ctx == 1024 and house.service.metadata("general.name") == "fake"
+
+
+def test_tokenize_and_back(house):
+    ids = house.service.tokenize("<s>é", add_special=True, parse_special=True)
+    assert ids == [256, 256, 0xC3, 0xA9]
+    assert house.service.detokenize([0xC3, 0xA9, 0xC3]) == "é\N{REPLACEMENT CHARACTER}"
+    with pytest.raises(BadRequest, match="260 is out of range"):
+        house.service.detokenize([260])
+
+
+def test_a_request_from_start_to_end(house):
+    stream = house.submit()
+    deltas = read(stream)
+    house.pump.run()
+    assert text(result(deltas)) == "one two three"
+    assert (stream.finish, stream.slot, stream.n_prompt) == (FinishReason.EOS, 0, 2)
+    assert stream.timings.predicted_n == 14 and stream.pending_bytes == 0
+
+
+def test_one_crossing_a_step_however_many_streams(house):
+    streams = [read(house.submit()), read(house.submit())]
+    before = house.reactor.n_crossings
+    house.pump.run()
+    assert house.reactor.n_crossings - before == len(house.engine.steps)
+    assert [text(result(stream)) for stream in streams] == ["one two three"] * 2
+
+
+def test_unread_text_is_counted(house):
+    stream = house.submit(max_tokens=5)
+    house.pump.run()
+    assert stream.pending_bytes == 5
+    assert text(result(read(stream))) == "one t" and stream.pending_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "error", "says"),
+    [
+        ([], BadRequest, "no tokens"),
+        ([1, -1], BadRequest, "token id -1 is out of range"),
+        ([1, 260], BadRequest, "token id 260 is out of range"),
+        ([1, 2**40], BadRequest, "out of range"),
+        ([1] * 1024, ContextExceeded, "1024 prompt tokens"),
+    ],
+)
+def test_bad_prompts(house, prompt, error, says):
+    with pytest.raises(error, match=says):
+        house.service.submit(prompt, GenerationParams())
+
+
+def test_the_longest_prompt_that_fits(house):
+    stream = house.service.submit([1] * 1023, GenerationParams())
+    house.pump.run()
+    assert stream.finish is FinishReason.CONTEXT and stream.timings.predicted_n == 1
+
+
+def test_a_full_queue_and_room_again(house):
+    streams = [house.submit() for _ in range(4)]
+    with pytest.raises(TooManyRequests) as caught:
+        house.submit()
+    assert caught.value.retry_after
+    streams[0].cancel()
+    house.submit()
+    house.pump.run()
+    house.submit()
+
+
+def test_cancelling_the_reader_aborts_the_sequence(house):
+    stream = house.submit()
+    deltas = read(stream)
+    house.pump.turn()
+    assert house.service.snapshot().n_processing == 1
+    deltas.cancel()
+    assert result(deltas).check(CancelledError)
+    house.pump.turn()
+    assert house.service.snapshot().n_processing == 0
+    assert house.engine.stats().seqs_open == 0
+    assert house.service.snapshot().finished["abort"] == 1
+
+
+@pytest.mark.parametrize("n_turns", [0, 1, 3])
+def test_cancel_in_the_queue_in_prefill_and_while_decoding_frees_it_within_a_step(n_turns):
+    house = House(n_seqs=1, n_ctx=4096, say="a" * 100)
+    house.pump.run()
+    stream = house.submit("x" * 1000)
+    house.pump.run(n_turns)
+    stream.cancel()
+    house.pump.turn()
+    assert house.engine.stats().seqs_open == 0 and house.service.snapshot().n_waiting == 0
+    last = result(read(stream))
+    assert [delta.finish for delta in last] == [FinishReason.ABORT]
+
+
+def test_cancelling_twice_or_after_the_end_is_nothing(house):
+    stream = house.submit()
+    house.pump.run()
+    stream.cancel()
+    assert text(result(read(stream))) == "one two three"
+    assert house.service.snapshot().finished["abort"] == 0
+
+
+def test_cancel_wakes_a_reader_with_a_last_delta(house):
+    stream = house.submit()
+    deltas = read(stream)
+    stream.cancel()
+    assert [delta.finish for delta in result(deltas)] == [FinishReason.ABORT]
+
+
+def test_a_failing_step_fails_its_sequences_and_the_next_is_served(house):
+    house.engine.faults.append(EngineFailure("out of memory", -2))
+    stream = house.submit()
+    house.pump.run()
+    [delta] = result(read(stream))
+    assert delta.finish is FinishReason.ERROR and delta.error.message == "out of memory"
+    again = house.submit()
+    house.pump.run()
+    assert again.finish is FinishReason.EOS and house.service.state == "ready"
+
+
+@pytest.mark.parametrize("faults", [[EngineFailure("broken", -2)] * 3, [ZeroDivisionError("what")]])
+def test_a_broken_engine_is_given_up(house, faults):
+    house.engine.faults.extend(faults)
+    streams = []
+    for _ in faults:
+        streams.append(house.submit())
+        house.pump.run()
+    assert house.service.state == "failed" and house.service.failure
+    assert all(stream.finish is FinishReason.ERROR for stream in streams)
+    assert house.engine.closed and house.service.snapshot().n_processing == 0
+    with pytest.raises(Unavailable, match="cannot be served"):
+        house.submit()
+    assert result(house.service.stopService()) is None
+
+
+def test_a_model_that_cannot_be_opened():
+    def opener(settings, progress):
+        raise ModelError("m.gguf: not a GGUF file")
+
+    house = House(opener=opener)
+    house.pump.run()
+    assert (house.service.state, house.service.failure) == ("failed", "m.gguf: not a GGUF file")
+    with pytest.raises(Unavailable, match="not a GGUF file"):
+        house.submit()
+
+
+def test_stop_lets_streams_finish(house):
+    stream = house.submit()
+    house.pump.turn()
+    stopped = house.service.stopService()
+    with pytest.raises(Unavailable, match="stopping"):
+        house.submit()
+    house.pump.run()
+    assert result(stopped) is None and house.engine.closed
+    assert stream.finish is FinishReason.EOS and house.service.state == "stopped"
+    assert house.reactor.getDelayedCalls() == []
+
+
+def test_stop_ends_streams_after_the_grace_time():
+    house = House(n_ctx=1 << 15, say="a" * 30_000)
+    house.pump.run()
+    stream = house.submit()
+    house.pump.run(5)
+    stopped = house.service.stopService()
+    house.pump.run(5)
+    assert stream.finish is None
+    house.reactor.advance(5.0)
+    assert stream.finish is FinishReason.ERROR
+    house.pump.run()
+    assert result(stopped) is None and house.engine.closed
+
+
+def test_stop_while_loading():
+    house = House()
+    stopped = house.service.stopService()
+    house.pump.run()
+    assert result(stopped) is None and house.engine.closed and house.service.state == "stopped"
+
+
+def test_snapshot_shows_slots_and_counts(house):
+    house.submit("x" * 100, slot=1)
+    house.pump.run(2)
+    busy = house.service.snapshot()
+    assert [slot.is_processing for slot in busy.slots] == [False, True]
+    assert (busy.slots[1].n_prompt, busy.slots[1].n_decoded) == (100, 2)
+    house.pump.run()
+    idle = house.service.snapshot()
+    assert idle.n_processing == 0 and idle.n_requests == 1
+    assert (idle.n_prompt_tokens, idle.n_predicted_tokens, idle.finished["eos"]) == (100, 14, 1)
+    assert idle.n_steps == len(house.engine.steps)

@@ -1,0 +1,90 @@
+// HTTP to our own server: JSON calls, the event stream of a chat, and one error for all that can go wrong.
+// Addresses are relative, so that the page also works below a path of a reverse proxy.
+
+export class ApiError extends Error {
+  /** status 0: no answer, or one that broke off.  body: what the server sent, {error: {message, type, ...}} as a rule. */
+  constructor(message, status = 0, body = {}) {
+    super(message);
+    this.status = status;
+    this.body = body;
+  }
+
+  /** What the reader can do about it: "connection" | "key" | "context" | "unavailable" | "busy" | "server". */
+  get kind() {
+    if (this.body.error?.type === "exceed_context_size_error") return "context";
+    return { 0: "connection", 401: "key", 403: "key", 429: "busy", 503: "unavailable" }[this.status] ?? "server";
+  }
+}
+
+export const health = () => getJson("health");
+export const props = (key) => getJson("props", key);
+
+/** POST a chat; yields every chunk of the reply.  Returns only after [DONE]: a stream that just ends is a lost connection. */
+export async function* chat(request, key, signal) {
+  const body = { ...request, stream: true, stream_options: { include_usage: true } };
+  const response = await send("v1/chat/completions", { method: "POST", body: JSON.stringify(body), signal }, key);
+  for await (const data of events(response.body)) {
+    if (data === "[DONE]") return;
+    const chunk = parse(data);
+    if (chunk.error) throw new ApiError(chunk.error.message ?? "The server reported an error.", chunk.error.code ?? 500, chunk);
+    yield chunk;
+  }
+  throw new ApiError("The connection ended before the reply did.");
+}
+
+/** The data of each server-sent event in a byte stream.  Comments (keep-alive) and other fields are skipped. */
+export async function* events(stream) {
+  let data = [];
+  for await (const line of lines(stream)) {
+    if (line.startsWith("data:")) data.push(line.slice(line[5] === " " ? 6 : 5));
+    if (line !== "" || data.length === 0) continue;
+    yield data.join("\n");
+    data = [];
+  }
+}
+
+/** Whole lines, ended by LF or CRLF wherever the network cut them; characters are decoded across the cuts too. */
+async function* lines(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch(lost);
+      if (done) return;
+      const parts = (rest + value).split("\n");
+      rest = parts.pop();
+      for (const part of parts) yield part.endsWith("\r") ? part.slice(0, -1) : part;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+async function getJson(path, key) {
+  return (await send(path, {}, key)).json();
+}
+
+async function send(path, options, key) {
+  const headers = { Accept: "application/json, text/event-stream" };
+  if (options.body) headers["Content-Type"] = "application/json";
+  if (key) headers.Authorization = `Bearer ${key}`;
+  const response = await fetch(path, { ...options, headers, cache: "no-store" }).catch(lost);
+  if (response.ok) return response;
+  const body = parse(await response.text().catch(() => ""));
+  throw new ApiError(body.error?.message ?? `The server answered ${response.status}.`, response.status, body);
+}
+
+/** A failed fetch or read: the reader's own stop passes through, the rest is a lost connection. */
+function lost(error) {
+  if (error.name === "AbortError") throw error;
+  throw new ApiError("The connection to the server was lost.");
+}
+
+/** An object, whatever the text: a proxy in between may answer with a page of HTML. */
+function parse(text) {
+  try {
+    return Object(JSON.parse(text));
+  } catch {
+    return {};
+  }
+}

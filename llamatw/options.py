@@ -45,12 +45,7 @@ _MAX_INT = 2**31 - 1
 
 _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("model", "m", None, "GGUF file, or the name of a known model (default: SmolLM2 135M, fetched once)"),
-    [
-        "ctx-size",
-        "c",
-        None,
-        "tokens of context, shared by all slots; 0: the model's (default: its own, at most 8192)",
-    ],
+    ("ctx-size", "c", None, "tokens of context, shared by all slots; 0: the model's (default: that, at most 8192)"),
     ("parallel", None, 4, "slots: requests generating at once (-np)"),
     ("batch-size", "b", 512, "tokens in one step at the most"),
     ("threads", "t", None, "threads for generating (default: one per core)"),
@@ -79,7 +74,7 @@ class Options(usage.Options):
         ["verbose", "v", "log request bodies"],
         ["cont-batching", None, "continuous batching (-cb): always on"],
     ]
-    synopsis = "Usage: twistd [-n] llama [-m FILE] [options]"
+    synopsis = "[-m FILE] [options]"
     longdesc = "Serves a GGUF language model over HTTP."
 
     def __init__(self) -> None:

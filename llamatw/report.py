@@ -29,9 +29,9 @@ def model_lines(gguf: Gguf) -> Iterator[str]:
     metadata, tensors = gguf.metadata(SHOWN_ITEMS), gguf.tensors()
     yield f"GGUF version {gguf.version}: {len(metadata)} metadata entries, {_summary(tensors)}"
     yield ""
-    yield from _columns([[key, _shown(value, gguf.n_items(key))] for key, value in metadata.items()])
+    yield from _columns([[_plain(key), _shown(value, gguf.n_items(key))] for key, value in metadata.items()])
     yield ""
-    yield from _columns([[t.name, t.type_name, _shape(t.shape), size_text(t.n_bytes)] for t in tensors])
+    yield from _columns([[_plain(t.name), t.type_name, _shape(t.shape), size_text(t.n_bytes)] for t in tensors])
     yield ""
     yield from _columns(_per_type(tensors))
 
@@ -69,7 +69,12 @@ def _shown(value: Value, n_items: int = 0) -> str:
         return f"[{items}{more}] ({n_items})"
     if isinstance(value, str):
         return repr(value if len(value) <= SHOWN_CHARS else value[:SHOWN_CHARS] + "...")
-    return str(value)
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
+
+
+def _plain(name: str) -> str:
+    """A name from a file, without what could command a terminal."""
+    return name if name.isprintable() else repr(name)
 
 
 def _json_value(value: Any) -> Any:

@@ -65,7 +65,9 @@ class WebService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         address, port = self._socket.getsockname()[:2]
         host = f"[{address}]" if ":" in address else address
-        endpoint = AdoptedStreamServerEndpoint(self._reactor, self._socket.fileno(), self._socket.family)
+        endpoint: Any = AdoptedStreamServerEndpoint(  # type: ignore[no-untyped-call]
+            self._reactor, self._socket.fileno(), self._socket.family
+        )
         endpoint.listen(self._site).addCallbacks(self._listening, self._deaf)
         self.log.info("listening on http://{host}:{port}", host=host, port=port)
 

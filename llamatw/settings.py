@@ -14,6 +14,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     n_batch: int = 512  # tokens in one step at the most
     n_threads: int = 0  # 0: one per core
     n_threads_batch: int = 0  # 0: as n_threads
+    kv_type: str = "f16"  # element type of the KV cache: f16 or f32
     step_target_ms: float = 50.0  # a step that carries live streams aims to stay below this
     max_queue: int = 64  # waiting requests beyond the lanes
 

@@ -97,7 +97,7 @@ class Library:
         params = Sampling(
             struct_size=ctypes.sizeof(Sampling),
             flags=IGNORE_EOS if case.eog.size else 0,
-            **{name: getattr(case, name) for name, _ in Sampling._fields_[2:]},
+            **{entry[0]: getattr(case, entry[0]) for entry in Sampling._fields_[2:]},
         )
         bits = None if case.mask is None else packed(case.mask)
         return self.lib.lt_sample(  # type: ignore[no-any-return]
@@ -213,10 +213,10 @@ def n_survivors(case: Case, x: npt.NDArray[np.float64]) -> tuple[int, bool]:
 
 
 def random_logits(rng: np.random.Generator, n: int) -> Floats:
-    x = (rng.standard_normal(n) * rng.choice([0.1, 1, 4, 30])).astype(np.float32)
+    x: Floats = (rng.standard_normal(n) * rng.choice([0.1, 1, 4, 30])).astype(np.float32)
     kind = rng.integers(10)
     if kind <= 1:
-        x = np.round(x * 2) / 2  # many ties
+        x[:] = np.round(x * 2) / 2  # many ties
     elif kind == 2:
         x[:] = x[0]
     elif kind == 3:
@@ -227,11 +227,11 @@ def random_logits(rng: np.random.Generator, n: int) -> Floats:
         x[rng.integers(n)] = rng.choice([np.nan, np.inf])
     elif kind == 5:
         x[:] = -np.inf
-    return x.astype(np.float32)
+    return x
 
 
 def random_case(rng: np.random.Generator, n: int) -> Case:
-    def sometimes(value: float, otherwise: float, chance: float = 0.5) -> float:
+    def sometimes(value: float | np.integer, otherwise: float, chance: float = 0.5) -> float:
         return float(value) if rng.random() < chance else otherwise
 
     return Case(

@@ -28,10 +28,11 @@ export class Server extends EventTarget {
     return this.check();
   }
 
-  /** The model's name as its operator or file gives it. */
+  /** The model's name: the operator's alias, or the file's name. */
   get model() {
-    const file = (this.props.model_path ?? "").split(/[\\/]/).pop().replace(/\.gguf$/i, "");
-    return this.props.model_alias || file || "llamatw";
+    const { model_alias: alias, model_path: path = "" } = this.props;
+    if (alias && alias !== path) return alias;
+    return path.split(/[\\/]/).pop().replace(/\.gguf$/i, "") || "llamatw";
   }
 
   /** Look now, and again by itself until the server is ready or waits for a key. */

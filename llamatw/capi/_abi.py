@@ -23,6 +23,7 @@ ABI_VERSION = 1
 TOK_ADD_SPECIAL, TOK_PARSE_SPECIAL = 1, 2
 DETOK_SPECIAL = 1
 KV_F16, KV_F32 = 1, 0
+KV_TYPES = {"f32": 0, "f16": 1}  # LT_KV_*
 SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE = 1, 2
 
 
@@ -83,6 +84,7 @@ class Info(Structure):
             for name in ("n_ctx", "n_ctx_train", "n_vocab", "n_embd", "n_layer", "n_head", "n_head_kv")
         ],
         *[(name, c_int32) for name in ("n_seqs", "n_batch", "n_pages", "page_tokens")],
+        *[(name, c_int32) for name in ("n_tensors_unused", "reserved")],
         ("arch", c_char * 32),
     ]
 

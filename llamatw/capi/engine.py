@@ -140,7 +140,7 @@ class Engine:
 
 
 def _fields(raw: ctypes.Structure) -> dict[str, Any]:
-    return {field[0]: getattr(raw, field[0]) for field in raw._fields_}
+    return {field[0]: getattr(raw, field[0]) for field in raw._fields_ if field[0] != "reserved"}
 
 
 def _out(raw: _abi.Out, text: int) -> Out:
@@ -153,6 +153,7 @@ def _options(settings: EngineSettings, gguf: Gguf, progress: Progress | None) ->
     library().lt_engine_opts_init(ctypes.byref(raw))
     raw.n_ctx = _n_ctx(settings, gguf)
     raw.n_seqs, raw.n_batch = settings.n_seqs, settings.n_batch
+    raw.kv_type = _abi.KV_TYPES[settings.kv_type]
     raw.n_threads = settings.n_threads or _n_cores()
     raw.n_threads_batch = settings.n_threads_batch or raw.n_threads
     if progress is not None:

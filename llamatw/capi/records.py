@@ -98,6 +98,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_batch: int
     n_pages: int
     page_tokens: int
+    n_tensors_unused: int = 0
     arch: str
 
 

@@ -21,10 +21,11 @@ def say(page: Any, text: str) -> None:
 
 
 def answered(page: Any) -> Any:
-    """The last reply, once it has ended."""
-    reply = page.locator("article.assistant").last
+    """The last reply, once it has ended and is shown as markdown."""
     page.wait_for_selector("article.assistant:last-child[aria-busy=false]")
-    return reply
+    plain = "[...document.querySelectorAll('.assistant .body')].some((body) => body.firstChild?.nodeType === Node.TEXT_NODE)"
+    until_true(page, f"!{plain}")
+    return page.locator("article.assistant").last
 
 
 def until(condition: Callable[[], object], page: Any) -> None:

@@ -221,7 +221,8 @@ static void test_repeat_is_use(void)
 static void test_arguments(void)
 {
     lt_kv *kv = NULL;
-    CHECK(lt_kv_create(&kv, 0, 1, 1) == LT_E_ARG && lt_kv_create(&kv, 1, 0, 1) == LT_E_ARG && lt_kv_create(&kv, 1, 1, 0) == LT_E_ARG, "zero");
+    CHECK(lt_kv_create(&kv, 0, 1, 1) == LT_E_ARG && lt_kv_create(&kv, 1, 0, 1) == LT_E_ARG && lt_kv_create(&kv, 1, 1, 0) == LT_E_ARG,
+          "zero");
     for (int64_t i = 1; i <= 8; i++) {
         lt_fail_alloc_at(i);
         CHECK(lt_kv_create(&kv, 4, 4, 400) == LT_E_NOMEM && !kv, "allocation %d", (int)i);
@@ -411,8 +412,8 @@ static void run_random(int32_t n_pages, int64_t n_ops)
             if (m.seq[seq].open && m.n_ops % 16 == 0)
                 check_contents(&m, seq, m.seq[seq].n_computed - m.seq[seq].n_computed % LT_PAGE);
     }
-    printf("  %d pages: %d operations, %d hits, %d copies, %d refused, %d evicting\n", n_pages, (int)m.n_ops, (int)m.n_hits, (int)m.n_copies,
-           (int)m.n_full, (int)m.n_evicting);
+    printf("  %d pages: %d operations, %d hits, %d copies, %d refused, %d evicting\n", n_pages, (int)m.n_ops, (int)m.n_hits,
+           (int)m.n_copies, (int)m.n_full, (int)m.n_evicting);
     CHECK(m.n_hits && m.n_copies && m.n_evicting, "the run met every case");
     lt_kv_destroy(m.kv);
 }

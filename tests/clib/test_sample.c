@@ -241,9 +241,12 @@ static void test_settings(void)
 {
     lt_sampling p = plain;
     CHECK(lt_sampling_check(&p) == LT_OK, "%s", lt_last_error());
-    static const size_t floats[] = {offsetof(lt_sampling, temperature),      offsetof(lt_sampling, top_p),
-                                    offsetof(lt_sampling, min_p),            offsetof(lt_sampling, repeat_penalty),
-                                    offsetof(lt_sampling, presence_penalty), offsetof(lt_sampling, frequency_penalty)};
+    static const size_t floats[] = {offsetof(lt_sampling, temperature),
+                                    offsetof(lt_sampling, top_p),
+                                    offsetof(lt_sampling, min_p),
+                                    offsetof(lt_sampling, repeat_penalty),
+                                    offsetof(lt_sampling, presence_penalty),
+                                    offsetof(lt_sampling, frequency_penalty)};
     static const char *const names[] = {"temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty"};
     for (size_t i = 0; i < 6; i++) {
         p = plain;

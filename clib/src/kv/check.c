@@ -5,10 +5,10 @@
 
 #include <string.h>
 
-#define EXPECT(cond, ...)                           \
-    do {                                            \
-        if (!(cond))                                \
-            return lt_fail(LT_E_ARG, __VA_ARGS__);  \
+#define EXPECT(cond, ...)                                                                                                                  \
+    do {                                                                                                                                   \
+        if (!(cond))                                                                                                                       \
+            return lt_fail(LT_E_ARG, __VA_ARGS__);                                                                                         \
     } while (0)
 
 static bool is_page(const lt_kv *kv, int32_t page)
@@ -43,7 +43,8 @@ static int check_queue(const lt_kv *kv)
         const lt_kv_page *p = &kv->pages[i];
         EXPECT(p->older == before, "page %d is linked wrongly in the eviction queue", i);
         EXPECT(!p->refs && p->n_ids, "page %d is in the eviction queue and not cached", i);
-        EXPECT(p->parent == LT_NO_PAGE || (is_page(kv, p->parent) && !kv->tally[p->parent]), "page %d would be evicted before its child %d", p->parent, i);
+        EXPECT(p->parent == LT_NO_PAGE || (is_page(kv, p->parent) && !kv->tally[p->parent]), "page %d would be evicted before its child %d",
+               p->parent, i);
         kv->tally[i] = 1;
     }
     EXPECT(kv->newest == before && n == kv->n_cached, "eviction queue has %d pages, its count is %d", n, kv->n_cached);
@@ -82,8 +83,8 @@ static int check_references(const lt_kv *kv)
         n_cached += !p->refs && p->n_ids;
         n_free += !p->refs && !p->n_ids;
     }
-    EXPECT(n_cached == kv->n_cached && n_free == kv->n_free, "%d cached and %d free pages, counted as %d and %d", n_cached, n_free, kv->n_cached,
-           kv->n_free);
+    EXPECT(n_cached == kv->n_cached && n_free == kv->n_free, "%d cached and %d free pages, counted as %d and %d", n_cached, n_free,
+           kv->n_cached, kv->n_free);
     return LT_OK;
 }
 
@@ -99,7 +100,8 @@ static int check_siblings(const lt_kv *kv, lt_kv_place at, int32_t page)
     for (int32_t i = lt_tree_first(kv, at); i != LT_NO_PAGE; i = kv->pages[i].next) {
         EXPECT(is_page(kv, i) && steps++ < kv->n_pages, "the siblings of page %d form a ring", page);
         const lt_kv_page *q = &kv->pages[i];
-        EXPECT(q->prev == LT_NO_PAGE || (is_page(kv, q->prev) && kv->pages[q->prev].next == i), "page %d is linked wrongly among its siblings", i);
+        EXPECT(q->prev == LT_NO_PAGE || (is_page(kv, q->prev) && kv->pages[q->prev].next == i),
+               "page %d is linked wrongly among its siblings", i);
         EXPECT(q->n_ids && q->parent == at.parent, "page %d is listed under the wrong parent %d", i, at.parent);
         EXPECT(i == page || q->scope != p->scope || !is_head(p, q), "page %d repeats the head of its sibling %d", page, i);
         n_seen += i == page;
@@ -118,8 +120,8 @@ static int check_node(const lt_kv *kv, int32_t page)
     if (p->parent != LT_NO_PAGE) {
         EXPECT(is_page(kv, p->parent), "page %d has parent %d of %d", page, p->parent, kv->n_pages);
         const lt_kv_page *parent = &kv->pages[p->parent];
-        EXPECT(parent->n_ids == LT_PAGE && parent->scope == p->scope, "page %d hangs below page %d, which is not a full page of its scope", page,
-               p->parent);
+        EXPECT(parent->n_ids == LT_PAGE && parent->scope == p->scope, "page %d hangs below page %d, which is not a full page of its scope",
+               page, p->parent);
         EXPECT(!p->refs || parent->refs >= p->refs, "page %d is held by more sequences than its parent", page);
     }
     return check_siblings(kv, at, page);

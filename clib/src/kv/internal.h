@@ -21,14 +21,14 @@ enum { LT_NO_PAGE = -1 };
 
 typedef struct {
     uint64_t scope;
-    uint64_t hash;         /* of (scope, parent, ids), full nodes only */
-    int32_t parent;        /* LT_NO_PAGE: first page of a history */
-    int32_t child;         /* head of the list of children */
-    int32_t next, prev;    /* siblings */
-    int32_t chain;         /* next of the same hash bucket, full nodes only */
-    int32_t older, newer;  /* eviction queue */
-    int32_t refs;          /* block tables that hold this page */
-    int32_t n_ids;         /* 0: not in the tree; LT_PAGE: full; between: a leaf, part full */
+    uint64_t hash;        /* of (scope, parent, ids), full nodes only */
+    int32_t parent;       /* LT_NO_PAGE: first page of a history */
+    int32_t child;        /* head of the list of children */
+    int32_t next, prev;   /* siblings */
+    int32_t chain;        /* next of the same hash bucket, full nodes only */
+    int32_t older, newer; /* eviction queue */
+    int32_t refs;         /* block tables that hold this page */
+    int32_t n_ids;        /* 0: not in the tree; LT_PAGE: full; between: a leaf, part full */
     int32_t ids[LT_PAGE];
 } lt_kv_page;
 
@@ -36,18 +36,18 @@ typedef struct {
     uint64_t scope;
     int32_t *table;
     int32_t n_pages;
-    int32_t n_published;   /* head of the table that is a path of the tree */
+    int32_t n_published; /* head of the table that is a path of the tree */
     bool open;
 } lt_kv_seq;
 
 struct lt_kv {
     lt_kv_page *pages;
-    int32_t *free;         /* stack of n_free page numbers */
-    int32_t *buckets;      /* full nodes by hash */
-    int32_t *tops;         /* first pages of histories, by scope: heads of sibling lists that several scopes may share */
+    int32_t *free;    /* stack of n_free page numbers */
+    int32_t *buckets; /* full nodes by hash */
+    int32_t *tops;    /* first pages of histories, by scope: heads of sibling lists that several scopes may share */
     lt_kv_seq *seqs;
-    int32_t *tables;       /* n_seqs block tables of max_pages */
-    int32_t *tally;        /* n_pages counters for lt_kv_check */
+    int32_t *tables; /* n_seqs block tables of max_pages */
+    int32_t *tally;  /* n_pages counters for lt_kv_check */
     uint32_t bucket_mask;
     int32_t n_pages, n_seqs, max_pages;
     int32_t n_free, n_cached;
@@ -55,11 +55,11 @@ struct lt_kv {
 };
 
 /* pages.c: free stack, references, eviction queue. */
-int32_t lt_kv_take(lt_kv *kv);              /* a page with one reference, evicting when none is free; LT_NO_PAGE */
-void lt_kv_hold(lt_kv *kv, int32_t page);   /* one more reference */
-void lt_kv_drop(lt_kv *kv, int32_t page);   /* one less; the last one leaves it cached (newest) or free */
-void lt_kv_touch(lt_kv *kv, int32_t page);  /* a cached page becomes the newest */
-void lt_kv_evict(lt_kv *kv, int32_t page);  /* a cached leaf becomes free */
+int32_t lt_kv_take(lt_kv *kv);             /* a page with one reference, evicting when none is free; LT_NO_PAGE */
+void lt_kv_hold(lt_kv *kv, int32_t page);  /* one more reference */
+void lt_kv_drop(lt_kv *kv, int32_t page);  /* one less; the last one leaves it cached (newest) or free */
+void lt_kv_touch(lt_kv *kv, int32_t page); /* a cached page becomes the newest */
+void lt_kv_evict(lt_kv *kv, int32_t page); /* a cached leaf becomes free */
 
 /* tree.c.  A place in the tree is (scope, parent page). */
 typedef struct {
@@ -70,7 +70,7 @@ int32_t lt_tree_find(const lt_kv *kv, lt_kv_place at, const int32_t *ids); /* th
 /* The child that shares the longest head with ids[0..n), n <= LT_PAGE; *n_shared of them.  LT_NO_PAGE when none shares any. */
 int32_t lt_tree_closest(const lt_kv *kv, lt_kv_place at, const int32_t *ids, int32_t n, int32_t *n_shared);
 void lt_tree_insert(lt_kv *kv, lt_kv_place at, int32_t page, const int32_t *ids, int32_t n);
-void lt_tree_remove(lt_kv *kv, int32_t page); /* a leaf */
+void lt_tree_remove(lt_kv *kv, int32_t page);           /* a leaf */
 int32_t lt_tree_first(const lt_kv *kv, lt_kv_place at); /* head of a sibling list; filter it by scope */
 
 #endif

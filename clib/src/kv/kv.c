@@ -58,8 +58,8 @@ static void make_empty(lt_kv *kv)
 int lt_kv_create(lt_kv **out, int32_t n_pages, int32_t n_seqs, int32_t max_tokens)
 {
     if (n_pages < 1 || n_pages > 1 << 28 || n_seqs < 1 || max_tokens < 1)
-        return lt_fail(LT_E_ARG, "KV cache of %d pages, %d sequences, %d tokens: each must be positive, pages at most 2^28", n_pages, n_seqs,
-                       max_tokens);
+        return lt_fail(LT_E_ARG, "KV cache of %d pages, %d sequences, %d tokens: each must be positive, pages at most 2^28", n_pages,
+                       n_seqs, max_tokens);
     lt_kv *kv = lt_alloc_zero(1, sizeof *kv);
     if (!kv)
         return lt_fail(LT_E_NOMEM, "no memory for the KV page table");
@@ -126,7 +126,8 @@ int lt_kv_open(lt_kv *kv, int32_t seq, uint64_t scope, const int32_t *ids, int32
     if (seq < 0 || seq >= kv->n_seqs || kv->seqs[seq].open)
         return lt_fail(LT_E_ARG, "sequence %d: must be 0..%d and not open", seq, kv->n_seqs - 1);
     if (max_cached < 0 || pages_for(max_cached) > kv->max_pages)
-        return lt_fail(LT_E_LIMIT, "sequence %d: %d tokens, a sequence holds at most %d pages of %d", seq, max_cached, kv->max_pages, LT_PAGE);
+        return lt_fail(LT_E_LIMIT, "sequence %d: %d tokens, a sequence holds at most %d pages of %d", seq, max_cached, kv->max_pages,
+                       LT_PAGE);
     lt_kv_seq *s = &kv->seqs[seq];
     s->open = true;
     s->scope = scope;

@@ -48,9 +48,12 @@ int lt_sampling_check(const lt_sampling *p)
         const char *name;
         float value;
     } floats[] = {
-        {"temperature", p->temperature},       {"top_p", p->top_p},
-        {"min_p", p->min_p},                   {"repeat_penalty", p->repeat_penalty},
-        {"presence_penalty", p->presence_penalty}, {"frequency_penalty", p->frequency_penalty},
+        {"temperature", p->temperature},
+        {"top_p", p->top_p},
+        {"min_p", p->min_p},
+        {"repeat_penalty", p->repeat_penalty},
+        {"presence_penalty", p->presence_penalty},
+        {"frequency_penalty", p->frequency_penalty},
     };
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
         if (!isfinite(floats[i].value))

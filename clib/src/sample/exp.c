@@ -8,9 +8,9 @@
 /* exp(x) = 2^k * exp(r), k = round(x / ln 2), r = x - k ln 2 in two pieces; the polynomial is Taylor's, |r| <= 0.347. */
 double lt_exp(double x)
 {
-    static const double inverse_factorial[] = {1.0,           1.0,           1.0 / 2,        1.0 / 6,         1.0 / 24,
-                                               1.0 / 120,     1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
-                                               1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
+    static const double inverse_factorial[] = {
+        1.0,        1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,
+        1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
     const double shift = 0x1.8p52;
     if (!(x > -700.0))
         return 0.0;

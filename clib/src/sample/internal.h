@@ -18,19 +18,19 @@
 enum { LT_LANES = 16, LT_BLOCK = 64 };
 
 struct lt_sampler {
-    float *work;          /* n_blocks * LT_BLOCK logits; -inf: forbidden, and the padding */
-    float *maxima;        /* of each block of work */
-    uint64_t *ranked;     /* see rank.c */
-    uint64_t *spare;      /* the sort's other buffer */
-    double *weights;      /* weights[i] = exp((ranked logit i - max) / temperature) */
-    int32_t *counts;      /* per id, all zero between calls: occurrences in the penalty window */
+    float *work;      /* n_blocks * LT_BLOCK logits; -inf: forbidden, and the padding */
+    float *maxima;    /* of each block of work */
+    uint64_t *ranked; /* see rank.c */
+    uint64_t *spare;  /* the sort's other buffer */
+    double *weights;  /* weights[i] = exp((ranked logit i - max) / temperature) */
+    int32_t *counts;  /* per id, all zero between calls: occurrences in the penalty window */
     int32_t n_vocab, n_blocks;
-    int32_t n_ranked;     /* valid head of ranked and weights */
-    bool ranked_all;      /* there is nothing after it */
-    double temperature;   /* that the weights are for: 1 until draw.c */
-    float max;            /* of work */
-    int32_t n_kept;       /* survivors are the first n_kept of the ranking; LT_KEEP_ALL: every allowed id */
-    double total;         /* sum of the survivors' weights */
+    int32_t n_ranked;   /* valid head of ranked and weights */
+    bool ranked_all;    /* there is nothing after it */
+    double temperature; /* that the weights are for: 1 until draw.c */
+    float max;          /* of work */
+    int32_t n_kept;     /* survivors are the first n_kept of the ranking; LT_KEEP_ALL: every allowed id */
+    double total;       /* sum of the survivors' weights */
 };
 
 enum { LT_KEEP_ALL = INT32_MAX };

@@ -65,7 +65,8 @@ static int find_type(loader *l, int32_t id, const char *text, uint64_t n, int *t
     if (stored < 0 || stored > LT_TYPE_BYTE)
         return lt_fail(LT_E_FORMAT, "%s: key tokenizer.ggml.token_type: token %" PRId32 " has type %" PRId32 ", limit 0 to %d", l->path,
                        id, stored, LT_TYPE_BYTE);
-    *type = stored ? stored : LT_TYPE_NORMAL;
+    if (stored)
+        *type = stored;
     int role = lt_role_find(text, n);
     if (role >= 0) {
         l->role_ids[role] = id;
@@ -131,7 +132,7 @@ static int put_byte_token(lt_vocab *v, const loader *l, int32_t id, uint8_t *out
 
 static int put_token(lt_vocab *v, loader *l, int32_t id, const char *text, uint64_t n)
 {
-    int type;
+    int type = LT_TYPE_NORMAL;
     LT_TRY(find_type(l, id, text, n, &type));
     uint8_t *out = (uint8_t *)v->text + l->n_bytes;
     size_t n_piece = n;

@@ -88,7 +88,7 @@ class WebService(Service):
         await flushed
 
     def _listening(self, port: Any) -> None:
-        self._socket.close()  # the port has its own copy
+        self._socket.detach()  # the endpoint has made its own copy and closed ours
         self._port = port
 
     def _deaf(self, failure: Failure) -> None:

@@ -349,14 +349,16 @@ class TestTrouble:
 
 class TestShape:
     def test_phone_width(self, page: Any, server: Any) -> None:
+        """Nothing that the server or the reader writes makes the page wider than the phone."""
         page.set_viewport_size({"width": 360, "height": 640})
-        server.script = [
-            "```\n" + "x" * 300 + "\n```\n" + "long" * 100 + "\n\n|" + "wide cell|" * 20 + "\n|" + "-|" * 20
-        ]
+        code, table = "```\n" + "x" * 300 + "\n```\n", "|" + "wide cell|" * 20 + "\n|" + "-|" * 20
+        server.script = [code, "long" * 100, " `" + "y" * 300 + "`\n\n", table]
         say(page, "w" * 300)
         answered(page)
-        assert page.evaluate(
-            "document.querySelector('.scroll').scrollWidth <= innerWidth && document.body.scrollWidth <= innerWidth"
+        page.evaluate("document.querySelector('.model').textContent = 'a-model-with-a-very-long-name-indeed.Q4_K_M'")
+        wide = "[...document.querySelectorAll('.bar *, .dock *, article, .body > *')]"
+        assert (
+            page.evaluate(f"{wide}.filter((e) => e.getBoundingClientRect().right > 360).map((e) => e.className)") == []
         )
 
     def test_weight(self, page: Any, server: Any) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import http.client
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.internet.error import ConnectionDone
 
 from llamatw.capi.fake import FakeEngine
 from llamatw.engine.pump import Pump
@@ -159,8 +159,3 @@ def server() -> Server:
 @pytest.fixture
 def make_server() -> Callable[..., Server]:
     return Server
-
-
-@pytest.fixture(autouse=True)
-def no_stray_calls() -> Iterator[None]:
-    yield

@@ -8,9 +8,10 @@
 
 #include "token/vocab_data.h"
 
-enum { EOG = 1, EOT = 2, EOM = 4, FIM_PAD = 8, FIM_REPO = 16, FIM_SEP = 32, SHOWN = 64, END = 128, CALL = 256, CLOSE = 512 };
+enum { EOG = 1, EOT = 2, EOM = 4, FIM_PAD = 8, FIM_REPO = 16, FIM_SEP = 32, SHOWN = 64, END = 128, CALL = 256, IF_CONTROL = 512 };
 
-/* Where several texts could be the end-of-turn token, the first row that the vocabulary has is. */
+/* Where several texts could be the end-of-turn token, the first row that the vocabulary has is.  IF_CONTROL: only where the
+ * file calls it a control token; Gemma and Qwen have a plain </s>, which is struck-out text in HTML. */
 static const struct {
     const char *text;
     int roles;
@@ -19,7 +20,7 @@ static const struct {
     {"<|endoftext|>", EOG | EOT}, {"<|end_of_text|>", EOG | EOT}, {"<EOT>", EOG | EOT}, {"_<EOT>", EOG | EOT},
     {"[EOT]", EOG | EOT}, {"<\uFF5Cend\u2581of\u2581sentence\uFF5C>", EOG | EOT}, {"<end_of_utterance>", EOG | EOT},
     {"<|eom_id|>", EOG | EOM}, {"<|return|>", EOG}, {"<|call|>", EOG | CALL}, {"<|calls|>", EOG | CALL}, {"<|flush|>", EOG},
-    {"</s>", EOG | CLOSE}, {"[EOS]", EOG}, {"<eos>", EOG}, {"<turn|>", EOG}, {"<|tool_response>", EOG}, {"[e~[", EOG},
+    {"</s>", EOG | IF_CONTROL}, {"[EOS]", EOG}, {"<eos>", EOG}, {"<turn|>", EOG}, {"<|tool_response>", EOG}, {"[e~[", EOG},
     {"<|fim_pad|>", FIM_PAD}, {"<fim-pad>", FIM_PAD}, {"<fim_pad>", FIM_PAD}, {"<PAD>", FIM_PAD}, {"[PAD]", FIM_PAD},
     {"<|fim_repo|>", FIM_REPO}, {"<|repo_name|>", FIM_REPO}, {"<fim-repo>", FIM_REPO}, {"<REPO>", FIM_REPO},
     {"<reponame>", FIM_REPO}, {"<|file_sep|>", FIM_SEP},
@@ -28,13 +29,13 @@ static const struct {
 _Static_assert(sizeof known / sizeof *known <= LT_N_ROLES, "role_ids is too small");
 enum { N_KNOWN = sizeof known / sizeof *known, MAX_KNOWN_BYTES = 32 };
 
-int lt_role_find(const char *text, uint64_t n)
+int lt_role_find(const char *text, uint64_t n, int stored_type)
 {
     if (n < 4 || n > MAX_KNOWN_BYTES || (*text != '<' && *text != '[' && *text != '_'))
         return -1;
     for (int i = 0; i < N_KNOWN; i++)
         if (strlen(known[i].text) == n && memcmp(known[i].text, text, n) == 0)
-            return i;
+            return known[i].roles & IF_CONTROL && stored_type != LT_TYPE_CONTROL ? -1 : i;
     return -1;
 }
 
@@ -54,7 +55,7 @@ static int32_t first_with(int roles, const int32_t *role_ids)
 
 static int32_t id_of(const char *text, const int32_t *role_ids)
 {
-    return role_ids[lt_role_find(text, strlen(text))];
+    return role_ids[lt_role_find(text, strlen(text), LT_TYPE_CONTROL)];
 }
 
 static void mark_eog(lt_vocab *v, int32_t id)
@@ -135,19 +136,15 @@ static int load_eog(lt_vocab *v, const lt_gguf *g, const int32_t *role_ids, int3
     return mark_filled(v, g, "tokenizer.ggml.fim_sep_token_id", FIM_SEP, role_ids);
 }
 
-/* Families in which a known text means something else. */
-static void unmark_exceptions(lt_vocab *v, const int32_t *role_ids)
+/* Where <|return|> and <|call|>, or <|calls|> and <|flush|>, end turns, <|end|> ends a message and is shown. */
+static void unmark_message_end(lt_vocab *v, const int32_t *role_ids)
 {
-    int32_t end = first_with(END, role_ids), close = first_with(CLOSE, role_ids), call = first_with(CALL, role_ids);
+    int32_t end = first_with(END, role_ids);
     bool harmony = id_of("<|return|>", role_ids) >= 0 || id_of("<|flush|>", role_ids) >= 0;
-    if (end >= 0 && call >= 0 && harmony) { /* there it ends a message, not the turn */
-        v->marks[end] &= (uint8_t)~LT_MARK_EOG;
-        v->type[end] = LT_TYPE_USER;
-    }
-    if (close >= 0 && id_of("<|tool_response>", role_ids) >= 0) { /* there it is struck-out text in HTML */
-        v->marks[close] &= (uint8_t)~LT_MARK_EOG;
-        v->type[close] = LT_TYPE_NORMAL;
-    }
+    if (end < 0 || first_with(CALL, role_ids) < 0 || !harmony)
+        return;
+    v->marks[end] &= (uint8_t)~LT_MARK_EOG;
+    v->type[end] = LT_TYPE_USER;
 }
 
 static bool is_phi3(const char *name, uint64_t n)
@@ -193,6 +190,6 @@ int lt_roles_load(lt_vocab *v, const lt_gguf *g, const int32_t role_ids[LT_N_ROL
     LT_TRY(load_ids(v, g, &eom));
     LT_TRY(load_flags(v, g));
     LT_TRY(load_eog(v, g, role_ids, eom));
-    unmark_exceptions(v, role_ids);
+    unmark_message_end(v, role_ids);
     return mark_strips(v, g);
 }

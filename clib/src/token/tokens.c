@@ -67,7 +67,7 @@ static int find_type(loader *l, int32_t id, const char *text, uint64_t n, int *t
                        id, stored, LT_TYPE_BYTE);
     if (stored)
         *type = stored;
-    int role = lt_role_find(text, n);
+    int role = lt_role_find(text, n, stored);
     if (role >= 0) {
         l->role_ids[role] = id;
         *type = lt_role_type(role);

@@ -85,7 +85,7 @@ int lt_tokens_load(lt_vocab *v, const lt_gguf *g);
 
 /* roles.c: tokens known by their text. */
 enum { LT_N_ROLES = 40 };
-int lt_role_find(const char *text, uint64_t n); /* number of the known text, -1: none */
+int lt_role_find(const char *text, uint64_t n, int stored_type); /* number of the known text, -1: none */
 int lt_role_type(int role);                     /* LT_TYPE_* that such a token has, whatever the file says */
 int lt_roles_load(lt_vocab *v, const lt_gguf *g, const int32_t role_ids[LT_N_ROLES]);
 

@@ -1,0 +1,89 @@
+"""/health, /props, /slots, /v1/models, and what is known but not served."""
+
+from __future__ import annotations
+
+import pytest
+
+from llamatw.errors import ModelError
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/health"])
+def test_health(server, path):
+    ready = server.get(path)
+    assert (ready.status, ready.json) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/health"])
+def test_health_while_loading(make_server, path):
+    server = make_server(ready=False)
+    reply = server.connect().send("GET", path).reply()
+    assert reply.error(503)["type"] == "unavailable_error"
+    assert reply.json["status"] == "loading model"
+    assert reply.headers["retry-after"] == "1"
+
+
+def test_other_routes_while_loading(make_server):
+    server = make_server(ready=False)
+    for path in ("/props", "/slots", "/v1/models"):
+        server.connect().send("GET", path).reply().error(503)
+    for path in ("/completion", "/v1/chat/completions", "/tokenize", "/detokenize", "/apply-template"):
+        server.connect().send("POST", path, b"{}").reply().error(503)
+    assert server.connect().send("GET", "/").reply().status == 200
+
+
+def test_health_of_a_model_that_cannot_be_loaded(make_server):
+    server = make_server(ready=False)
+    server.service.failed(ModelError("m.gguf is no GGUF file"))
+    reply = server.connect().send("GET", "/health").reply()
+    assert "m.gguf is no GGUF file" in reply.error(503)["message"]
+    assert reply.json["status"] == "error"
+    assert "m.gguf" in server.connect().send("POST", "/completion", b"{}").reply().error(503)["message"]
+
+
+def test_head(server):
+    reply = server.request("HEAD", "/health")
+    assert (reply.status, reply.body) == (200, b"")
+
+
+def test_props(server):
+    props = server.get("/props").json
+    settings = props["default_generation_settings"]
+    for key in ("n_ctx", "temperature", "top_k", "repeat_penalty", "n_predict", "seed", "model", "mirostat"):
+        assert key in settings
+    assert (settings["n_ctx"], settings["params"]["n_predict"], settings["seed"]) == (1024, -1, -1)
+    assert (props["total_slots"], props["bos_token"], props["eos_token"]) == (2, "<s>", "</s>")
+    assert (props["assistant_name"], props["user_name"], props["model_path"]) == ("", "", "fake.gguf")
+    assert "<|im_start|>" in props["chat_template"]
+
+
+def test_models(make_server):
+    server = make_server(alias="mine")
+    models = server.get("/v1/models").json
+    assert models == server.get("/models").json
+    (model,) = models["data"]
+    assert (models["object"], model["id"], model["object"], model["owned_by"]) == ("list", "mine", "model", "llamacpp")
+    assert model["meta"]["n_vocab"] == 260
+    assert server.post("/completion", {"prompt": "a"}).json["model"] == "mine"
+
+
+def test_slots(server):
+    slots = server.get("/slots").json
+    assert [(slot["id"], slot["n_ctx"], slot["is_processing"]) for slot in slots] == [
+        (0, 1024, False),
+        (1, 1024, False),
+    ]
+    body = b'{"prompt":["a","b"],"ignore_eos":true,"n_predict":100,"seed":4}'
+    server.connect().send("POST", "/completion", body)
+    server.pump.run(5)
+    busy = server.connect().send("GET", "/slots").reply().json
+    assert [slot["is_processing"] for slot in busy] == [True, True]
+    assert busy[0]["params"]["seed"] == 4
+    assert busy[0]["next_token"][0]["n_remain"] == 100 - busy[0]["next_token"][0]["n_decoded"]
+    server.connect().send("GET", "/slots?fail_on_no_slot=1").reply().error(503)
+    server.pump.run()
+    assert server.get("/slots?fail_on_no_slot=1").status == 200
+
+
+@pytest.mark.parametrize("path", ["/props", "/slots/0?action=save", "/infill", "/embedding", "/v1/completions"])
+def test_known_but_not_served(server, path):
+    assert server.post(path, {}).error(501)["type"] == "not_supported_error"

@@ -15,17 +15,18 @@ SYSTEM_CMAKE := $(shell command -v cmake 2>/dev/null)
 CMAKE := $(or $(SYSTEM_CMAKE),$(VENV)/bin/cmake)
 # An editable install of the Python side only: the engine is built by the one rule below.
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -C wheel.cmake=false -e
-C_FILES = $(shell find clib/src tests/clib bench -name '*.c')
+C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_tables.c')
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib lint hard bench compare size clean
+.PHONY: help serve test test-c lib lint format hard bench compare size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
 	@echo "make test     run all tests, the C tests included (ARGS='-k name')"
 	@echo "make lib      build the engine into llamatw/_lib; then 'twistd -n llama' works from here"
-	@echo "make lint     ruff, mypy --strict, clang-format"
+	@echo "make lint     ruff, mypy --strict, clang-format, C warnings as errors"
+	@echo "make format   lay out the C files by .clang-format"
 	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"
 	@echo "make bench    measure the engine against this machine's roofline; CSV into bench/results"
 	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes)"
@@ -46,13 +47,18 @@ lib: $(CMAKE)
 test-c: lib
 	@$(CMAKE) --build $(BUILD) -j$(JOBS)
 
-lint: $(VENV)/.ready-dev
+lint: $(VENV)/.ready-dev $(CMAKE)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
+	@$(CMAKE) -S . -B $(BUILD)-lint -DLLAMATW_WERROR=ON >/dev/null
+	@$(CMAKE) --build $(BUILD)-lint --target llamatw_objects -j$(JOBS)
+
+format: $(VENV)/.ready-dev
+	$(VENV)/bin/clang-format -i $(C_FILES)
 
 hard: $(CMAKE)
-	@$(CMAKE) -S . -B $(BUILD)-hard -DLLAMATW_TESTS=ON -DLLAMATW_SANITIZE=ON -DLLAMATW_WERROR=ON >/dev/null
+	@$(CMAKE) -S . -B $(BUILD)-hard -DLLAMATW_TESTS=ON -DLLAMATW_SANITIZE=ON >/dev/null
 	@$(CMAKE) --build $(BUILD)-hard -j$(JOBS)
 	@set -e; for mask in ref avx2 avx512vnni; do for test in $(BUILD)-hard/tests/test_*; do \
 	  echo "$$mask: $$test"; LT_CPU_MASK=$$mask $$test; done; done

@@ -29,6 +29,8 @@ from llamatw.web.site import LlamaSite, make_site
 
 __all__ = ["Options", "makeService"]
 
+_log = Logger(namespace="llamatw")
+
 _FLUSH_S = 0.05  # after the last answer: the kernel takes the bytes before the reactor drops the connections
 _DRAIN_S = 10.0  # for answers in flight; the engine's own grace time is shorter
 _BACKLOG = 511
@@ -53,8 +55,6 @@ def build(settings: Settings, reactor: Any, listener: socket.socket) -> MultiSer
 class WebService(Service):
     """Serves the site on a bound socket.  Stopping it waits for the answers that are on their way."""
 
-    log = Logger(namespace="llamatw")
-
     def __init__(self, site: LlamaSite, listener: socket.socket, reactor: Any) -> None:
         self._site = site
         self._socket = listener
@@ -69,7 +69,7 @@ class WebService(Service):
             self._reactor, self._socket.fileno(), self._socket.family
         )
         endpoint.listen(self._site).addCallbacks(self._listening, self._deaf)
-        self.log.info("listening on http://{host}:{port}", host=host, port=port)
+        _log.info("listening on http://{host}:{port}", host=host, port=port)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]
@@ -92,7 +92,7 @@ class WebService(Service):
         self._port = port
 
     def _deaf(self, failure: Failure) -> None:
-        self.log.failure("cannot listen", failure)
+        _log.failure("cannot listen", failure)
 
 
 def listening_socket(settings: WebSettings) -> socket.socket:

@@ -59,3 +59,12 @@ def _model(name: str) -> Path:
         return models.resolve(name)
     except ModelError as error:
         pytest.skip(error.message)
+
+
+@pytest.fixture(scope="session")
+def c_test_programs() -> Path:
+    """Where the C test programs and their libraries were built."""
+    path = Path(os.environ.get("LLAMATW_C_TESTS") or ROOT / "build" / "make" / "tests")
+    if not path.is_dir():
+        pytest.skip(f"{path} has not been built (make test-c)")
+    return path

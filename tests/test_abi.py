@@ -16,7 +16,6 @@ from llamatw.capi._lib import library, library_path
 HEADER = Path(__file__).resolve().parent.parent / "clib" / "include" / "llamatw.h"
 
 
-
 @pytest.fixture(scope="module")
 def lib():
     if not Path(library_path()).exists():

@@ -2,7 +2,7 @@
 // Addresses are relative, so that the page also works below a path of a reverse proxy.
 
 export class ApiError extends Error {
-  /** status 0: no answer, or one that broke off.  body: what the server sent, {error: {message, type, ...}} as a rule. */
+  /** status 0: no answer, or one that broke off.  body: what the server sent, as a rule {error: {message, type}}. */
   constructor(message, status = 0, body = {}) {
     super(message);
     this.status = status;
@@ -19,14 +19,15 @@ export class ApiError extends Error {
 export const health = () => getJson("health");
 export const props = (key) => getJson("props", key);
 
-/** POST a chat; yields every chunk of the reply.  Returns only after [DONE]: a stream that just ends is a lost connection. */
+/** POST a chat; yields every chunk of the reply.  Returns only after [DONE]: a stream that just ends was lost. */
 export async function* chat(request, key, signal) {
   const body = { ...request, stream: true, stream_options: { include_usage: true } };
   const response = await send("v1/chat/completions", { method: "POST", body: JSON.stringify(body), signal }, key);
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const chunk = parse(data);
-    if (chunk.error) throw new ApiError(chunk.error.message ?? "The server reported an error.", chunk.error.code ?? 500, chunk);
+    if (chunk.error)
+      throw new ApiError(chunk.error.message ?? "The server reported an error.", chunk.error.code ?? 500, chunk);
     yield chunk;
   }
   throw new ApiError("The connection ended before the reply did.");

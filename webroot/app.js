@@ -33,8 +33,9 @@ function fit() {
   input.style.height = `${input.scrollHeight}px`;
 }
 
+/** The question comes back before what has been written meanwhile. */
 function takeBack() {
-  type(chat.takeBack());
+  type([chat.takeBack(), input.value].filter(Boolean).join("\n\n"));
 }
 
 function newChat() {
@@ -86,7 +87,7 @@ document.addEventListener("keydown", (event) => {
 
 const drawers = {};
 
-/** A drawer's code is fetched when it is first opened: history.js and settings.js, each with mount(dialog, parts) -> show(). */
+/** A drawer's code, history.js or settings.js, is fetched when first opened: mount(dialog, parts) -> show(). */
 async function openDrawer(name) {
   const dialog = $(`#${name}`);
   try {
@@ -98,18 +99,20 @@ async function openDrawer(name) {
   dialog.showModal();
 }
 
-// -- What the browser keeps
+// -- What the browser keeps; another tab may be at the same chat
 
 chat.addEventListener("unsaved", () => toast("This browser keeps no more: its storage is full or switched off."));
 chats.watch((id) => {
-  if (id === chat.id && !chat.busy) chat.open(chats.load(id));
+  const theirs = chats.load(id);
+  if (id === chat.id && !chat.busy && theirs.messages.at(-1)?.outcome) chat.open(theirs);
 });
 addEventListener("pagehide", () => chat.keep());
 
 // -- The server
 
 const STATUS = {
-  loading: ({ progress }) => `The model is loading${progress === null ? "" : `: ${Math.round(progress * 100)} %`}. What you send now waits for it.`,
+  loading: ({ progress }) =>
+    `The model is loading${progress === null ? "" : `: ${Math.round(100 * progress)} %`}. What you send now waits.`,
   offline: () => "No connection to the server. Trying again.",
   failed: ({ message }) => `The server has no model to answer with: ${message}`,
   locked: () => "This server asks for an API key.",

@@ -1,6 +1,6 @@
 // The conversation on screen: what was said, and the reply being made.  No DOM here; the page listens to
-// "open" (another chat), "message" (one is new or has grown, .detail), "drop" (one is gone), "busy" (a reply starts or ends),
-// "unsaved" (the browser keeps no more).
+// "open" (another chat), "message" (one is new or has grown, .detail), "drop" (one is gone, .detail),
+// "busy" (a reply starts or ends), "unsaved" (the browser keeps no more).
 // A reply ends with an outcome: stop | length | stopped | interrupted | error (then .error is {kind, text}).
 
 import * as api from "./api.js";
@@ -186,7 +186,9 @@ function failure(error) {
     connection: "The connection to the server was lost.",
     key: "The server did not accept the API key.",
     busy: "The server is busy. Try again in a moment.",
-    context: `This chat has grown too long for the model: ${need ?? "too many"} tokens, and it holds ${have ?? "fewer"}. Start a new chat, or shorten the message.`,
+    context:
+      `This chat has grown too long for the model: ${need ?? "too many"} tokens, and it holds ${have ?? "fewer"}. ` +
+      "Start a new chat, or shorten the message.",
   };
   return { outcome: "error", error: { kind: error.kind, text: words[error.kind] ?? error.message } };
 }

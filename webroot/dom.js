@@ -1,13 +1,14 @@
-// Small tools for building the page: elements, icons, the clipboard, the toast.  Text enters the page only as text nodes.
+// Tools for building the page: elements, icons, the clipboard, the toast.  Text enters the page only as text nodes.
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
-/** h("a", { href, onclick, hidden: true }, child, ...): attributes by name, "on..." as listeners; null and false are left out. */
+/** h("a", { href, onclick, hidden: true }, child, ...): attributes by name, "on..." as listeners; null is left out. */
 export function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false && value !== undefined) node.setAttribute(name, value === true ? "" : value);
+    else if (value !== null && value !== false && value !== undefined)
+      node.setAttribute(name, value === true ? "" : value);
   }
   node.append(...children.flat());
   return node;
@@ -39,7 +40,11 @@ export function copyButton(label, text) {
 
 /** The clipboard interface exists on https and localhost only; elsewhere a hidden field and the old command do it. */
 async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  if (navigator.clipboard)
+    return navigator.clipboard.writeText(text).then(
+      () => true,
+      () => false,
+    );
   const field = h("textarea", { class: "offscreen" });
   field.value = text;
   document.body.append(field);

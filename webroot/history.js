@@ -12,9 +12,19 @@ export function mount(dialog, { chat }) {
 
   function row(kept) {
     const current = kept.id === chat.id ? "true" : null;
-    const title = h("button", { class: "open", dir: "auto", "aria-current": current, onclick: () => open(kept.id) }, chats.title(kept));
+    const title = h(
+      "button",
+      { class: "open", dir: "auto", "aria-current": current, onclick: () => open(kept.id) },
+      chats.title(kept),
+    );
     const day = h("time", {}, new Date(kept.changed).toLocaleDateString(undefined, { day: "numeric", month: "short" }));
-    return h("li", {}, title, day, iconButton("trash", "Delete this chat", () => remove(kept)));
+    return h(
+      "li",
+      {},
+      title,
+      day,
+      iconButton("trash", "Delete this chat", () => remove(kept)),
+    );
   }
 
   function open(id) {

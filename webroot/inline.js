@@ -28,7 +28,7 @@ export function inline(text, depth = 0) {
   const search = { depth, missing: new Set() }; // delimiters that do not come again: each is sought in vain only once
   const parts = [];
   let plain = 0;
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     const span = SPANS[text[at]]?.(text, at, search);
     if (!span) {
       at++;
@@ -53,12 +53,15 @@ function code(text, at, { missing }) {
     missing.add(ticks);
     return { node: ticks, end: from };
   }
-  return { node: h("code", { dir: "auto" }, text.slice(from, end).replace(/^ (.*\S.*) $/s, "$1")), end: end + ticks.length };
+  return {
+    node: h("code", { dir: "auto" }, text.slice(from, end).replace(/^ (.*\S.*) $/s, "$1")),
+    end: end + ticks.length,
+  };
 }
 
 /** Where exactly these ticks stand, no more and no fewer. */
 function runEnd(text, ticks, from) {
-  for (let at = text.indexOf(ticks, from); at >= 0; ) {
+  for (let at = text.indexOf(ticks, from); at >= 0;) {
     let end = at + ticks.length;
     if (text[end] !== "`") return at;
     while (text[end] === "`") end++;

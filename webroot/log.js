@@ -110,9 +110,11 @@ export class Log {
     if (message.content) row.append(copyButton("Copy message", () => message.content));
     if (message.role === "user") return [row];
     const note = noteOf(message);
-    const fresh = message.error?.kind === "context" ? h("button", { type: "button", onclick: this.#act.fresh }, "New chat") : "";
-    if (!message.content) row.append(iconButton("edit", "Edit the message", this.#act.edit));
-    row.append(iconButton("again", "Make another reply", this.#act.again), figures(message.stats));
+    const fresh =
+      message.error?.kind === "context" ? h("button", { type: "button", onclick: this.#act.fresh }, "New chat") : "";
+    const edit = message.content ? "" : iconButton("edit", "Edit the message", this.#act.edit);
+    const again = iconButton("again", "Make another reply", this.#act.again);
+    row.append(h("span", { class: "newest" }, edit, again), figures(message.stats)); // shown under the newest only
     const mark = message.outcome === "error" ? "note error" : "note";
     return note ? [h("p", { class: mark, role: message.error ? "alert" : null }, note, " ", fresh), row] : [row];
   }
@@ -143,7 +145,10 @@ function noteOf({ outcome, error, content }) {
 function figures(stats) {
   if (!stats) return "";
   const { tokens, perSecond, prompt, cached, firstMs } = stats;
-  const shown = [tokens !== null && `${tokens} ${tokens === 1 ? "token" : "tokens"}`, perSecond && `${perSecond.toFixed(1)} tokens/s`];
+  const shown = [
+    tokens !== null && `${tokens} ${tokens === 1 ? "token" : "tokens"}`,
+    perSecond && `${perSecond.toFixed(1)} tokens/s`,
+  ];
   const more = [
     firstMs !== null && `first word after ${(firstMs / 1000).toFixed(2)} s`,
     prompt !== null && `prompt ${prompt} tokens, ${cached} of them from the cache`,

@@ -14,7 +14,7 @@ const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^([ \t]*)([-*+]|\d{1,9}[.)])([ \t]+)(?=\S)/;
 const TABLE_RULE = /^[ |:\t-]+$/;
 
-/** Shows a growing text in root.  Blocks that have not changed keep their nodes, so that selections and scroll positions live. */
+/** Shows a growing text in root.  Blocks that have not changed keep their nodes, and with them what is selected. */
 export class Markdown {
   #root;
   #shown = []; // blocks, one node of root each
@@ -43,7 +43,7 @@ export class Markdown {
 }
 
 function* split(lines) {
-  for (let at = 0; at < lines.length; ) {
+  for (let at = 0; at < lines.length;) {
     if (!lines[at].trim()) {
       at++;
       continue;
@@ -71,7 +71,7 @@ function endWhere(lines, at, fails) {
 
 const nextLine = (lines, at) => at + 1;
 
-// Every type: starts(lines, at), end(lines, at) (exclusive), build(lines, depth) -> one node.  The first that starts wins.
+// Every type: starts(lines, at); end(lines, at), exclusive; build(lines, depth) -> one node.  The first to start wins.
 
 const CODE = {
   starts: (lines, at) => FENCE.test(lines[at]),
@@ -83,7 +83,12 @@ const CODE = {
   build(lines) {
     const language = FENCE.exec(lines[0])[3];
     const code = h("code", {}, codeText(lines));
-    const head = h("div", { class: "code-head" }, h("span", {}, language || "code"), copyButton("Copy code", () => code.textContent));
+    const head = h(
+      "div",
+      { class: "code-head" },
+      h("span", {}, language || "code"),
+      copyButton("Copy code", () => code.textContent),
+    );
     return h("div", { class: "code", dir: "ltr" }, head, h("pre", { tabindex: "0" }, code));
   },
 };
@@ -103,7 +108,15 @@ const DIVIDER = { starts: (lines, at) => RULE.test(lines[at]), end: nextLine, bu
 const QUOTATION = {
   starts: (lines, at) => QUOTE.test(lines[at]),
   end: (lines, at) => endWhere(lines, at, (line) => !QUOTE.test(line)),
-  build: (lines, depth) => h("blockquote", { dir: direction(depth) }, build(lines.map((line) => line.replace(QUOTE, "")), depth + 1)),
+  build: (lines, depth) =>
+    h(
+      "blockquote",
+      { dir: direction(depth) },
+      build(
+        lines.map((line) => line.replace(QUOTE, "")),
+        depth + 1,
+      ),
+    ),
 };
 
 const LIST = {
@@ -112,18 +125,40 @@ const LIST = {
   build(lines, depth) {
     const first = ITEM.exec(lines[0])[2];
     const start = isNumber(first) && parseInt(first) !== 1 ? parseInt(first) : null;
-    return h(isNumber(first) ? "ol" : "ul", { start, dir: direction(depth) }, items(lines).map((item) => h("li", {}, build(item, depth + 1))));
+    return h(
+      isNumber(first) ? "ol" : "ul",
+      { start, dir: direction(depth) },
+      items(lines).map((item) => h("li", {}, build(item, depth + 1))),
+    );
   },
 };
 
 const TABLE = {
-  starts: (lines, at) => lines[at].includes("|") && lines[at + 1]?.includes("-") && lines[at + 1].includes("|") && TABLE_RULE.test(lines[at + 1]),
+  starts: (lines, at) =>
+    lines[at].includes("|") &&
+    lines[at + 1]?.includes("-") &&
+    lines[at + 1].includes("|") &&
+    TABLE_RULE.test(lines[at + 1]),
   end: (lines, at) => endWhere(lines, at, (line) => !line.includes("|")),
   build(lines) {
     const [head, rule, ...rows] = lines.map(cells);
     const sides = rule.map((cell) => (cell.endsWith(":") ? (cell.startsWith(":") ? "center" : "end") : null));
-    const row = (tag, texts) => h("tr", {}, head.map((_, i) => h(tag, { class: sides[i], dir: "auto" }, inline(texts[i] ?? ""))));
-    const table = h("table", {}, h("thead", {}, row("th", head)), h("tbody", {}, rows.map((texts) => row("td", texts))));
+    const row = (tag, texts) =>
+      h(
+        "tr",
+        {},
+        head.map((_, i) => h(tag, { class: sides[i], dir: "auto" }, inline(texts[i] ?? ""))),
+      );
+    const table = h(
+      "table",
+      {},
+      h("thead", {}, row("th", head)),
+      h(
+        "tbody",
+        {},
+        rows.map((texts) => row("td", texts)),
+      ),
+    );
     return h("div", { class: "table", tabindex: "0" }, table);
   },
 };
@@ -148,7 +183,10 @@ function codeText(lines) {
   const [, indent, fence] = FENCE.exec(lines[0]);
   const closed = lines.length > 1 && closes(lines.at(-1), fence);
   const strip = new RegExp(`^ {0,${indent.length}}`);
-  return lines.slice(1, closed ? -1 : undefined).map((line) => line.replace(strip, "")).join("\n");
+  return lines
+    .slice(1, closed ? -1 : undefined)
+    .map((line) => line.replace(strip, ""))
+    .join("\n");
 }
 
 const isNumber = (marker) => marker.length > 1;
@@ -186,6 +224,9 @@ function items(lines) {
 }
 
 function cells(line) {
-  const inner = line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "");
+  const inner = line
+    .trim()
+    .replace(/^\|/, "")
+    .replace(/(?<!\\)\|$/, "");
   return inner.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
 }

@@ -32,7 +32,12 @@ export class Server extends EventTarget {
   get model() {
     const { model_alias: alias, model_path: path = "" } = this.props;
     if (alias && alias !== path) return alias;
-    return path.split(/[\\/]/).pop().replace(/\.gguf$/i, "") || "llamatw";
+    return (
+      path
+        .split(/[\\/]/)
+        .pop()
+        .replace(/\.gguf$/i, "") || "llamatw"
+    );
   }
 
   /** Look now, and again by itself until the server is ready or waits for a key. */

@@ -1,5 +1,5 @@
 // What this browser keeps (localStorage): changed settings, the API key, one record per chat.
-// A chat is {id, changed, messages: [{role, content, ...}]}.  Where storage is switched off, everything lasts as long as the page.
+// A chat is {id, changed, messages: [{role, content, ...}]}.  Without storage, everything lasts as long as the page.
 
 const PREFIX = "llamatw.";
 
@@ -82,7 +82,8 @@ export const chats = {
     return chat?.id === id && Array.isArray(chat.messages) ? chat : null;
   },
 
-  save: (chat) => write(`chat.${chat.id}`, chat),
+  /** An empty chat is not worth keeping. */
+  save: (chat) => write(`chat.${chat.id}`, chat.messages.length > 0 ? chat : undefined),
   remove: (id) => write(`chat.${id}`, undefined),
 
   /** Newest first. */
@@ -103,5 +104,9 @@ export const chats = {
     });
   },
 
-  title: (chat) => chat.messages.find((message) => message.role === "user")?.content.trim().slice(0, 80) || "New chat",
+  title: (chat) =>
+    chat.messages
+      .find((message) => message.role === "user")
+      ?.content.trim()
+      .slice(0, 80) || "New chat",
 };

@@ -1,9 +1,9 @@
 """Drives a StepLoop by hand instead of a thread, so that tests of the service and of web/ are deterministic.
 
-    pump = Pump()
-    service = EngineService(settings, reactor, opener=FakeEngine.opener(engine), spawn=pump)
-    service.startService()
-    pump.run()                  # every turn until nothing is left to do
+pump = Pump()
+service = EngineService(settings, reactor, opener=FakeEngine.opener(engine), spawn=pump)
+service.startService()
+pump.run()                  # every turn until nothing is left to do
 """
 
 from __future__ import annotations

@@ -69,8 +69,7 @@ class Scheduler:
     def plan(self, now: float) -> list[Row]:
         """The rows of the next step; empty when nobody runs."""
         self._admit(now)
-        decoding = self._take_turns([seq for seq in self.running if seq.is_decoding])
-        rows = [Row(seq.handle, 1) for seq in decoding]
+        rows = [Row(seq.handle, 1) for seq in self.running if seq.is_decoding][: self._n_batch]
         left = self.budget.chunk(len(rows))
         for seq in self.running:
             if left > 0 and not seq.is_decoding:
@@ -97,7 +96,7 @@ class Scheduler:
             self._finish(youngest, FinishReason.CONTEXT)
             return
         self._release(youngest, keep=True)
-        youngest.status, youngest.n_computed = Status.WAITING, 0
+        youngest.status = Status.WAITING
         youngest.n_replay += youngest.n_held
         youngest.n_held = 0
         self.waiting.appendleft(youngest)
@@ -147,13 +146,6 @@ class Scheduler:
 
     def _free_lane(self, wish: int) -> int:
         return wish if 0 <= wish < len(self.lanes) and self.lanes[wish] is None else self.lanes.index(None)
-
-    def _take_turns(self, decoding: list[Sequence]) -> list[Sequence]:
-        """All of them, or n_batch of them in turn when a step cannot hold them all."""
-        if len(decoding) <= self._n_batch:
-            return decoding
-        first = self.counters.n_steps * self._n_batch % len(decoding)
-        return (decoding[first:] + decoding[:first])[: self._n_batch]
 
     def _advance(self, seq: Sequence, advance: int, out: Out, now: float) -> None:
         seq.n_computed += advance

@@ -184,6 +184,7 @@ _UNSERVED_PARTS = ("image_url", "input_image", "input_audio", "input_video", "vi
 def decode(kind: type[Body], body: bytes) -> Body:
     """The body as `kind`; 400 for anything else."""
     try:
+        body.decode()  # msgspec does not look into the strings that it skips
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None

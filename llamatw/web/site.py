@@ -36,6 +36,8 @@ from llamatw.web import admin, native, openai, reply
 from llamatw.web.api import Api, Request, answer_error, handle_errors
 from llamatw.web.assets import Assets
 
+_access_log = Logger(namespace="llamatw.access")
+
 MAX_BODY_BYTES = 32 << 20
 _OPEN_PATHS = ("/health", "/v1/health")
 _METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
@@ -86,7 +88,7 @@ class Gate(Resource):
         encoding = request.getHeader(b"content-encoding")
         if encoding not in (None, b"identity"):
             return UnsupportedMedia("the body must not be compressed")
-        if (request.getHeader(b"content-type") or b"").lower().startswith(b"multipart/"):
+        if request.content_type.lower().startswith(b"multipart/"):
             return UnsupportedMedia("the body must be JSON")
         return None
 
@@ -105,6 +107,8 @@ class Intake(TwistedRequest):
     _refused = False
 
     def gotLength(self, length: int | None) -> None:
+        self.content_type = self.getHeader(b"content-type") or b""
+        self.requestHeaders.removeHeader(b"content-type")  # or Twisted would parse forms; our bodies are JSON
         super().gotLength(None if length is None else min(length, MAX_BODY_BYTES))  # type: ignore[no-untyped-call]
         if length is not None and length > MAX_BODY_BYTES:
             self._refuse()
@@ -140,7 +144,6 @@ class LlamaSite(Site):
 
     requestFactory = Intake
     displayTracebacks = False
-    logger = Logger(namespace="llamatw.access")
 
     def __init__(self, resource: Resource, timeout_s: int, reactor: Any) -> None:
         super().__init__(resource, timeout=timeout_s, reactor=reactor)  # type: ignore[no-untyped-call]
@@ -165,7 +168,7 @@ class LlamaSite(Site):
 
     def _closed(self, request: Request, result: object) -> None:
         self._n_open -= 1
-        self.logger.info(
+        _access_log.info(
             "{client} {method} {path} {status} {sent} bytes{end}",
             client=getattr(request.getClientAddress(), "host", "?"),
             method=_printable(request.method),

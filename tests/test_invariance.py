@@ -1,0 +1,178 @@
+"""Batch invariance, the engine's first law: a sequence's logits are the same bits whatever surrounds it.
+
+Axes: neighbours in the step, prefill chunks, cold or cached prefix (whole pages and part of a page), threads, ISA level.
+A kernel that splits k (the library llamatw_split_k, built from tests/clib/split_k.c) must make the test fail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llamatw.capi.engine import Engine, Row
+from llamatw.capi.records import SamplingParams
+from llamatw.settings import EngineSettings
+
+GREEDY = SamplingParams(temperature=0, ignore_eos=True)
+SAMPLED = SamplingParams(temperature=1.0, seed=7, ignore_eos=True)
+N_PROMPT, N_NEW = 150, 4
+CHUNKS = [1, 7, 64, 512]
+
+Trace = tuple[list[int], list[str]]  # ids sampled, digest of the logits they were sampled from
+
+
+def digest(logits: np.ndarray) -> str:
+    return hashlib.sha256(logits.tobytes()).hexdigest()[:16]
+
+
+def prompt_of(engine: Engine, seed: int, n: int = N_PROMPT) -> list[int]:
+    return [random.Random(f"{seed}/{i}").randrange(100, engine.info.n_vocab) for i in range(n)]
+
+
+def generate(
+    engine: Engine,
+    prompt: list[int],
+    *,
+    sampling: SamplingParams = GREEDY,
+    chunk: int = 512,
+    use_cache: bool = False,
+    neighbours: int = 0,
+    keep: bool = False,
+) -> Trace:
+    """N_NEW tokens after prompt, beside so many neighbours that prefill and decode in the same steps."""
+    seq, computed = engine.open_seq(prompt, sampling, use_cache=use_cache)
+    others = [_Neighbour(engine, i) for i in range(neighbours)]
+    ids, digests = [], []
+    while len(ids) < N_NEW:
+        advance = min(chunk, len(prompt) + len(ids) - computed)
+        logits = np.empty((advance, engine.info.n_vocab), np.float32)
+        out = engine.step([*(o.row() for o in others[::2]), Row(seq, advance, logits), *(o.row() for o in others[1::2])])
+        computed += advance
+        mine = out[len(others[::2])]
+        if mine.token >= 0:
+            ids.append(mine.token)
+            digests.append(digest(logits[-1]))
+    engine.close_seq(seq, keep=keep)
+    for other in others:
+        engine.close_seq(other.seq, keep=False)
+    return ids, digests
+
+
+class _Neighbour:
+    """Prefills in chunks of its own, then decodes."""
+
+    def __init__(self, engine: Engine, index: int) -> None:
+        self.left, self.chunk = 5 + 9 * index, 1 + 3 * index
+        self.seq, _ = engine.open_seq(prompt_of(engine, 100 + index, self.left), SAMPLED, use_cache=False)
+
+    def row(self) -> Row:
+        advance = min(self.chunk, self.left) or 1
+        self.left -= min(advance, self.left)
+        return Row(self.seq, advance)
+
+
+def open_engine(path: Path, n_threads: int) -> Engine:
+    settings = EngineSettings(model_path=str(path), n_ctx=2048, n_seqs=8, n_batch=1024, n_threads=n_threads)
+    return Engine.open(path, settings)
+
+
+@pytest.fixture(scope="module", params=["smollm2", "gemma3"])
+def path(request: pytest.FixtureRequest, engine_library: Path) -> Path:
+    return Path(request.getfixturevalue(request.param))
+
+
+@pytest.fixture(scope="module")
+def engine(path: Path) -> Iterator[Engine]:
+    engine = open_engine(path, 2)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def alone(engine: Engine) -> Trace:
+    return generate(engine, prompt_of(engine, 1))
+
+
+def test_neighbours(engine: Engine, alone: Trace) -> None:
+    assert generate(engine, prompt_of(engine, 1), neighbours=7) == alone
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_chunks(engine: Engine, alone: Trace, chunk: int) -> None:
+    assert generate(engine, prompt_of(engine, 1), chunk=chunk) == alone
+    assert generate(engine, prompt_of(engine, 1), chunk=chunk, neighbours=3) == alone
+
+
+@pytest.mark.parametrize("shared", [1, 63, 64, 65, 100, 128, 149, 150])
+def test_cached_prefix(engine: Engine, alone: Trace, shared: int) -> None:
+    """Another request left `shared` tokens of the prompt in the cache: whole pages and a part of one."""
+    prompt = prompt_of(engine, 1)
+    before = engine.stats().tokens_cached
+    generate(engine, prompt[:shared] + prompt_of(engine, 1000 + shared, 20), keep=True)
+    assert generate(engine, prompt, use_cache=True) == alone
+    assert engine.stats().tokens_cached >= before + min(shared, len(prompt) - 1)
+
+
+def test_threads(path: Path, alone: Trace) -> None:
+    for n_threads in (1, 3):
+        engine = open_engine(path, n_threads)
+        assert generate(engine, prompt_of(engine, 1), neighbours=2) == alone
+        engine.close()
+
+
+def test_random_combinations(engine: Engine) -> None:
+    """Seeded sampling too: same draws, same bits."""
+    draw = random.Random(5)
+    for seed in range(6):
+        prompt = prompt_of(engine, seed + 10, draw.randrange(2, 200))
+        first = generate(engine, prompt, sampling=SAMPLED, keep=True)
+        for _ in range(3):
+            again = generate(
+                engine,
+                prompt,
+                sampling=SAMPLED,
+                chunk=draw.choice(CHUNKS),
+                use_cache=draw.random() < 0.5,
+                neighbours=draw.randrange(8),
+                keep=draw.random() < 0.5,
+            )
+            assert again == first
+
+
+def run_elsewhere(expression: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """This file's code in a process of its own: another library or ISA level."""
+    code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom pathlib import Path\nfrom test_invariance import *\n{expression}"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize("level", ["avx2", "ref"])
+def test_isa_levels_give_the_same_bits(path: Path, engine: Engine, level: str) -> None:
+    short = prompt_of(engine, 2, 6)
+    expected = generate(engine, short)
+    done = run_elsewhere(f"e = open_engine(Path({str(path)!r}), 2); print(generate(e, {short!r}))", LT_CPU_MASK=level)
+    assert done.stdout.strip() == repr(expected), done.stderr
+
+
+def test_a_kernel_that_splits_k_is_caught(smollm2: Path, c_test_programs: Path) -> None:
+    library = c_test_programs / "libllamatw_split_k.so"
+    check = (
+        f"e = open_engine(Path({str(smollm2)!r}), 2); a = generate(e, prompt_of(e, 1), chunk=1)\n"
+        "assert generate(e, prompt_of(e, 1), chunk=1) == a; print(generate(e, prompt_of(e, 1), chunk=64) == a)"
+    )
+    done = run_elsewhere(check, LLAMATW_LIB=str(library))
+    assert done.stdout.strip() == "False", done.stdout + done.stderr

@@ -8,6 +8,7 @@ soon as the reactor runs, and the model is loaded meanwhile.
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from threading import Event
@@ -16,9 +17,7 @@ from typing import Any
 import msgspec
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from llamatw import models
 from llamatw.engine.loop import EngineLike
@@ -40,6 +39,7 @@ def makeService(options: Options) -> MultiService:
     """What the plugin names: the whole server."""
     from twisted.internet import reactor  # twistd has installed the one it wants by now
 
+    reactor.callWhenRunning(_end_well_on_sigterm, reactor)
     return build(options.settings, reactor, listening_socket(options.settings.web))
 
 
@@ -65,10 +65,8 @@ class WebService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         address, port = self._socket.getsockname()[:2]
         host = f"[{address}]" if ":" in address else address
-        endpoint: Any = AdoptedStreamServerEndpoint(  # type: ignore[no-untyped-call]
-            self._reactor, self._socket.fileno(), self._socket.family
-        )
-        endpoint.listen(self._site).addCallbacks(self._listening, self._deaf)
+        self._port = self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, self._site)
+        self._socket.close()  # the port has its own copy
         _log.info("listening on http://{host}:{port}", host=host, port=port)
 
     def stopService(self) -> Deferred[None]:
@@ -87,12 +85,15 @@ class WebService(Service):
         self._reactor.callLater(_FLUSH_S, flushed.callback, None)
         await flushed
 
-    def _listening(self, port: Any) -> None:
-        self._socket.detach()  # the endpoint has made its own copy and closed ours
-        self._port = port
 
-    def _deaf(self, failure: Failure) -> None:
-        _log.failure("cannot listen", failure)
+def _end_well_on_sigterm(reactor: Any) -> None:
+    """Being told to stop is no failure: twistd alone would end by the signal.  A second one ends at once."""
+
+    def stop(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        reactor.callFromThread(reactor.stop)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def listening_socket(settings: WebSettings) -> socket.socket:
@@ -104,6 +105,7 @@ def listening_socket(settings: WebSettings) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
+        listener.setblocking(False)
     except OSError as error:
         reason = error.strerror or error
         raise SystemExit(f"twistd llama: cannot listen on {settings.host}:{settings.port}: {reason}") from None

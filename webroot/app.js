@@ -6,6 +6,10 @@ import { Log } from "./log.js";
 import { Server } from "./server.js";
 import { Settings, chats, key } from "./store.js";
 
+// No flash of plain text.  Before anything listens: what is sent must find its chat open.
+const last = chats.last() ?? chats.fresh();
+if (last.messages.length > 0) await import("./markdown.js").catch(() => {});
+
 const settings = new Settings();
 const server = new Server(key.get());
 const chat = new Chat(server, { parameters: () => settings.parameters(), system: () => settings.get("system") ?? "" });
@@ -144,7 +148,5 @@ $("#key form").addEventListener("submit", () => {
 });
 server.addEventListener("change", showServer);
 
-const last = chats.last() ?? chats.fresh();
-if (last.messages.length > 0) await import("./markdown.js").catch(() => {}); // no flash of plain text
 chat.open(last);
 server.check();

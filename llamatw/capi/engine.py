@@ -27,17 +27,15 @@ class Progress:
 
     def __init__(self) -> None:
         self.cell = ctypes.c_int32(0)
+        self.cancelled = False
 
     @property
     def value(self) -> float:
         """0..1"""
         return min(max(self.cell.value, 0), 1000) / 1000
 
-    @property
-    def cancelled(self) -> bool:
-        return self.cell.value < 0
-
     def cancel(self) -> None:
+        self.cancelled = True
         self.cell.value = -1
 
 

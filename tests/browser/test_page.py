@@ -200,6 +200,7 @@ class TestKept:
         answered(page)
         other = page.context.new_page()
         other.goto(server.url)
+        answered(other)
         say(other, "Two")
         answered(other)
         until_true(page, "document.querySelectorAll('article').length === 4")

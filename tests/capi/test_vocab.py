@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from llamatw.capi.gguf import Gguf
 from llamatw.capi.vocab import Vocab
@@ -38,14 +37,13 @@ def test_round_trip(vocab, text):
     assert vocab.tokenize(text.encode()) == ids
 
 
-# SmolLM2 has no token for some bytes: control characters, and those that begin a plane above the second.
-assigned = st.characters(max_codepoint=0x1FFFF, exclude_categories=("Cc", "Cs", "Cn"))
-
-
-@settings(max_examples=50, deadline=None)
-@given(text=st.text(assigned, max_size=200))
-def test_round_trip_of_anything(vocab, text):
-    assert vocab.detokenize(vocab.tokenize(text)).decode() == text
+def test_round_trip_of_random_text(vocab):
+    """SmolLM2 has no token for some bytes: those of control characters, and those that begin planes 4 to 11."""
+    draw = random.Random(1)
+    planes = [(0x20, 0x7E), (0xA0, 0x24F), (0x370, 0x1FFF), (0x2000, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x1FFFF)]
+    for _ in range(500):
+        text = "".join(chr(draw.randint(*draw.choice(planes))) for _ in range(draw.randint(1, 60)))
+        assert vocab.detokenize(vocab.tokenize(text)).decode() == text
 
 
 def test_special_tokens(vocab):

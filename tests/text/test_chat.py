@@ -113,21 +113,24 @@ def test_no_way_out(source: str) -> None:
     assert not any(sign in out for sign in ("class", "object", "module", "uid", "function"))
 
 
+GROW = "{% set ns = namespace(x='aa') %}{% for i in range(60) %}"
+
+
 @pytest.mark.parametrize(
     "source",
     [
-        "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
+        "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3,
         "{% for a in range(10**9) %}{% endfor %}",
         "{{ 'a' * 10**9 }}",
         "{{ 7 ** 9999999 }}",
         "{% set ns = namespace(x=3) %}{% for i in range(60) %}{% set ns.x = ns.x * ns.x %}{% endfor %}{{ ns.x }}",
-        "{% set ns = namespace(x='aa') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
-        "{% set ns = namespace(x='aa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}",
+        GROW + "{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+        GROW + "{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}",
         "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
-        "{% set ns = namespace(x='aa') %}{% for i in range(60) %}{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}{% endfor %}",
-        "{% set ns = namespace(x='aa') %}{% for i in range(60) %}{% set ns.x = ns.x.replace('a', ns.x) %}{% endfor %}",
-        "{% set ns = namespace(x='aa') %}{% for i in range(60) %}{% set ns.x = ns.x | replace('a', ns.x) %}{% endfor %}",
-        "{% set ns = namespace(x='aa') %}{% for i in range(60) %}{% set ns.x = ns.x.join([ns.x] * 9) %}{% endfor %}",
+        GROW + "{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}{% endfor %}",
+        GROW + "{% set ns.x = ns.x.replace('a', ns.x) %}{% endfor %}",
+        GROW + "{% set ns.x = ns.x | replace('a', ns.x) %}{% endfor %}",
+        GROW + "{% set ns.x = ns.x.join([ns.x] * 9) %}{% endfor %}",
         "{{ '%500000000d' % 1 }}",
         "{{ 'a'.center(1000000000) }}",
         "{{ 'a' | center(1000000000) }}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ def plain(text: str, stop: list[str]) -> tuple[str, str]:
 @given(texts, words, st.lists(st.integers(0, 30), max_size=8))
 def test_any_cut_shows_the_same(text: str, stop: list[str], cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(edges)]
     assert shown(pieces, stop) == plain(text, stop)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -92,7 +92,7 @@ class Connection:
     """One client's connection."""
 
     def __init__(self, server: Server) -> None:
-        self._server = server
+        self._left = False
         self.transport = Transport(peerAddress=IPv4Address("TCP", "192.0.2.1", 4711))
         self.protocol = server.site.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4711))
         self.protocol.makeConnection(self.transport)
@@ -104,7 +104,9 @@ class Connection:
         return self
 
     def leave(self) -> None:
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+        if not self._left:
+            self._left = True
+            self.protocol.connectionLost(Failure(ConnectionDone()))
 
     def reply(self, method: str = "GET") -> Reply:
         return Reply(self.transport.value(), method)
@@ -125,13 +127,15 @@ class Server:
             spawn=self.pump,
             clock=self.reactor.seconds,
         )
+        self.connections: list[Connection] = []
         self.site = make_site(self.service, WebSettings(**settings), self.reactor)
         self.service.startService()
         if ready:
             self.pump.run()
 
     def connect(self) -> Connection:
-        return Connection(self)
+        self.connections.append(Connection(self))
+        return self.connections[-1]
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
         connection = self.connect().send(method, path, body, **headers)
@@ -152,10 +156,20 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
+def make_server() -> Iterator[Callable[..., Server]]:
+    """Server, with what its clients left open closed at the end."""
+    servers: list[Server] = []
+
+    def make(ready: bool = True, **settings: Any) -> Server:
+        servers.append(Server(ready, **settings))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        for connection in server.connections:
+            connection.leave()
 
 
 @pytest.fixture
-def make_server() -> Callable[..., Server]:
-    return Server
+def server(make_server: Callable[..., Server]) -> Server:
+    return make_server()

@@ -59,6 +59,10 @@ def test_wrong_key(locked, headers):
     locked.get("/props", **headers).error(401)
 
 
+def test_both_headers_with_good_keys(locked):
+    assert locked.get("/props", Authorization="Bearer one", X_Api_Key="two words").status == 200
+
+
 def test_no_key_needed(locked):
     for path in ("/health", "/v1/health", "/", "/app.js"):
         assert locked.get(path).status == 200

@@ -8,9 +8,9 @@ from __future__ import annotations
 import pathlib
 
 try:
-    import unicodedata2 as unicodedata
+    import unicodedata2 as unicodedata  # type: ignore
 except ImportError:
-    import unicodedata  # type: ignore[no-redef]
+    import unicodedata
 
 BLOCK = 256  # code points in a second-stage block
 MAJOR = {"L": 1, "M": 2, "N": 4, "P": 8, "S": 16}  # LT_RUNE_* in runes.h

@@ -1,0 +1,263 @@
+/* test_engine.c - opening, stepping and closing on a tiny model: wrong files, wrong calls, no pages, no memory, no finite logits. */
+#include <math.h>
+#include <stdbool.h>
+
+#include "check.h"
+#include "core/memory.h"
+#include "llamatw.h"
+#include "tiny_model.h"
+
+static lt_engine_opts options(void)
+{
+    lt_engine_opts o;
+    lt_engine_opts_init(&o);
+    o.n_ctx = 256, o.n_seqs = 3, o.n_batch = 128, o.n_threads = 2, o.n_threads_batch = 2;
+    return o;
+}
+
+static lt_engine *open_tiny(void)
+{
+    lt_engine *e = NULL;
+    const lt_engine_opts o = options();
+    CHECK(lt_engine_open(&e, tiny_model(NULL), &o) == LT_OK, "%s", lt_last_error());
+    return e;
+}
+
+/* ---- files ---- */
+
+static void refuse(const char *what, int code, tiny_change change)
+{
+    lt_engine *e = NULL;
+    const lt_engine_opts o = options();
+    const int rc = lt_engine_open(&e, tiny_model(&change), &o);
+    CHECK(rc == code && !e == (code != LT_OK), "%s %s: code %d (%s)", change.key, what, rc, lt_last_error());
+    CHECK(rc == LT_OK || strstr(lt_last_error(), change.key), "%s %s: the error does not name it: %s", change.key, what, lt_last_error());
+    lt_engine_close(e);
+}
+
+static void test_hyperparameters(void)
+{
+    static const struct { const char *key; uint32_t bad[5]; } counts[] = {
+        {"llama.block_count", {0, 1025, 0x7fffffff, 0xffffffff, 3}}, {"llama.embedding_length", {0, 31, 0xffffffff, 64, 1u << 31}},
+        {"llama.feed_forward_length", {0, 0xffffffff, 1u << 21, 32, 96}}, {"llama.context_length", {0, 0xffffffff, 0x7fffffff, 1u << 30, 1u << 29}},
+        {"llama.attention.head_count", {0, 3, 0xffffffff, 2000, 33}}, {"llama.attention.head_count_kv", {0, 3, 0xffffffff, 5, 2}},
+        {"llama.rope.dimension_count", {0, 1, 15, 17, 0xffffffff}}, {"llama.vocab_size", {0, 261, 263, 0xffffffff, 1}},
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        for (int j = 0; j < 5; j++) {
+            lt_engine *e = NULL;
+            const lt_engine_opts o = options();
+            const tiny_change c = {.key = counts[i].key, .type = 4, .value.u = counts[i].bad[j]};
+            const int rc = lt_engine_open(&e, tiny_model(&c), &o);
+            CHECK(rc == LT_E_FORMAT && !e && lt_last_error()[0], "%s = %u: code %d (%s)", c.key, c.value.u, rc, lt_last_error());
+        }
+    static const float numbers[] = {0.0f, -1.0f, NAN, INFINITY};
+    for (int i = 0; i < 4; i++) {
+        refuse("bad number", LT_E_FORMAT, (tiny_change){.key = "llama.attention.layer_norm_rms_epsilon", .type = 6, .value.f = numbers[i]});
+        refuse("bad number", LT_E_FORMAT, (tiny_change){.key = "llama.rope.freq_base", .type = 6, .value.f = numbers[i]});
+    }
+    static const char *const required[] = {"llama.block_count", "llama.embedding_length", "llama.feed_forward_length", "llama.context_length",
+                                           "llama.attention.head_count", "llama.attention.layer_norm_rms_epsilon"};
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++) {
+        refuse("absent", LT_E_FORMAT, (tiny_change){.key = required[i], .type = LEAVE_OUT});
+        refuse("a string", LT_E_FORMAT, (tiny_change){.key = required[i], .type = 8});
+        refuse("a bool", LT_E_FORMAT, (tiny_change){.key = required[i], .type = 7, .value.u = 1});
+        refuse("a double", LT_E_FORMAT, (tiny_change){.key = required[i], .type = 12, .value.wide = 1});
+    }
+    refuse("too wide", LT_E_FORMAT, (tiny_change){.key = "llama.block_count", .type = 10, .value.wide = 1ull << 33});
+    refuse("another integer type", LT_OK, (tiny_change){.key = "llama.block_count", .type = 10, .value.wide = 2});
+}
+
+static void test_shapes(void)
+{
+    tiny_tensor t[32];
+    const int n = tiny_tensors(t, NULL);
+    for (int i = 0; i < n; i++) {
+        refuse("absent", LT_E_FORMAT, (tiny_change){.key = t[i].name, .type = LEAVE_OUT});
+        refuse("a row more", LT_E_FORMAT, (tiny_change){.key = t[i].name, .ne = {t[i].ne[0], t[i].ne[1] + 1}});
+        refuse("wider", LT_E_FORMAT, (tiny_change){.key = t[i].name, .ne = {t[i].ne[0] + 32, t[i].ne[1]}});
+        if (t[i].ne[1] > 1)
+            refuse("one row", LT_E_FORMAT, (tiny_change){.key = t[i].name, .ne = {t[i].ne[0], 1}});
+        if (!t[i].vector && t[i].ne[0] != t[i].ne[1] && t[i].ne[1] % 32 == 0)
+            refuse("transposed", LT_E_FORMAT, (tiny_change){.key = t[i].name, .ne = {t[i].ne[1], t[i].ne[0]}});
+    }
+}
+
+/* ---- calls ---- */
+
+static int32_t open_seq(lt_engine *e, int32_t n, int32_t first, int32_t *n_cached)
+{
+    int32_t prompt[300], seq = -1;
+    lt_sampling s;
+    lt_sampling_init(&s);
+    s.temperature = 0;
+    s.flags = LT_SAMPLE_IGNORE_EOS;
+    for (int32_t i = 0; i < n; i++)
+        prompt[i] = 3 + (first + i) % 250;
+    const int rc = lt_seq_open(e, prompt, n, 0, &s, &seq, n_cached);
+    CHECK(rc == LT_OK, "%s", lt_last_error());
+    return seq;
+}
+
+static void expect_step(lt_engine *e, const lt_row *rows, int32_t n, int code, const char *what)
+{
+    lt_engine_stats before, after;
+    lt_result r = {0};
+    lt_engine_read_stats(e, &before);
+    const int rc = lt_step(e, rows, n, &r);
+    lt_engine_read_stats(e, &after);
+    CHECK(rc == code, "%s: code %d (%s)", what, rc, lt_last_error());
+    if (rc < 0)
+        CHECK(!memcmp(&before, &after, sizeof before) && !r.out, "%s: a failed step changed the engine", what);
+}
+
+static void test_wrong_calls(void)
+{
+    lt_engine *e = open_tiny();
+    int32_t cached, seq = open_seq(e, 100, 0, &cached);
+    lt_sampling s;
+    lt_sampling_init(&s);
+    lt_engine_opts o = options();
+    int32_t id, bad[] = {-1, TINY_VOCAB, INT32_MAX, INT32_MIN};
+    for (int i = 0; i < 4; i++) {
+        CHECK(lt_seq_open(e, &bad[i], 1, 0, &s, &id, &cached) == LT_E_ARG, "token %d was taken", bad[i]);
+        CHECK(lt_seq_close(e, bad[i], 0) == LT_E_ARG, "sequence %d was closed", bad[i]);
+        expect_step(e, &(lt_row){.seq = bad[i], .advance = 1}, 1, LT_E_ARG, "wrong sequence");
+        expect_step(e, &(lt_row){.seq = seq, .advance = i == 1 ? 0 : bad[i]}, 1, LT_E_ARG, "wrong advance");
+        expect_step(e, &(lt_row){.seq = seq, .advance = 1}, bad[i], LT_E_ARG, "wrong row count");
+        o.n_seqs = bad[i];
+        CHECK(lt_engine_open(&(lt_engine *){NULL}, tiny_model(NULL), &o) == LT_E_ARG, "n_seqs %d", bad[i]);
+    }
+    s.temperature = NAN;
+    CHECK(lt_seq_open(e, (int32_t[]){3}, 1, 0, &s, &id, &cached) == LT_E_ARG, "temperature NaN was taken");
+    expect_step(e, (lt_row[]){{.seq = seq, .advance = 1}, {.seq = seq, .advance = 1}}, 2, LT_E_ARG, "a sequence twice");
+    expect_step(e, &(lt_row){.seq = seq, .advance = 101}, 1, LT_E_ARG, "further than the history");
+    expect_step(e, NULL, 1, LT_E_ARG, "no rows");
+    expect_step(e, &(lt_row){.seq = seq, .advance = 100}, 1, LT_OK, "a right step after all");
+    CHECK(lt_step(NULL, NULL, 0, NULL) == LT_E_ARG, "NULL engine");
+    CHECK(lt_seq_close(e, seq, 1) == LT_OK && lt_seq_close(e, seq, 1) == LT_E_ARG, "closing twice");
+    lt_engine_close(e);
+    lt_engine_close(NULL);
+}
+
+/* Three sequences of 100 do not fit into 256 tokens: the third gets LT_E_KV_FULL, and its turn once another has gone. */
+static void test_full_pool(void)
+{
+    lt_engine *e = open_tiny();
+    int32_t cached, seq[3];
+    for (int i = 0; i < 3; i++)
+        seq[i] = open_seq(e, 100, i * 17 + 1, &cached);
+    expect_step(e, &(lt_row){.seq = seq[0], .advance = 100}, 1, LT_OK, "first");
+    expect_step(e, &(lt_row){.seq = seq[1], .advance = 100}, 1, LT_OK, "second");
+    expect_step(e, &(lt_row){.seq = seq[2], .advance = 100}, 1, LT_E_KV_FULL, "third");
+    CHECK(lt_seq_close(e, seq[0], 1) == LT_OK, "close");
+    expect_step(e, &(lt_row){.seq = seq[2], .advance = 100}, 1, LT_OK, "third again");
+    lt_engine_close(e);
+}
+
+/* Until the context is full: flagged at the last token that fits, refused beyond. */
+static void test_full_context(void)
+{
+    lt_engine *e = open_tiny();
+    int32_t cached, seq = open_seq(e, 250, 0, &cached);
+    lt_result r;
+    for (int32_t left = 250; left > 0; left -= 125)
+        CHECK(lt_step(e, &(lt_row){.seq = seq, .advance = 125}, 1, &r) == LT_OK, "%s", lt_last_error());
+    int32_t n = 251;
+    while (!(r.out->flags & LT_OUT_FULL) && n < 300) {
+        CHECK(r.out->flags & LT_OUT_TOKEN, "no token at %d", n);
+        if (lt_step(e, &(lt_row){.seq = seq, .advance = 1}, 1, &r) < 0)
+            break;
+        n++;
+    }
+    CHECK(n == 256 && r.out->flags & LT_OUT_FULL, "full at %d", n);
+    expect_step(e, &(lt_row){.seq = seq, .advance = 1}, 1, LT_OK, "the last position"); /* computes token 256, samples one more */
+    expect_step(e, &(lt_row){.seq = seq, .advance = 1}, 1, LT_E_LIMIT, "beyond the context");
+    lt_engine_close(e);
+}
+
+static void test_prefix_cache(void)
+{
+    lt_engine *e = open_tiny();
+    int32_t cached, seq = open_seq(e, 100, 0, &cached);
+    CHECK(cached == 0, "%d cached in an empty pool", cached);
+    expect_step(e, &(lt_row){.seq = seq, .advance = 100}, 1, LT_OK, "prompt");
+    const int32_t twin = open_seq(e, 100, 0, &cached);
+    CHECK(cached == 64, "%d cached from a running sequence, want its one full page", cached);
+    lt_seq_close(e, twin, 1);
+    lt_seq_close(e, seq, 1);
+    open_seq(e, 100, 0, &cached);
+    CHECK(cached == 99, "%d cached after it ended, want all but the last token", cached);
+    lt_engine_close(e);
+}
+
+static void test_poisoned_weights(void)
+{
+    const tiny_change c = {.key = "blk.1.ffn_down.weight", .scale = 0x7e00}; /* NaN */
+    lt_engine *e = NULL;
+    const lt_engine_opts o = options();
+    lt_result r;
+    int32_t cached;
+    CHECK(lt_engine_open(&e, tiny_model(&c), &o) == LT_OK, "%s", lt_last_error());
+    const int32_t seq = open_seq(e, 70, 0, &cached);
+    CHECK(lt_step(e, &(lt_row){.seq = seq, .advance = 70}, 1, &r) == LT_OK, "%s", lt_last_error());
+    CHECK(r.out->flags == LT_OUT_NAN && r.out->token == -1, "flags %d token %d", r.out->flags, r.out->token);
+    expect_step(e, &(lt_row){.seq = seq, .advance = 1}, 1, LT_E_ARG, "stepping a poisoned sequence");
+    CHECK(lt_seq_close(e, seq, 1) == LT_OK, "close");
+    open_seq(e, 70, 0, &cached);
+    CHECK(cached == 0, "%d tokens of a poisoned sequence stayed in the cache", cached);
+    lt_engine_close(e);
+}
+
+static void test_failing_allocations(void)
+{
+    const char *path = tiny_model(NULL);
+    const lt_engine_opts o = options();
+    int n_failed_opens = 0;
+    for (int64_t n = 1; n < 2000; n++) {
+        lt_engine *e = NULL;
+        lt_fail_alloc_at(n);
+        const int rc = lt_engine_open(&e, path, &o);
+        lt_fail_alloc_at(0);
+        if (rc == LT_OK) {
+            lt_engine_close(e);
+            break;
+        }
+        CHECK(rc == LT_E_NOMEM && !e, "allocation %d failed: code %d (%s)", (int)n, rc, lt_last_error());
+        n_failed_opens++;
+    }
+    CHECK(n_failed_opens > 50 && n_failed_opens < 1999, "%d allocations in an open", n_failed_opens);
+    lt_engine *e = open_tiny();
+    int32_t cached, seq = open_seq(e, 20, 0, &cached);
+    const int64_t before = lt_alloc_count();
+    for (int i = 0; i < 10; i++)
+        expect_step(e, &(lt_row){.seq = seq, .advance = i ? 1 : 20}, 1, LT_OK, "step");
+    CHECK(lt_alloc_count() == before, "steps allocated %d times", (int)(lt_alloc_count() - before));
+    lt_engine_close(e);
+}
+
+static void test_cancelled_load(void)
+{
+    lt_engine *e = NULL;
+    lt_engine_opts o = options();
+    int32_t progress = -1;
+    o.progress = &progress;
+    CHECK(lt_engine_open(&e, tiny_model(NULL), &o) == LT_E_IO && !e, "a cancelled load went on");
+    progress = 0;
+    CHECK(lt_engine_open(&e, tiny_model(NULL), &o) == LT_OK && progress == 1000, "progress %d (%s)", progress, lt_last_error());
+    lt_engine_close(e);
+}
+
+int main(void)
+{
+    test_hyperparameters();
+    test_shapes();
+    test_wrong_calls();
+    test_full_pool();
+    test_full_context();
+    test_prefix_cache();
+    test_poisoned_weights();
+    test_failing_allocations();
+    test_cancelled_load();
+    return check_report("engine");
+}

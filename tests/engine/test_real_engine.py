@@ -1,0 +1,66 @@
+"""The scheduler over the real engine: crowded, starved and reopened, a sequence says what it says alone."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.task import Clock
+
+from llamatw.capi.engine import Engine
+from llamatw.capi.records import SamplingParams
+from llamatw.engine.pump import Pump
+from llamatw.engine.sequence import FinishReason, GenerationParams
+from llamatw.engine.service import EngineService
+from llamatw.settings import EngineSettings
+
+PROMPTS = [
+    "Once upon a time there was a fox who",
+    "def fibonacci(n):\n",
+    "Zażółć gęślą jaźń, 東京は日本の",
+    "The five largest cities of Europe are",
+]
+LENGTHS = [60, 40, 70, 90]
+
+
+class InlineReactor(Clock):
+    def callFromThread(self, f, *args):
+        f(*args)
+
+
+@pytest.fixture(scope="module", params=["smollm2", "gemma3"])
+def serve(request, engine_library):
+    """serve([n, ...]) runs these prompts at once and gives their texts, ids and ends, and how often one was starved."""
+    settings = EngineSettings(model_path=str(request.getfixturevalue(request.param)), n_ctx=256, n_seqs=4, n_batch=64)
+    engine = Engine.open(settings.model_path, settings)
+    pump, reactor = Pump(), InlineReactor()
+    service = EngineService(settings, reactor, opener=lambda *_: engine, spawn=pump)
+    service.startService()
+    pump.run()
+
+    def run(numbers):
+        streams = []
+        for n in numbers:
+            sampling = SamplingParams(seed=n, temperature=1.2, top_k=0, top_p=1.0, min_p=0.0, ignore_eos=True)
+            params = GenerationParams(sampling=sampling, max_tokens=LENGTHS[n])
+            streams.append(service.submit(service.tokenize(PROMPTS[n], add_special=True), params))
+            pump.run(3)
+        pump.run()
+        return [drain(stream) for stream in streams], service.snapshot().n_starved
+
+    yield run
+    service.stopService()
+    pump.run()
+
+
+def drain(stream):
+    deltas = list(stream._unread)
+    tokens = [token for delta in deltas for token in delta.tokens]
+    return "".join(delta.text for delta in deltas), tokens, deltas[-1].finish
+
+
+def test_a_crowd_in_a_small_pool(serve):
+    alone = [serve([n])[0][0] for n in range(4)]
+    assert [finish for _, _, finish in alone] == [FinishReason.LIMIT] * 4
+    assert [len(tokens) for _, tokens, _ in alone] == LENGTHS
+    together, n_starved = serve([0, 1, 2, 3])
+    assert n_starved >= 1, "four of them do not fit into 256 tokens"
+    assert together == alone

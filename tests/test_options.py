@@ -1,0 +1,115 @@
+"""Flags of `twistd llama`."""
+
+from __future__ import annotations
+
+import pytest
+
+from llamatw.options import Options
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    return str(path)
+
+
+def parse(*argv):
+    options = Options()
+    options.parseOptions(list(argv))
+    return options.settings
+
+
+def refusal(*argv):
+    with pytest.raises(SystemExit) as exit_:
+        parse(*argv)
+    line = exit_.value.code
+    assert isinstance(line, str), "a text makes exit status 1 and goes to standard error"
+    assert "\n" not in line
+    return line
+
+
+def test_defaults():
+    settings = parse()
+    assert settings.engine.model_path == ""
+    assert (settings.engine.n_ctx, settings.engine.n_seqs, settings.engine.n_batch) == (None, 4, 512)
+    assert (settings.web.host, settings.web.port, settings.web.n_predict) == ("127.0.0.1", 8080, -1)
+    assert settings.web.api_keys == ()
+
+
+def test_every_flag(model, tmp_path):
+    words = f"-m {model} -c 1024 -np 2 -b 64 -t 3 -tb 5 --host ::1 --port 0 --path {tmp_path} -a name -n 7 -to 9 -cb -v"
+    settings = parse(*words.split(), "--step-target-ms", "20", "--api-key", "a,b")
+    engine, web = settings.engine, settings.web
+    assert (engine.model_path, engine.n_ctx, engine.n_seqs, engine.n_batch) == (model, 1024, 2, 64)
+    assert (engine.n_threads, engine.n_threads_batch, engine.step_target_ms) == (3, 5, 20.0)
+    assert (web.host, web.port, web.path, web.alias) == ("::1", 0, str(tmp_path), "name")
+    assert (web.n_predict, web.timeout_s, web.verbose, web.api_keys) == (7, 9, True, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "field", "value"),
+    [
+        (["--model", "smollm2-135m"], "engine.model_path", "smollm2-135m"),
+        (["--ctx-size=0"], "engine.n_ctx", 0),
+        (["--ctx_size", "5"], "engine.n_ctx", 5),
+        (["--parallel", "3"], "engine.n_seqs", 3),
+        (["-np", "3"], "engine.n_seqs", 3),
+        (["--threads-batch", "3"], "engine.n_threads_batch", 3),
+        (["--n-predict", "-1"], "web.n_predict", -1),
+        (["-n", "-1"], "web.n_predict", -1),
+        (["--predict", "4"], "web.n_predict", 4),
+        (["-a", "-np"], "web.alias", "-np"),
+        (["-a", "-ngl"], "web.alias", "-ngl"),
+        (["--alias", "--lora"], "web.alias", "--lora"),
+        (["--api-key", "-np", "--api-key", "b"], "web.api_keys", ("-np", "b")),
+        (["--timeout", "3", "-to", "4"], "web.timeout_s", 4),
+    ],
+)
+def test_spellings(argv, field, value):
+    part, name = field.split(".")
+    assert getattr(getattr(parse(*argv), part), name) == value
+
+
+@pytest.mark.parametrize(
+    ("argv", "names"),
+    [
+        (["--nope"], "--nope"),
+        (["-z"], "-z"),
+        (["extra"], "extra"),
+        (["--port"], "--port"),
+        (["-np"], "--parallel"),
+        (["-np", "x"], "--parallel"),
+        (["-np", "0"], "--parallel"),
+        (["-np", "257"], "--parallel"),
+        (["-c", "-1"], "--ctx-size"),
+        (["-c", "1e3"], "--ctx-size"),
+        (["-b", "0"], "--batch-size"),
+        (["-t", "0"], "--threads"),
+        (["-n", "-2"], "--n-predict"),
+        (["-n", "9" * 5000], "--n-predict"),
+        (["--port", "65536"], "--port"),
+        (["-to", "0"], "--timeout"),
+        (["-m", "/no/such/file.gguf"], "/no/such/file.gguf"),
+        (["--path", "/no/such/dir"], "/no/such/dir"),
+        (["--api-key", " , "], "--api-key"),
+        (["--api-key-file", "/no/such/file"], "/no/such/file"),
+        (["-ngl", "9"], "-ngl is not supported"),
+        (["-nocb"], "-nocb is not supported"),
+        (["--mmproj", "x"], "--mmproj is not supported"),
+        (["--lora=x"], "--lora is not supported"),
+        (["-np", "2", "--context-shift"], "--context-shift is not supported"),
+    ],
+)
+def test_mistakes_are_one_line(argv, names):
+    assert names in refusal(*argv)
+
+
+def test_key_file(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("one\n\n# not this\n  two words  \n")
+    assert parse("--api-key-file", str(keys), "--api-key", "three").web.api_keys == ("one", "two words", "three")
+    keys.write_text("\n")
+    assert "no key" in refusal("--api-key-file", str(keys))
+    keys.write_bytes(b"\xff\xfe")
+    assert str(keys) in refusal("--api-key-file", str(keys))

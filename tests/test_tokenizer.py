@@ -1,0 +1,191 @@
+"""Tokenizers against published vectors, against a slow and obvious version, there and back, and against the clock."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from llamatw.capi.gguf import Gguf
+from llamatw.capi.vocab import Vocab
+from llamatw.errors import LlamatwError
+from tests.slow_tokenizer import SlowTokenizer
+
+pytestmark = pytest.mark.usefixtures("engine_library")
+
+VOCABULARIES = ["deepseek-llm", "falcon", "gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2", "starcoder"]
+SEPARATOR = "\n__ggml_vocab_test__\n"
+N_ROUND_TRIPS = 10_000
+N_COMPARED = 300
+ASSIGNED = [chr(c) for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
+WORDS = (
+    "the and I'm don't We'LL 's 1234 12345678 foo_bar x=3; http://a.b/c?d=e ñandú Größe Ελλάδα русский 日本語 中文字符 "
+    "한국어 עברית العربية 🙂👍🏽 e\u0301 \u3000 \u00a0 ½ Ⅷ ٣٤ \uff0c。\uff01 “quoted” `code` $5 <b> </s> ~~ ^_^ | \t\n \r\n "
+).split(" ")
+
+
+@contextmanager
+def vocabulary(path: Path) -> Iterator[Vocab]:
+    with Gguf.open(path) as file:
+        vocab = Vocab.open(file)
+    with vocab:
+        yield vocab
+
+
+def shared_vocabulary(shared_dir: Path, name: str) -> Path:
+    return shared_dir / "vectors" / "tokenizer" / f"ggml-vocab-{name}.gguf"
+
+
+def random_text(rng: random.Random, specials: list[str]) -> str:
+    """Words, code points from all over Unicode and special tokens, in one of four mixtures."""
+    sources: list[Callable[[], str]] = [
+        lambda: rng.choice(ASSIGNED),
+        lambda: chr(rng.randrange(32, 127)),
+        lambda: rng.choice(["", " ", "  ", "\n"]) + rng.choice(WORDS),
+        lambda: rng.choice(specials),
+    ]
+    weights = rng.choice([(1, 0, 0, 0), (0, 6, 1, 0), (0, 0, 1, 0), (1, 2, 1, 1)])
+    return "".join(source() for source in rng.choices(sources, weights, k=rng.randrange(40)))
+
+
+# ---- published vectors ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_shared_vectors(shared_dir: Path, name: str) -> None:
+    path = shared_vocabulary(shared_dir, name)
+    texts = Path(f"{path}.inp").read_bytes().decode().split(SEPARATOR)
+    wanted = [[int(token) for token in line.split()] for line in Path(f"{path}.out").read_text().split("\n")]
+    with vocabulary(path) as vocab:
+        for text, tokens in zip(texts, wanted, strict=False):
+            assert vocab.tokenize(text) == tokens, repr(text)
+    assert 40 < len(texts) <= len(wanted)
+
+
+def test_wordpiece_is_refused_by_name(shared_dir: Path) -> None:
+    path = shared_vocabulary(shared_dir, "bert-bge")
+    with pytest.raises(LlamatwError, match=r'tokenizer\.ggml\.model is "bert"'), vocabulary(path):
+        pass
+
+
+@pytest.mark.parametrize(("model", "name"), [("smollm2", "smollm2-135m-q4_1"), ("gemma3", "gemma3-270m-q4_k_m")])
+def test_reference_prompts(request: pytest.FixtureRequest, shared_dir: Path, model: str, name: str) -> None:
+    reference = json.loads((shared_dir / "vectors" / "reference" / f"{name}.json").read_text())
+    with vocabulary(request.getfixturevalue(model)) as vocab:
+        for prompt in reference:
+            tokens = vocab.tokenize(prompt["prompt"], add_special=True, parse_special=True)
+            assert tokens == prompt["ids"], prompt["name"]
+
+
+# ---- against the slow version --------------------------------------------------------------------------------------
+
+
+def compare(path: Path, seed: int) -> None:
+    slow, rng = SlowTokenizer(path), random.Random(seed)
+    with vocabulary(path) as vocab:
+        for number in range(N_COMPARED):
+            text, parse_special = random_text(rng, slow.special_texts), number % 2 == 0
+            assert vocab.tokenize(text, parse_special=parse_special) == slow.tokenize(text, parse_special), ascii(text)
+
+
+@pytest.mark.parametrize("name", [name for name in VOCABULARIES if name != "phi-3"])  # it strips spaces: see below
+def test_random_text_as_the_slow_version(shared_dir: Path, name: str) -> None:
+    compare(shared_vocabulary(shared_dir, name), 1)
+
+
+@pytest.mark.parametrize("model", ["smollm2", "gemma3"])
+def test_random_text_of_real_models_as_the_slow_version(request: pytest.FixtureRequest, model: str) -> None:
+    compare(request.getfixturevalue(model), 2)
+
+
+def test_phi3_drops_white_space_behind_special_tokens(shared_dir: Path) -> None:
+    with vocabulary(shared_vocabulary(shared_dir, "phi-3")) as vocab:
+        user, plain = 32010, vocab.tokenize("hi")
+        assert vocab.tokenize("<|user|> \n\t hi", parse_special=True) == [user, *plain]
+        assert vocab.tokenize("<|user|> \n", parse_special=True) == [user]
+
+
+# ---- there and back ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["smollm2", "gemma3"])
+def test_round_trip(request: pytest.FixtureRequest, model: str) -> None:
+    rng = random.Random(3)
+    with vocabulary(request.getfixturevalue(model)) as vocab:
+        for _ in range(N_ROUND_TRIPS):
+            text = random_text(rng, ["<|im_end|>", "<eos>"]).replace("\u2581", "")  # to SPM that is a space
+            assert vocab.detokenize(vocab.tokenize(text)) == text.encode(), ascii(text)
+
+
+def test_the_space_in_front_is_taken_away_again(shared_dir: Path) -> None:
+    with vocabulary(shared_vocabulary(shared_dir, "llama-spm")) as vocab:
+        for text in ("Hello", " Hello", "  two", "\n", "", "日本"):
+            for add_special in (False, True):
+                assert vocab.detokenize(vocab.tokenize(text, add_special=add_special)) == text.encode()
+        assert vocab.detokenize(vocab.tokenize("Hello", add_special=True), special=True) == b"<s> Hello"
+
+
+@pytest.mark.parametrize("model", ["smollm2", "gemma3"])
+def test_invalid_utf8_is_split_into_bytes(request: pytest.FixtureRequest, model: str) -> None:
+    rng = random.Random(4)
+    with vocabulary(request.getfixturevalue(model)) as vocab:
+        covered = {byte for byte in range(256) if vocab.detokenize(vocab.tokenize(bytes([byte]))) == bytes([byte])}
+        assert covered >= set(range(0x80)) | set(range(0xC2, 0xF0))
+        for _ in range(500):
+            raw = bytes(rng.choices(sorted(covered), k=rng.randrange(40))).replace(b"\xe2\x96\x81", b"")
+            assert vocab.detokenize(vocab.tokenize(raw)) == raw
+
+
+# ---- the ends of generation ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("llama-bpe", {"<|end_of_text|>", "<|eot_id|>"}),
+        ("qwen2", {"<|endoftext|>", "<|im_end|>"}),  # and not its </s>, which is plain text
+        ("phi-3", {"<|endoftext|>", "<|end|>"}),
+        ("llama-spm", {"</s>"}),
+        ("deepseek-llm", {"<\uff5cend\u2581of\u2581sentence\uff5c>"}),
+    ],
+)
+def test_tokens_that_end_generation(shared_dir: Path, name: str, texts: set[str]) -> None:
+    with vocabulary(shared_vocabulary(shared_dir, name)) as vocab:
+        ends = [token for token in range(vocab.info.n_tokens) if vocab.is_eog(token)]
+        assert {vocab.detokenize([token], special=True).decode() for token in ends} == texts
+
+
+# ---- the clock -----------------------------------------------------------------------------------------------------
+
+
+def seconds(vocab: Vocab, text: bytes) -> float:
+    """Processor time, which a busy machine stretches less; the best of three."""
+    best = float("inf")
+    for _ in range(3):
+        started = time.process_time()
+        vocab.tokenize(text, parse_special=True)
+        best = min(best, time.process_time() - started)
+    return best
+
+
+@pytest.mark.parametrize("model", ["smollm2", "gemma3"])
+@pytest.mark.parametrize("unit", ["a", " ", "\n", "\u0301", "<", "漢", " \n", "<|im_start|"], ids=ascii)
+def test_time_is_linear(request: pytest.FixtureRequest, model: str, unit: str) -> None:
+    raw = unit.encode()
+    half = raw * (1_000_000 // len(raw))
+    with vocabulary(request.getfixturevalue(model)) as vocab:
+        assert seconds(vocab, half * 2) < 3.0 * seconds(vocab, half) + 0.05
+
+
+def test_a_large_vocabulary_opens_quickly(gemma3: Path) -> None:
+    started = time.process_time()
+    with vocabulary(gemma3) as vocab:
+        assert vocab.info.n_tokens == 262144
+    assert time.process_time() - started < 0.5  # about 0.03; the rest is room for slow machines

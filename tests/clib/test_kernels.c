@@ -271,6 +271,21 @@ static void test_quantize(void)
     }
 }
 
+/* One value that is not a finite number must reach the outputs of its row at every level, wherever it stands. */
+static void test_quantize_not_finite(void)
+{
+    const lt_kernels *k[3];
+    const int n_levels = levels(k);
+    static _Alignas(64) uint8_t y[256];
+    for (int l = 0; l < n_levels; l++)
+        for (int i = 0; i < 64; i++) {
+            float x[64] = {1, 2, 3};
+            x[i] = i % 2 ? NAN : INFINITY;
+            k[l]->quantize(x, 64, y);
+            CHECK(!isfinite(lt_q8_at(y, 64, 0).d[i / 32]), "%s: %g at %d was quantised away", k[l]->name, (double)x[i], i);
+        }
+}
+
 /* ---- attention ---- */
 
 enum { MAX_KEYS = 320, MAX_DIM = 80, MAX_QUERIES = 9 };
@@ -388,6 +403,7 @@ int main(void)
     test_all_matmuls();
     test_rows();
     test_quantize();
+    test_quantize_not_finite();
     test_attention();
     return check_report("kernels");
 }

@@ -117,7 +117,15 @@ static void to_half(uint16_t *y, const float *x, int64_t n)
     }
 }
 
-/* Per 32: scale = max|x| / 127, q = round(x / scale), and the sums.  n is a multiple of 32. */
+static inline float float_of(int32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Per 32: scale = max|x| / 127, q = round(x / scale), and the sums.  n is a multiple of 32.  A value that is not finite makes
+ * its block's scale not finite, and so every output: the step must see it, not a plausible number. */
 static void quantize(const float *x, int64_t n, void *q8_row)
 {
     lt_q8_row row = lt_q8_at(q8_row, n, 0);
@@ -126,7 +134,7 @@ static void quantize(const float *x, int64_t n, void *q8_row)
     int32_t *sum32 = (int32_t *)(uintptr_t)row.sum32, *sum16 = (int32_t *)(uintptr_t)row.sum16;
     for (int64_t b = 0; b < n / LT_UNIT; b++) {
         vf lo = vf_load(x + b * LT_UNIT), hi = vf_load(x + b * LT_UNIT + 16);
-        float largest = vf_largest(vf_max(vf_abs(lo), vf_abs(hi)));
+        float largest = float_of(vi_largest(vi_max(vi_magnitude(lo), vi_magnitude(hi)))); /* NaN when any value is */
         float scale = largest / 127.0f;
         vf inverse = vf_set1(scale > 1e-35f ? 1.0f / scale : 0.0f);
         vi qlo = vi_round(vf_mul(lo, inverse)), qhi = vi_round(vf_mul(hi, inverse));

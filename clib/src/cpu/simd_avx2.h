@@ -26,11 +26,12 @@ static inline vf vf_sub(vf a, vf b) { return BOTH(_mm256_sub_ps, a, b); }
 static inline vf vf_mul(vf a, vf b) { return BOTH(_mm256_mul_ps, a, b); }
 static inline vf vf_div(vf a, vf b) { return BOTH(_mm256_div_ps, a, b); }
 static inline vf vf_max(vf a, vf b) { return BOTH(_mm256_max_ps, a, b); }
-static inline vf vf_abs(vf a)
+static inline vi vi_magnitude(vf a)
 {
-    __m256 m = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-    return (vf){_mm256_and_ps(a.lo, m), _mm256_and_ps(a.hi, m)};
+    __m256i m = _mm256_set1_epi32(0x7fffffff);
+    return (vi){_mm256_and_si256(_mm256_castps_si256(a.lo), m), _mm256_and_si256(_mm256_castps_si256(a.hi), m)};
 }
+static inline vi vi_max(vi a, vi b) { return (vi){_mm256_max_epi32(a.lo, b.lo), _mm256_max_epi32(a.hi, b.hi)}; }
 static inline vf vf_fma(vf a, vf b, vf c) { return (vf){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)}; }
 static inline vf vf_zero_below(vf a, vf x, float limit)
 {
@@ -102,6 +103,13 @@ static inline int32_t vi_sum(vi a)
     __m128i q = _mm_add_epi32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
     q = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
+}
+static inline int32_t vi_largest(vi a)
+{
+    __m256i e = _mm256_max_epi32(a.lo, a.hi);
+    __m128i q = _mm_max_epi32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
+    q = _mm_max_epi32(q, _mm_shuffle_epi32(q, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
 }
 
 static inline vb vb_load(const void *p) { return (vb){_mm256_loadu_si256(p), _mm256_loadu_si256((const __m256i *)p + 1)}; }

@@ -28,11 +28,23 @@ static inline vf vf_sub(vf a, vf b) { EACH(i) a.v[i] -= b.v[i]; return a; }
 static inline vf vf_mul(vf a, vf b) { EACH(i) a.v[i] *= b.v[i]; return a; }
 static inline vf vf_div(vf a, vf b) { EACH(i) a.v[i] /= b.v[i]; return a; }
 static inline vf vf_max(vf a, vf b) { EACH(i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; } /* b when unordered */
-static inline vf vf_abs(vf a) { EACH(i) a.v[i] = fabsf(a.v[i]); return a; }
+static inline vi vi_magnitude(vf a) /* the bits of |a|: ordered as numbers, with NaN above everything */
+{
+    vi r;
+    memcpy(&r, &a, sizeof r);
+    EACH(i) r.v[i] &= 0x7fffffff;
+    return r;
+}
+static inline vi vi_max(vi a, vi b) { EACH(i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
 static inline vf vf_fma(vf a, vf b, vf c) { EACH(i) c.v[i] = fmaf(a.v[i], b.v[i], c.v[i]); return c; } /* a*b + c, rounded once */
 static inline vf vf_zero_below(vf a, vf x, float limit) { EACH(i) a.v[i] = x.v[i] < limit ? 0.0f : a.v[i]; return a; }
 static inline vf vf_from_vi(vi a) { vf r; EACH(i) r.v[i] = (float)a.v[i]; return r; }
-static inline vi vi_round(vf a) { vi r; EACH(i) r.v[i] = (int32_t)rintf(a.v[i]); return r; } /* nearest even; |a| < 2^31 */
+static inline vi vi_round(vf a) /* nearest even; what does not fit, and NaN, becomes INT32_MIN */
+{
+    vi r;
+    EACH(i) r.v[i] = fabsf(a.v[i]) < 2147483648.0f ? (int32_t)rintf(a.v[i]) : INT32_MIN;
+    return r;
+}
 static inline vi vi_set1(int32_t x) { vi r; EACH(i) r.v[i] = x; return r; }
 static inline vi vi_add(vi a, vi b) { EACH(i) a.v[i] += b.v[i]; return a; }
 static inline vf vf_times_power2(vf a, vi n) /* a * 2^n by exponent bits; a and the result are normal */
@@ -87,7 +99,8 @@ static inline float vf_largest(vf a)
             a.v[i] = a.v[i] > a.v[i + half] ? a.v[i] : a.v[i + half];
     return a.v[0];
 }
-static inline int32_t vi_sum(vi a) { int32_t s = 0; EACH(i) s += a.v[i]; return s; }
+static inline int32_t vi_sum(vi a) { uint32_t s = 0; EACH(i) s += (uint32_t)a.v[i]; return (int32_t)s; } /* wraps */
+static inline int32_t vi_largest(vi a) { int32_t m = a.v[0]; EACH(i) m = a.v[i] > m ? a.v[i] : m; return m; }
 
 #define EACH_BYTE(i) for (int i = 0; i < 64; i++)
 static inline vb vb_load(const void *p) { vb r; memcpy(&r, p, 64); return r; }

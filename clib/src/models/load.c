@@ -19,9 +19,10 @@ static int report_progress(loader *l)
 {
     if (!l->progress)
         return LT_OK;
-    if (__atomic_load_n(l->progress, __ATOMIC_RELAXED) < 0)
+    int32_t seen = __atomic_load_n(l->progress, __ATOMIC_RELAXED);
+    const int32_t now = (int32_t)(l->n_used * 1000 / (l->n_total + 1));
+    if (seen < 0 || !__atomic_compare_exchange_n(l->progress, &seen, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         return lt_fail(LT_E_IO, "%s: loading was cancelled", lt_gguf_path(l->g));
-    __atomic_store_n(l->progress, (int32_t)(l->n_used * 1000 / (l->n_total + 1)), __ATOMIC_RELAXED);
     return LT_OK;
 }
 

@@ -27,7 +27,7 @@ N_COMPARED = 300
 ASSIGNED = [chr(c) for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
 WORDS = (
     "the and I'm don't We'LL 's 1234 12345678 foo_bar x=3; http://a.b/c?d=e ñandú Größe Ελλάδα русский 日本語 中文字符 "
-    "한국어 עברית العربية 🙂👍🏽 e\u0301 \u3000 \u00a0 ½ Ⅷ ٣٤ \uff0c。\uff01 “quoted” `code` $5 <b> </s> ~~ ^_^ | \t\n \r\n "
+    "한국어 עברית العربية 🙂👍🏽 e\u0301 \u3000 \u00a0 ½ Ⅷ ٣٤ \uff0c。\uff01 “quoted” `code` $5 <b> </s> ~~ ^_^ \t\n \r\n "
 ).split(" ")
 
 
@@ -115,12 +115,21 @@ def test_phi3_drops_white_space_behind_special_tokens(shared_dir: Path) -> None:
 # ---- there and back ------------------------------------------------------------------------------------------------
 
 
+def known_bytes(vocab: Vocab) -> set[int]:
+    """Bytes that the vocabulary has a token for; it drops others, as SmolLM2's does some control characters."""
+    return {byte for byte in range(256) if vocab.detokenize(vocab.tokenize(bytes([byte]))) == bytes([byte])}
+
+
 @pytest.mark.parametrize("model", ["smollm2", "gemma3"])
 def test_round_trip(request: pytest.FixtureRequest, model: str) -> None:
     rng = random.Random(3)
     with vocabulary(request.getfixturevalue(model)) as vocab:
+        known = known_bytes(vocab)
+        unknown = {char for char in ASSIGNED if not known.issuperset(char.encode())}
+        unknown.add("\u2581")  # to SPM that is a space
+        assert sum(unicodedata.category(char) not in ("Cc", "Cf", "Co") for char in unknown) <= 1
         for _ in range(N_ROUND_TRIPS):
-            text = random_text(rng, ["<|im_end|>", "<eos>"]).replace("\u2581", "")  # to SPM that is a space
+            text = "".join(char for char in random_text(rng, ["<|im_end|>", "<eos>"]) if char not in unknown)
             assert vocab.detokenize(vocab.tokenize(text)) == text.encode(), ascii(text)
 
 
@@ -133,13 +142,12 @@ def test_the_space_in_front_is_taken_away_again(shared_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["smollm2", "gemma3"])
-def test_invalid_utf8_is_split_into_bytes(request: pytest.FixtureRequest, model: str) -> None:
+def test_invalid_utf8_comes_back_as_it_is(request: pytest.FixtureRequest, model: str) -> None:
     rng = random.Random(4)
     with vocabulary(request.getfixturevalue(model)) as vocab:
-        covered = {byte for byte in range(256) if vocab.detokenize(vocab.tokenize(bytes([byte]))) == bytes([byte])}
-        assert covered >= set(range(0x80)) | set(range(0xC2, 0xF0))
+        known = sorted(known_bytes(vocab))
         for _ in range(500):
-            raw = bytes(rng.choices(sorted(covered), k=rng.randrange(40))).replace(b"\xe2\x96\x81", b"")
+            raw = bytes(rng.choices(known, k=rng.randrange(40))).replace(b"\xe2\x96\x81", b"")
             assert vocab.detokenize(vocab.tokenize(raw)) == raw
 
 

@@ -17,8 +17,8 @@ int64_t lt_sizeof(const char *struct_name)
         int64_t size;
     } sizes[] = {
 #define SIZE(type) {#type, (int64_t)sizeof(type)}
-        SIZE(lt_meta), SIZE(lt_tensor_info), SIZE(lt_vocab_info), SIZE(lt_engine_opts), SIZE(lt_engine_info), SIZE(lt_engine_stats),
-        SIZE(lt_sampling), SIZE(lt_row), SIZE(lt_out), SIZE(lt_result),
+        SIZE(lt_meta),         SIZE(lt_tensor_info), SIZE(lt_vocab_info), SIZE(lt_engine_opts), SIZE(lt_engine_info),
+        SIZE(lt_engine_stats), SIZE(lt_sampling),    SIZE(lt_row),        SIZE(lt_out),         SIZE(lt_result),
     };
     for (size_t i = 0; struct_name && i < sizeof sizes / sizeof *sizes; i++)
         if (!strcmp(sizes[i].name, struct_name))
@@ -31,12 +31,18 @@ void lt_engine_opts_init(lt_engine_opts *o)
     if (!o)
         return;
     const int32_t n = lt_cpu_count();
-    *o = (lt_engine_opts){.struct_size = sizeof *o, .n_seqs = 4, .n_batch = 512, .n_threads = n, .n_threads_batch = n, .kv_type = LT_KV_F16};
+    *o =
+        (lt_engine_opts){.struct_size = sizeof *o, .n_seqs = 4, .n_batch = 512, .n_threads = n, .n_threads_batch = n, .kv_type = LT_KV_F16};
 }
 
 void lt_sampling_init(lt_sampling *s)
 {
     if (s)
-        *s = (lt_sampling){.struct_size = sizeof *s, .temperature = 0.8f, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1.0f, .top_k = 40,
+        *s = (lt_sampling){.struct_size = sizeof *s,
+                           .temperature = 0.8f,
+                           .top_p = 0.95f,
+                           .min_p = 0.05f,
+                           .repeat_penalty = 1.0f,
+                           .top_k = 40,
                            .repeat_last_n = 64};
 }

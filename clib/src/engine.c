@@ -81,7 +81,8 @@ static int create_step_arrays(lt_engine *e)
     e->needs = lt_alloc(seqs, sizeof *e->needs);
     e->outs = lt_alloc(seqs, sizeof *e->outs);
     e->text = lt_alloc(seqs, e->text_per_row);
-    return e->token && e->position && e->rows && e->wanted && e->spans && e->needs && e->outs && e->text ? LT_OK : no_memory("a step's arrays");
+    return e->token && e->position && e->rows && e->wanted && e->spans && e->needs && e->outs && e->text ? LT_OK
+                                                                                                         : no_memory("a step's arrays");
 }
 
 static int open_engine(lt_engine *e, const char *path)
@@ -156,10 +157,22 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
     const lt_hparams *h = &e->model.h;
     const lt_memory m = e->be->ops->memory(e->be);
     *out = (lt_engine_info){
-        .n_params = e->model.n_params, .weight_bytes = m.weight_bytes, .kv_bytes = m.kv_bytes, .scratch_bytes = m.scratch_bytes,
-        .n_ctx = e->n_ctx, .n_ctx_train = h->n_ctx_train, .n_vocab = h->n_vocab, .n_embd = h->n_embd, .n_layer = h->n_layer,
-        .n_head = h->n_head, .n_head_kv = h->n_head_kv, .n_seqs = e->opts.n_seqs, .n_batch = e->opts.n_batch, .n_pages = e->n_pages,
-        .page_tokens = LT_PAGE, .n_tensors_unused = e->model.n_tensors_unused,
+        .n_params = e->model.n_params,
+        .weight_bytes = m.weight_bytes,
+        .kv_bytes = m.kv_bytes,
+        .scratch_bytes = m.scratch_bytes,
+        .n_ctx = e->n_ctx,
+        .n_ctx_train = h->n_ctx_train,
+        .n_vocab = h->n_vocab,
+        .n_embd = h->n_embd,
+        .n_layer = h->n_layer,
+        .n_head = h->n_head,
+        .n_head_kv = h->n_head_kv,
+        .n_seqs = e->opts.n_seqs,
+        .n_batch = e->opts.n_batch,
+        .n_pages = e->n_pages,
+        .page_tokens = LT_PAGE,
+        .n_tensors_unused = e->model.n_tensors_unused,
     };
     snprintf(out->arch, sizeof out->arch, "%s", e->model.traits->arch);
     return LT_OK;
@@ -171,8 +184,12 @@ int lt_engine_read_stats(const lt_engine *e, lt_engine_stats *out)
         return lt_fail(LT_E_ARG, "lt_engine_read_stats: engine and out must not be NULL");
     const lt_kv_count c = lt_kv_counts(e->kv);
     *out = (lt_engine_stats){
-        .n_steps = e->n_steps, .tokens_computed = e->tokens_computed, .tokens_cached = e->tokens_cached,
-        .pages_free = c.n_free, .pages_cached = c.n_cached, .pages_used = c.n_used,
+        .n_steps = e->n_steps,
+        .tokens_computed = e->tokens_computed,
+        .tokens_cached = e->tokens_cached,
+        .pages_free = c.n_free,
+        .pages_cached = c.n_cached,
+        .pages_used = c.n_used,
     };
     for (int32_t i = 0; i < e->opts.n_seqs; i++)
         out->seqs_open += e->seqs[i].open;

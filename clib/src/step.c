@@ -69,8 +69,12 @@ static int32_t lay_out(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_batc
                 };
         }
     }
-    *batch = (lt_batch){.n_rows = n, .n_spans = n_rows, .n_threads = n <= FEW_TOKENS ? e->opts.n_threads : e->opts.n_threads_batch,
-                        .token = e->token, .position = e->position, .spans = e->spans};
+    *batch = (lt_batch){.n_rows = n,
+                        .n_spans = n_rows,
+                        .n_threads = n <= FEW_TOKENS ? e->opts.n_threads : e->opts.n_threads_batch,
+                        .token = e->token,
+                        .position = e->position,
+                        .spans = e->spans};
     return n_wanted;
 }
 

@@ -37,11 +37,18 @@ static void refuse(const char *what, int code, tiny_change change)
 
 static void test_hyperparameters(void)
 {
-    static const struct { const char *key; uint32_t bad[5]; } counts[] = {
-        {"llama.block_count", {0, 1025, 0x7fffffff, 0xffffffff, 3}}, {"llama.embedding_length", {0, 31, 0xffffffff, 64, 1u << 31}},
-        {"llama.feed_forward_length", {0, 0xffffffff, 1u << 21, 32, 96}}, {"llama.context_length", {0, 0xffffffff, 0x7fffffff, 1u << 30, 1u << 29}},
-        {"llama.attention.head_count", {0, 3, 0xffffffff, 2000, 33}}, {"llama.attention.head_count_kv", {0, 3, 0xffffffff, 5, 2}},
-        {"llama.rope.dimension_count", {0, 1, 15, 17, 0xffffffff}}, {"llama.vocab_size", {0, 261, 263, 0xffffffff, 1}},
+    static const struct {
+        const char *key;
+        uint32_t bad[5];
+    } counts[] = {
+        {"llama.block_count", {0, 1025, 0x7fffffff, 0xffffffff, 3}},
+        {"llama.embedding_length", {0, 31, 0xffffffff, 64, 1u << 31}},
+        {"llama.feed_forward_length", {0, 0xffffffff, 1u << 21, 32, 96}},
+        {"llama.context_length", {0, 0xffffffff, 0x7fffffff, 1u << 30, 1u << 29}},
+        {"llama.attention.head_count", {0, 3, 0xffffffff, 2000, 33}},
+        {"llama.attention.head_count_kv", {0, 3, 0xffffffff, 5, 2}},
+        {"llama.rope.dimension_count", {0, 1, 15, 17, 0xffffffff}},
+        {"llama.vocab_size", {0, 261, 263, 0xffffffff, 1}},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         for (int j = 0; j < 5; j++) {
@@ -56,8 +63,8 @@ static void test_hyperparameters(void)
         refuse("bad number", LT_E_FORMAT, (tiny_change){.key = "llama.attention.layer_norm_rms_epsilon", .type = 6, .value.f = numbers[i]});
         refuse("bad number", LT_E_FORMAT, (tiny_change){.key = "llama.rope.freq_base", .type = 6, .value.f = numbers[i]});
     }
-    static const char *const required[] = {"llama.block_count", "llama.embedding_length", "llama.feed_forward_length", "llama.context_length",
-                                           "llama.attention.head_count", "llama.attention.layer_norm_rms_epsilon"};
+    static const char *const required[] = {"llama.block_count",    "llama.embedding_length",     "llama.feed_forward_length",
+                                           "llama.context_length", "llama.attention.head_count", "llama.attention.layer_norm_rms_epsilon"};
     for (size_t i = 0; i < sizeof required / sizeof *required; i++) {
         refuse("absent", LT_E_FORMAT, (tiny_change){.key = required[i], .type = LEAVE_OUT});
         refuse("a string", LT_E_FORMAT, (tiny_change){.key = required[i], .type = 8});

@@ -40,14 +40,17 @@ static int levels(const lt_kernels **out)
     return n;
 }
 
-static const int types[] = {LT_F32, LT_F16, LT_BF16, LT_Q4_0, LT_Q4_1, LT_Q5_0, LT_Q5_1, LT_Q8_0, LT_Q2_K, LT_Q3_K, LT_Q4_K, LT_Q5_K, LT_Q6_K};
+static const int types[] = {LT_F32,  LT_F16,  LT_BF16, LT_Q4_0, LT_Q4_1, LT_Q5_0, LT_Q5_1,
+                            LT_Q8_0, LT_Q2_K, LT_Q3_K, LT_Q4_K, LT_Q5_K, LT_Q6_K};
 
 /* Where the halves of a block stand: they must be finite numbers of sane size, everything else may be any bits. */
 static void set_halves(int type, uint8_t *block, int content)
 {
-    static const struct { int type, offset, count; } halves[] = {
-        {LT_Q4_0, 0, 1}, {LT_Q4_1, 0, 2}, {LT_Q5_0, 0, 1}, {LT_Q5_1, 0, 2}, {LT_Q8_0, 0, 1}, {LT_Q2_K, 80, 2},
-        {LT_Q3_K, 108, 1}, {LT_Q4_K, 0, 2}, {LT_Q5_K, 0, 2}, {LT_Q6_K, 208, 1},
+    static const struct {
+        int type, offset, count;
+    } halves[] = {
+        {LT_Q4_0, 0, 1},  {LT_Q4_1, 0, 2},   {LT_Q5_0, 0, 1}, {LT_Q5_1, 0, 2}, {LT_Q8_0, 0, 1},
+        {LT_Q2_K, 80, 2}, {LT_Q3_K, 108, 1}, {LT_Q4_K, 0, 2}, {LT_Q5_K, 0, 2}, {LT_Q6_K, 208, 1},
     };
     for (size_t i = 0; i < sizeof halves / sizeof *halves; i++)
         for (int j = 0; halves[i].type == type && j < halves[i].count; j++) {
@@ -126,8 +129,15 @@ static void run_matmul(const lt_kernels *k, const fixture *f, int first, int n, 
 {
     const lt_form form = (lt_form)lt_form_of(f->type);
     lt_matmul_job job = {
-        .panels = f->panels, .bias = f->bias, .y = y, .scratch = f->scratch, .n_in = f->n_in, .x_stride = f->n_in,
-        .y_stride = f->y_stride, .n_panels = (int32_t)f->n_panels, .n_columns = n,
+        .panels = f->panels,
+        .bias = f->bias,
+        .y = y,
+        .scratch = f->scratch,
+        .n_in = f->n_in,
+        .x_stride = f->n_in,
+        .y_stride = f->y_stride,
+        .n_panels = (int32_t)f->n_panels,
+        .n_columns = n,
         .x = FORM_IS_FLOAT(form) ? (const void *)(f->x + first * f->n_in) : f->q8 + lt_q8_bytes(f->n_in) * (size_t)first,
     };
     k->matmul[form](&job);
@@ -235,8 +245,8 @@ static void test_rows(void)
             const double expect[4] = {g * scale * (double)w[i], g / (1 + exp(-g)) * (double)u[i], 0.5 * g * (1 + tanh(z)) * (double)u[i],
                                       (double)u[i] + g};
             for (int op = 0; op < 4; op++)
-                CHECK(fabs((double)ref[op][i] - expect[op]) <= 3e-6 * fabs(expect[op]) + 1e-6, "row operation %d: x %g gives %g, float64 %g",
-                      op, g, (double)ref[op][i], expect[op]);
+                CHECK(fabs((double)ref[op][i] - expect[op]) <= 3e-6 * fabs(expect[op]) + 1e-6,
+                      "row operation %d: x %g gives %g, float64 %g", op, g, (double)ref[op][i], expect[op]);
         }
     }
 }
@@ -259,8 +269,8 @@ static void test_quantize(void)
         const lt_q8_row row = lt_q8_at(ref, N, 0);
         for (int i = 0; i < N; i++) {
             CHECK(row.q[i] >= -127, "code %d", row.q[i]);
-            CHECK(fabs((double)row.d[i / 32] * row.q[i] - (double)x[i]) <= 0.5001 * (double)row.d[i / 32] + 2e-36, "round %d value %g is %g",
-                  round, (double)x[i], (double)row.d[i / 32] * row.q[i]);
+            CHECK(fabs((double)row.d[i / 32] * row.q[i] - (double)x[i]) <= 0.5001 * (double)row.d[i / 32] + 2e-36,
+                  "round %d value %g is %g", round, (double)x[i], (double)row.d[i / 32] * row.q[i]);
         }
         for (int b = 0; b < N / 32; b++) {
             int sum[2] = {0, 0};
@@ -340,9 +350,20 @@ static void run_attention(const lt_kernels *k, const attention *a, int first, in
         kp[p] = a->f16 ? (const void *)a->k16[first_page + p] : a->k32[first_page + p];
         vp[p] = a->f16 ? (const void *)a->v16[first_page + p] : a->v32[first_page + p];
     }
-    lt_attend_job job = {.k_pages = kp, .v_pages = vp, .first_page = first_page, .n_pages = n_pages, .q = q, .position = a->position + first,
-                         .window = a->window, .n_queries = n, .head_dim = a->dim, .v_dim = a->dim, .v_stride = a->dim, .out = out,
-                         .scores = scores, .state = run};
+    lt_attend_job job = {.k_pages = kp,
+                         .v_pages = vp,
+                         .first_page = first_page,
+                         .n_pages = n_pages,
+                         .q = q,
+                         .position = a->position + first,
+                         .window = a->window,
+                         .n_queries = n,
+                         .head_dim = a->dim,
+                         .v_dim = a->dim,
+                         .v_stride = a->dim,
+                         .out = out,
+                         .scores = scores,
+                         .state = run};
     k->attend[a->f16](&job);
 }
 

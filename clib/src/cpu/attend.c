@@ -155,10 +155,20 @@ static void attend_item(void *context, int32_t item, int32_t worker)
     }
     gather_queries(c, g, head, s);
     lt_attend_job job = {
-        .k_pages = s->k_pages, .v_pages = s->v_pages, .first_page = first_page, .n_pages = n_pages,
-        .q = s->q, .position = s->position, .window = window,
-        .n_queries = g->n * c->heads_per_kv, .head_dim = be->kv.k_dim, .v_dim = be->kv.v_dim, .v_stride = (int32_t)be->v_stride,
-        .out = s->out, .scores = s->scores, .state = s->state,
+        .k_pages = s->k_pages,
+        .v_pages = s->v_pages,
+        .first_page = first_page,
+        .n_pages = n_pages,
+        .q = s->q,
+        .position = s->position,
+        .window = window,
+        .n_queries = g->n * c->heads_per_kv,
+        .head_dim = be->kv.k_dim,
+        .v_dim = be->kv.v_dim,
+        .v_stride = (int32_t)be->v_stride,
+        .out = s->out,
+        .scores = s->scores,
+        .state = s->state,
     };
     be->k->attend[be->kv.type == LT_KV_F16](&job);
     scatter_outputs(c, g, head, s);

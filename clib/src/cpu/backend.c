@@ -236,8 +236,16 @@ static void cpu_destroy(lt_backend *base)
 int lt_cpu_backend(lt_backend **out, lt_pool *pool, int32_t max_rows)
 {
     static const lt_ops ops = {
-        .destroy = cpu_destroy, .weight = cpu_weight, .buffer = cpu_buffer, .ready = cpu_ready, .copy_page = lt_cpu_copy_page,
-        .begin = lt_cpu_begin, .embed = cpu_embed, .matmul = lt_cpu_matmul, .attend = lt_cpu_attend, .read = cpu_read,
+        .destroy = cpu_destroy,
+        .weight = cpu_weight,
+        .buffer = cpu_buffer,
+        .ready = cpu_ready,
+        .copy_page = lt_cpu_copy_page,
+        .begin = lt_cpu_begin,
+        .embed = cpu_embed,
+        .matmul = lt_cpu_matmul,
+        .attend = lt_cpu_attend,
+        .read = cpu_read,
         .memory = cpu_memory,
     };
     cpu_backend *be = lt_alloc_zero(1, sizeof *be);

@@ -7,7 +7,7 @@
 
 #include "quant/quant.h"
 
-typedef struct { /* one file block, or 32 values of a simple format */
+typedef struct {   /* one file block, or 32 values of a simple format */
     uint16_t d, m; /* halves as in the file; m: the min, or dmin */
     uint8_t scale[16], min[16];
     uint8_t code[256];

@@ -44,8 +44,14 @@ int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_
             .frequency = frequency[i],
         };
     const lt_kv_shape shape = {
-        .n_layers = h->n_layer, .n_pages = n_pages, .page_tokens = page_tokens, .n_head = h->n_head, .n_head_kv = h->n_head_kv,
-        .k_dim = h->k_dim, .v_dim = h->v_dim, .type = kv_type,
+        .n_layers = h->n_layer,
+        .n_pages = n_pages,
+        .page_tokens = page_tokens,
+        .n_head = h->n_head,
+        .n_head_kv = h->n_head_kv,
+        .k_dim = h->k_dim,
+        .v_dim = h->v_dim,
+        .type = kv_type,
     };
     return m->be->ops->ready(m->be, &shape, ropes, m->traits->window_period ? 2 : 1);
 }
@@ -59,13 +65,21 @@ void lt_model_forward(lt_model *m, const lt_batch *batch)
     for (int32_t i = 0; i < m->h.n_layer; i++) {
         const lt_layer *y = &m->layers[i], *before = i ? y - 1 : NULL;
         op->matmul(m->be,
-                   &(lt_input){.x = m->x, .add = before ? m->branch : NULL, .add_norm = before ? before->post_ffn_norm : NULL,
-                               .norm = y->attn_norm, .eps = eps},
+                   &(lt_input){.x = m->x,
+                               .add = before ? m->branch : NULL,
+                               .add_norm = before ? before->post_ffn_norm : NULL,
+                               .norm = y->attn_norm,
+                               .eps = eps},
                    (lt_product[]){{y->q, y->q_bias, m->q}, {y->k, y->k_bias, m->k}, {y->v, y->v_bias, m->v}}, 3);
         op->attend(m->be,
-                   &(lt_attention){.layer = i, .n_head = m->h.n_head, .window = sees_window(m, i) ? m->h.window : 0,
-                                   .rope = sees_window(m, i) ? ROPE_WINDOW : ROPE_FULL, .scale = m->h.attention_scale, .eps = eps,
-                                   .q_norm = y->q_norm, .k_norm = y->k_norm},
+                   &(lt_attention){.layer = i,
+                                   .n_head = m->h.n_head,
+                                   .window = sees_window(m, i) ? m->h.window : 0,
+                                   .rope = sees_window(m, i) ? ROPE_WINDOW : ROPE_FULL,
+                                   .scale = m->h.attention_scale,
+                                   .eps = eps,
+                                   .q_norm = y->q_norm,
+                                   .k_norm = y->k_norm},
                    m->q, m->k, m->v, m->attended);
         op->matmul(m->be, &(lt_input){.x = m->attended}, &(lt_product){y->o, y->o_bias, m->branch}, 1);
         op->matmul(m->be, &(lt_input){.x = m->x, .add = m->branch, .add_norm = y->post_attn_norm, .norm = y->ffn_norm, .eps = eps},
@@ -79,7 +93,12 @@ void lt_model_logits(lt_model *m, const int32_t *rows, int32_t n_rows)
 {
     const lt_layer *last = &m->layers[m->h.n_layer - 1];
     m->be->ops->matmul(m->be,
-                       &(lt_input){.x = m->x, .add = m->branch, .add_norm = last->post_ffn_norm, .norm = m->output_norm, .eps = m->h.eps,
-                                   .rows = rows, .n_rows = n_rows},
+                       &(lt_input){.x = m->x,
+                                   .add = m->branch,
+                                   .add_norm = last->post_ffn_norm,
+                                   .norm = m->output_norm,
+                                   .eps = m->h.eps,
+                                   .rows = rows,
+                                   .n_rows = n_rows},
                        &(lt_product){m->output, NULL, m->logits}, 1);
 }

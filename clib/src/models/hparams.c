@@ -49,7 +49,8 @@ static int read_scaling(reader *r, lt_hparams *h)
     if (!linear && !h->yarn) {
         if (len == 4 && !memcmp(type, "none", 4))
             return LT_OK;
-        return lt_fail(LT_E_UNSUPPORTED, "%s: %s is %.*s; served: none, linear, yarn", lt_gguf_path(r->g), r->key, (int)(len > 40 ? 40 : len), type);
+        return lt_fail(LT_E_UNSUPPORTED, "%s: %s is %.*s; served: none, linear, yarn", lt_gguf_path(r->g), r->key,
+                       (int)(len > 40 ? 40 : len), type);
     }
     LT_TRY(read_number(r, "rope.scaling.factor", false, 1e-3, 1e6, &h->rope_factor));
     if (!h->yarn)
@@ -72,12 +73,12 @@ static int read_heads(reader *r, lt_hparams *h)
     h->n_head_kv = h->n_head;
     LT_TRY(read_count(r, "attention.head_count_kv", false, 1, h->n_head, &h->n_head_kv));
     if (h->n_head % h->n_head_kv)
-        return lt_fail(LT_E_FORMAT, "%s: %s.attention.head_count %d is not a multiple of head_count_kv %d", lt_gguf_path(r->g), r->arch, h->n_head,
-                       h->n_head_kv);
+        return lt_fail(LT_E_FORMAT, "%s: %s.attention.head_count %d is not a multiple of head_count_kv %d", lt_gguf_path(r->g), r->arch,
+                       h->n_head, h->n_head_kv);
     h->k_dim = h->n_embd / h->n_head;
     if (h->n_embd % h->n_head && lt_gguf_find(r->g, key_of(r, "attention.key_length")) < 0)
-        return lt_fail(LT_E_FORMAT, "%s: %s.embedding_length %d is not a multiple of head_count %d and key_length is absent", lt_gguf_path(r->g),
-                       r->arch, h->n_embd, h->n_head);
+        return lt_fail(LT_E_FORMAT, "%s: %s.embedding_length %d is not a multiple of head_count %d and key_length is absent",
+                       lt_gguf_path(r->g), r->arch, h->n_embd, h->n_head);
     LT_TRY(read_count(r, "attention.key_length", false, 1, 1024, &h->k_dim));
     h->v_dim = h->k_dim;
     LT_TRY(read_count(r, "attention.value_length", false, 1, 1024, &h->v_dim));
@@ -106,7 +107,8 @@ static int refuse_unserved(reader *r)
     uint32_t experts = 0;
     LT_TRY(lt_gguf_get_u32(r->g, key_of(r, "expert_count"), false, &experts));
     if (experts)
-        return lt_fail(LT_E_UNSUPPORTED, "%s: %s is %" PRIu32 ": mixtures of experts are not served yet", lt_gguf_path(r->g), r->key, experts);
+        return lt_fail(LT_E_UNSUPPORTED, "%s: %s is %" PRIu32 ": mixtures of experts are not served yet", lt_gguf_path(r->g), r->key,
+                       experts);
     return LT_OK;
 }
 

@@ -34,7 +34,8 @@ static int load_weight(loader *l, const char *name, bool required, int64_t n_in,
         return required ? lt_fail(LT_E_FORMAT, "%s: tensor %s is missing", lt_gguf_path(l->g), name) : LT_OK;
     const uint64_t rows = n_out ? (uint64_t)n_out : 1;
     if (t->ne[0] != (uint64_t)n_in || t->ne[1] != rows || t->ne[2] != 1 || t->ne[3] != 1)
-        return lt_fail(LT_E_FORMAT, "%s: tensor %s is [%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "], must be [%" PRId64 ", %" PRIu64 "]",
+        return lt_fail(LT_E_FORMAT,
+                       "%s: tensor %s is [%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "], must be [%" PRId64 ", %" PRIu64 "]",
                        lt_gguf_path(l->g), name, t->ne[0], t->ne[1], t->ne[2], t->ne[3], n_in, rows);
     if (use == LT_USE_VECTOR && t->type != 0)
         return lt_fail(LT_E_FORMAT, "%s: tensor %s has type %s, must be F32", lt_gguf_path(l->g), name, lt_type_name(t->type));
@@ -94,7 +95,8 @@ static int load_ends(loader *l)
     lt_model *m = l->m;
     const lt_hparams *h = &m->h;
     const bool tied = !lt_gguf_find_tensor(l->g, "output.weight");
-    LT_TRY(load_weight(l, "token_embd.weight", REQUIRED, h->n_embd, h->n_vocab, tied ? LT_USE_ROWS | LT_USE_MATMUL : LT_USE_ROWS, &m->embedding));
+    LT_TRY(load_weight(l, "token_embd.weight", REQUIRED, h->n_embd, h->n_vocab, tied ? LT_USE_ROWS | LT_USE_MATMUL : LT_USE_ROWS,
+                       &m->embedding));
     LT_TRY(load_weight(l, "output_norm.weight", REQUIRED, h->n_embd, 0, LT_USE_VECTOR, &m->output_norm));
     if (tied)
         m->output = m->embedding;
@@ -112,9 +114,14 @@ static int create_buffers(lt_model *m, int32_t max_rows)
         lt_buffer **out;
         int64_t width;
     } wanted[] = {
-        {&m->x, h->n_embd}, {&m->branch, h->n_embd},
-        {&m->q, (int64_t)h->n_head * h->k_dim}, {&m->k, (int64_t)h->n_head_kv * h->k_dim}, {&m->v, (int64_t)h->n_head_kv * h->v_dim},
-        {&m->attended, (int64_t)h->n_head * h->v_dim}, {&m->gate, h->n_ff}, {&m->up, h->n_ff},
+        {&m->x, h->n_embd},
+        {&m->branch, h->n_embd},
+        {&m->q, (int64_t)h->n_head * h->k_dim},
+        {&m->k, (int64_t)h->n_head_kv * h->k_dim},
+        {&m->v, (int64_t)h->n_head_kv * h->v_dim},
+        {&m->attended, (int64_t)h->n_head * h->v_dim},
+        {&m->gate, h->n_ff},
+        {&m->up, h->n_ff},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         LT_TRY(m->be->ops->buffer(m->be, wanted[i].out, max_rows, wanted[i].width));

@@ -7,7 +7,12 @@ static const lt_traits table[] = {
     {.arch = "llama", .rope_adjacent = true},
     {.arch = "qwen2", .qkv_bias = true},
     {.arch = "qwen3", .qk_norm = true},
-    {.arch = "gemma3", .qk_norm = true, .post_norms = true, .scale_embedding = true, .gelu = true, .window_period = 6,
+    {.arch = "gemma3",
+     .qk_norm = true,
+     .post_norms = true,
+     .scale_embedding = true,
+     .gelu = true,
+     .window_period = 6,
      .window_rope_base = 10000.0f},
 };
 

@@ -49,7 +49,8 @@ def rows(values: list[int] | bytes) -> str:
 def main() -> None:
     first, blocks = two_stages()
     second = "\n".join(rows(block) for block in blocks)
-    text = f"""/* unicode_tables.c - written by make_unicode_tables.py from Unicode {unicodedata.unidata_version}; do not edit. */
+    source = f"make_unicode_tables.py from Unicode {unicodedata.unidata_version}"
+    text = f"""/* unicode_tables.c - written by {source}; do not edit. */
 #include "token/unicode_tables.h"
 
 const uint8_t lt_unicode_block[{len(first)}] = {{

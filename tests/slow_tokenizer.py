@@ -43,11 +43,12 @@ PATTERNS = {
 }
 
 
+STRING, ARRAY = 8, 9
+SCALARS = dict(zip([*range(8), *range(10, 13)], "BbHhIif?Qqd", strict=True))  # GGUF type: struct code
+
+
 class Metadata:
     """The key-value pairs of a (correct) GGUF file."""
-
-    STRING, ARRAY = 8, 9
-    SCALARS = dict(zip([*range(8), *range(10, 13)], "BbHhIif?Qqd", strict=True))  # GGUF type: struct code
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -55,7 +56,7 @@ class Metadata:
         self.at = 24
         self.pairs = {}
         for _ in range(struct.unpack_from("<Q", self.raw, 16)[0]):
-            key = self.value(self.STRING)
+            key = self.value(STRING)
             self.pairs[key] = self.value(self.scalars("I")[0])
 
     def scalars(self, code: str, n: int = 1) -> tuple[Any, ...]:
@@ -64,14 +65,14 @@ class Metadata:
         return values
 
     def value(self, kind: int) -> Any:
-        if kind == self.STRING:
+        if kind == STRING:
             (n,) = self.scalars("Q")
             self.at += n
             return self.raw[self.at - n : self.at].decode()
-        if kind == self.ARRAY:
+        if kind == ARRAY:
             item, n = self.scalars("I")[0], self.scalars("Q")[0]
-            return self.scalars(self.SCALARS[item], n) if item in self.SCALARS else [self.value(item) for _ in range(n)]
-        return self.scalars(self.SCALARS[kind])[0]
+            return self.scalars(SCALARS[item], n) if item in SCALARS else [self.value(item) for _ in range(n)]
+        return self.scalars(SCALARS[kind])[0]
 
 
 def byte_map() -> dict[int, str]:

@@ -196,7 +196,7 @@ static void test_matmul(int type, int64_t n_in, int64_t n_out, int n_columns, in
 
 static void test_all_matmuls(void)
 {
-    static const int columns[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 17};
+    static const int columns[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 24, 25, 31};
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         const int block = lt_quant_find(types[t])->block_values;
         const int64_t depths[] = {block == 1 ? 5 : block, block == 1 ? 34 : 2 * block, block == 256 ? 768 : 96};

@@ -92,9 +92,9 @@ static void panel_item(void *context, int32_t item, int32_t worker)
 static int32_t chunk_size(const matmul_call *c, int64_t n_panels, int32_t n_threads)
 {
     int64_t chunk = n_panels / ((int64_t)n_threads * ITEMS_PER_THREAD);
-    if (c->n_rows > LT_DIRECT_COLUMNS)
+    if (c->n_rows > LT_FEW_COLUMNS)
         chunk = (chunk + 1) & ~(int64_t)1;
-    const int32_t least = c->n_rows > LT_DIRECT_COLUMNS ? 2 : 1;
+    const int32_t least = c->n_rows > LT_FEW_COLUMNS ? 2 : 1;
     return chunk > least ? (int32_t)chunk : least;
 }
 

@@ -1,7 +1,7 @@
 /* matmul_tmpl.h - panels times activation rows, written once over simd.h and specialised per form by constant folding.
  *
- * Few columns (decode): each unit is unpacked into registers and meets its columns at once.
- * Many columns (prefill, batched decode): a pair of panels is unpacked into the thread's scratch (L1/L2), then a register
+ * Few columns (decode, also batched): each unit is unpacked into registers and meets up to 8 columns at once.
+ * Many columns (prefill): a pair of panels is unpacked into the thread's scratch (L1/L2), then a register
  * tile of 2 panels x 4 columns runs over it: per unit 16 weight loads and 32 broadcasts feed 64 dot-product instructions. */
 typedef struct { /* one unit of one panel, unpacked */
     vb w[8];
@@ -90,6 +90,11 @@ INLINE vf accumulate(int subs, int wide, int has_min, int offset, vf acc, const 
     return acc;
 }
 
+INLINE size_t panel_size(lt_form form, int64_t n_in)
+{
+    return (size_t)(n_in / FORM_SUPER_K(form)) * FORM_SUPER_BYTES(form);
+}
+
 INLINE void store_output(const lt_matmul_job *job, int64_t panel, int64_t column, vf acc)
 {
     if (job->bias)
@@ -97,15 +102,15 @@ INLINE void store_output(const lt_matmul_job *job, int64_t panel, int64_t column
     vf_store(job->y + column * job->y_stride + panel * 16, acc);
 }
 
-/* One panel, C columns (1..4), unpacked in registers. */
-INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t panel, size_t panel_bytes)
+/* One panel, C columns (1..8), unpacked in registers. */
+INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t panel, int64_t column)
 {
-    const uint8_t *super = job->panels + (size_t)panel * panel_bytes;
-    lt_q8_row x[LT_DIRECT_COLUMNS];
-    vf acc[LT_DIRECT_COLUMNS];
+    const uint8_t *super = job->panels + (size_t)panel * panel_size(form, job->n_in);
+    lt_q8_row x[8];
+    vf acc[8];
     UNROLL for (int c = 0; c < C; c++)
     {
-        x[c] = lt_q8_at(job->x, job->n_in, c);
+        x[c] = lt_q8_at(job->x, job->n_in, column + c);
         acc[c] = vf_set1(0.0f);
     }
     for (int64_t b = 0; b < job->n_in / LT_UNIT; super += FORM_SUPER_BYTES(form))
@@ -117,7 +122,24 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
             UNROLL for (int c = 0; c < C; c++) acc[c] =
                 accumulate(FORM_SUBS(form), FORM_HAS_8(form), FORM_HAS_MIN(form), FORM_OFFSET(form), acc[c], t.w, t.dw, t.mw, &x[c], b);
         }
-    UNROLL for (int c = 0; c < C; c++) store_output(job, panel, c, acc[c]);
+    UNROLL for (int c = 0; c < C; c++) store_output(job, panel, column + c, acc[c]);
+}
+
+INLINE void direct_columns(lt_form form, const lt_matmul_job *job, int64_t panel)
+{
+    int64_t c = 0;
+    for (; c + 8 <= job->n_columns; c += 8)
+        direct(form, 8, job, panel, c);
+    switch (job->n_columns - c) {
+    case 7: direct(form, 7, job, panel, c); break;
+    case 6: direct(form, 6, job, panel, c); break;
+    case 5: direct(form, 5, job, panel, c); break;
+    case 4: direct(form, 4, job, panel, c); break;
+    case 3: direct(form, 3, job, panel, c); break;
+    case 2: direct(form, 2, job, panel, c); break;
+    case 1: direct(form, 1, job, panel, c); break;
+    default: break;
+    }
 }
 
 /* Scratch of a panel pair, per unit: codes of panel 0, of panel 1 (1024 bytes), then dw and mw [2 panels][2 subs][16]. */
@@ -205,17 +227,12 @@ INLINE void tile_columns(const int P, int subs, int wide, int has_min, int offse
 
 INLINE void matmul_quantised(lt_form form, const lt_matmul_job *job)
 {
-    size_t panel_bytes = (size_t)(job->n_in / FORM_SUPER_K(form)) * FORM_SUPER_BYTES(form);
-    if (job->n_columns <= LT_DIRECT_COLUMNS) {
+    if (job->n_columns <= LT_FEW_COLUMNS) {
         for (int64_t p = 0; p < job->n_panels; p++)
-            switch (job->n_columns) {
-            case 1: direct(form, 1, job, p, panel_bytes); break;
-            case 2: direct(form, 2, job, p, panel_bytes); break;
-            case 3: direct(form, 3, job, p, panel_bytes); break;
-            default: direct(form, 4, job, p, panel_bytes); break;
-            }
+            direct_columns(form, job, p);
         return;
     }
+    const size_t panel_bytes = panel_size(form, job->n_in);
     const int64_t n_units = job->n_in / LT_UNIT;
     for (int64_t p = 0; p < job->n_panels; p += 2) {
         unpack(form, job->panels + (size_t)p * panel_bytes, n_units, job->scratch, 0);

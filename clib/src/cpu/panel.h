@@ -26,7 +26,7 @@
 
 #include "core/status.h"
 
-enum { LT_PANEL_ROWS = 16, LT_UNIT = 32, LT_DIRECT_COLUMNS = 4 };
+enum { LT_PANEL_ROWS = 16, LT_UNIT = 32, LT_FEW_COLUMNS = 24 /* up to here panels are not unpacked to scratch */ };
 
 typedef enum {
     LT_FORM_F32, LT_FORM_F16, LT_FORM_BF16,

@@ -51,8 +51,7 @@ int lt_detokenize(const lt_vocab *v, const int32_t *ids, size_t n, uint32_t flag
         return lt_fail(LT_E_ARG, "lt_detokenize: flags are %#" PRIx32 ", limit 0x1", flags);
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= v->info.n_tokens)
-            return lt_fail(LT_E_ARG, "token number %zu is %" PRId32 ", the vocabulary has %" PRId32 " tokens", i, ids[i],
-                           v->info.n_tokens);
+            return lt_fail(LT_E_ARG, "token number %zu is %" PRId32 ", the vocabulary has %" PRId32 " tokens", i, ids[i], v->info.n_tokens);
     *need = show(v, ids, n, flags & LT_DETOK_SPECIAL, NULL);
     if (cap < *need)
         return lt_fail(LT_E_CAP, "the text has %zu bytes, the buffer holds %zu", *need, cap);

@@ -49,11 +49,11 @@ typedef struct {
 typedef struct {
     const lt_vocab *v;
     const uint8_t *text;
-    size_t n, at;             /* all before `at` has been given out */
-    bool any;                 /* control and unknown tokens too, not only user-defined ones */
-    bool strip;               /* white space at `at` is to be dropped */
-    size_t special_at;        /* next special token; n: none left */
-    uint32_t special_n;       /* its bytes, 0: not looked for yet */
+    size_t n, at;       /* all before `at` has been given out */
+    bool any;           /* control and unknown tokens too, not only user-defined ones */
+    bool strip;         /* white space at `at` is to be dropped */
+    size_t special_at;  /* next special token; n: none left */
+    uint32_t special_n; /* its bytes, 0: not looked for yet */
     int32_t special_id;
     size_t knot_from, knot_to; /* overlapping matches that have been sorted out: text[from..to) */
     lt_scratch matches, taken, starts;

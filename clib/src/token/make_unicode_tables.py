@@ -51,6 +51,7 @@ def main() -> None:
     second = "\n".join(rows(block) for block in blocks)
     source = f"make_unicode_tables.py from Unicode {unicodedata.unidata_version}"
     text = f"""/* unicode_tables.c - written by {source}; do not edit. */
+/* clang-format off */
 #include "token/unicode_tables.h"
 
 const uint8_t lt_unicode_block[{len(first)}] = {{

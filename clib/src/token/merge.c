@@ -9,7 +9,7 @@
 
 enum { SHORT_PIECE = 40 /* bytes */ };
 #define NO_MERGE UINT32_MAX
-#define NOTHING UINT32_MAX
+#define NOTHING  UINT32_MAX
 
 typedef struct {
     uint32_t priority; /* NO_MERGE: they do not merge */
@@ -63,7 +63,7 @@ static int push_symbol(lt_encoding *e, const uint8_t *text, uint32_t n, int32_t 
 typedef struct {
     uint32_t at; /* where its text starts; it ends where the next symbol starts */
     int32_t id;
-    pair next;   /* what it and its right neighbour make */
+    pair next; /* what it and its right neighbour make */
 } symbol;
 
 static uint32_t list_symbols(const lt_vocab *v, const uint8_t *text, uint32_t n, symbol *s)
@@ -208,8 +208,8 @@ static int merge_long(lt_encoding *e, const uint8_t *text, uint32_t n)
     LT_TRY(lt_scratch_reserve(&e->next, n, sizeof(uint32_t)));
     LT_TRY(lt_scratch_reserve(&e->prev, n, sizeof(uint32_t)));
     LT_TRY(lt_scratch_reserve(&e->heap, 2 * (size_t)n, sizeof(uint64_t)));
-    long_piece p = {.v = e->v, .text = text, .n = n, .id = e->ids_at.items, .next = e->next.items, .prev = e->prev.items,
-                    .heap = e->heap.items};
+    long_piece p = {
+        .v = e->v, .text = text, .n = n, .id = e->ids_at.items, .next = e->next.items, .prev = e->prev.items, .heap = e->heap.items};
     link_symbols(&p);
     heap_all_pairs(&p);
     while (p.n_heap > 0) {

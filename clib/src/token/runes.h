@@ -17,8 +17,14 @@
 typedef uint32_t lt_rune;
 
 enum { /* class bits, before the shift: general categories and the White_Space property */
-    LT_RUNE_L = 1, LT_RUNE_M = 2, LT_RUNE_N = 4, LT_RUNE_P = 8, LT_RUNE_S = 16,
-    LT_RUNE_SPACE = 32, LT_RUNE_UPPER = 64 /* Lu Lt */, LT_RUNE_LOWER = 128 /* Ll */
+       LT_RUNE_L = 1,
+       LT_RUNE_M = 2,
+       LT_RUNE_N = 4,
+       LT_RUNE_P = 8,
+       LT_RUNE_S = 16,
+       LT_RUNE_SPACE = 32,
+       LT_RUNE_UPPER = 64 /* Lu Lt */,
+       LT_RUNE_LOWER = 128 /* Ll */
 };
 enum { LT_RUNE_SHIFT = 21, LT_RUNE_RAW = 0x110000 };
 

@@ -63,8 +63,8 @@ static int find_type(loader *l, int32_t id, const char *text, uint64_t n, int *t
     if (l->types)
         memcpy(&stored, (const char *)l->types + (size_t)id * sizeof stored, sizeof stored);
     if (stored < 0 || stored > LT_TYPE_BYTE)
-        return lt_fail(LT_E_FORMAT, "%s: key tokenizer.ggml.token_type: token %" PRId32 " has type %" PRId32 ", limit 0 to %d", l->path,
-                       id, stored, LT_TYPE_BYTE);
+        return lt_fail(LT_E_FORMAT, "%s: key tokenizer.ggml.token_type: token %" PRId32 " has type %" PRId32 ", limit 0 to %d", l->path, id,
+                       stored, LT_TYPE_BYTE);
     if (stored)
         *type = stored;
     int role = lt_role_find(text, n, stored);

@@ -1,4 +1,5 @@
 /* unicode_tables.c - written by make_unicode_tables.py from Unicode 18.0.0; do not edit. */
+/* clang-format off */
 #include "token/unicode_tables.h"
 
 const uint8_t lt_unicode_block[4352] = {

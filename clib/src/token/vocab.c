@@ -33,8 +33,8 @@ static int find_pretokenizer(lt_vocab *v, const lt_gguf *g)
     LT_TRY(lt_gguf_get_str(g, "tokenizer.ggml.pre", false, &name, &n));
     v->pre = lt_pretokenizer_find(name, n);
     if (!v->pre)
-        return lt_fail(LT_E_UNSUPPORTED, "%s: key tokenizer.ggml.pre is \"%.*s\", a pretokenizer this build does not have",
-                       lt_gguf_path(g), (int)(n < 64 ? n : 64), name);
+        return lt_fail(LT_E_UNSUPPORTED, "%s: key tokenizer.ggml.pre is \"%.*s\", a pretokenizer this build does not have", lt_gguf_path(g),
+                       (int)(n < 64 ? n : 64), name);
     return LT_OK;
 }
 

@@ -50,27 +50,27 @@ typedef struct {
     uint32_t child, sibling; /* 0: none */
     int32_t id;              /* -1: no text ends here */
     uint8_t byte;
-    uint8_t user;            /* that token is user-defined: found without LT_TOK_PARSE_SPECIAL too */
+    uint8_t user; /* that token is user-defined: found without LT_TOK_PARSE_SPECIAL too */
 } lt_special_node;
 typedef struct {
-    lt_special_node *nodes;  /* node 0 is the root */
+    lt_special_node *nodes; /* node 0 is the root */
     uint32_t n_nodes;
-    uint32_t first[256];     /* child of the root by byte */
-    uint8_t begins[2][256];  /* may a text begin with that byte: [0] user-defined only, [1] any */
+    uint32_t first[256];    /* child of the root by byte */
+    uint8_t begins[2][256]; /* may a text begin with that byte: [0] user-defined only, [1] any */
 } lt_special_trie;
 
 struct lt_vocab {
     lt_vocab_info info;
-    char *text;              /* the arena */
-    uint32_t *text_at;       /* [n_tokens + 1] */
-    uint8_t *type;           /* [n_tokens] LT_TYPE_* */
-    uint8_t *marks;          /* [n_tokens] LT_MARK_* */
-    uint32_t *priority;      /* SPM [n_tokens]: order of merging, lower first */
+    char *text;         /* the arena */
+    uint32_t *text_at;  /* [n_tokens + 1] */
+    uint8_t *type;      /* [n_tokens] LT_TYPE_* */
+    uint8_t *marks;     /* [n_tokens] LT_MARK_* */
+    uint32_t *priority; /* SPM [n_tokens]: order of merging, lower first */
     lt_piece_map pieces;
-    lt_merge_map merges;     /* BPE */
+    lt_merge_map merges; /* BPE */
     lt_special_trie specials;
     const lt_pretokenizer *pre; /* BPE */
-    int32_t byte_id[256];    /* -1: no token for that byte */
+    int32_t byte_id[256];       /* -1: no token for that byte */
     uint8_t joins[65536 / 8];   /* bit (a << 8 | b): some keyed piece has byte b right behind byte a */
 };
 
@@ -86,7 +86,7 @@ int lt_tokens_load(lt_vocab *v, const lt_gguf *g);
 /* roles.c: tokens known by their text. */
 enum { LT_N_ROLES = 40 };
 int lt_role_find(const char *text, uint64_t n, int stored_type); /* number of the known text, -1: none */
-int lt_role_type(int role);                     /* LT_TYPE_* that such a token has, whatever the file says */
+int lt_role_type(int role);                                      /* LT_TYPE_* that such a token has, whatever the file says */
 int lt_roles_load(lt_vocab *v, const lt_gguf *g, const int32_t role_ids[LT_N_ROLES]);
 
 /* piece_map.c */

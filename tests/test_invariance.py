@@ -1,6 +1,6 @@
 """Batch invariance, the engine's first law: a sequence's logits are the same bits whatever surrounds it.
 
-Axes: neighbours in the step, prefill chunks, cold or cached prefix (whole pages and part of a page), threads, ISA level.
+Axes: neighbours in the step, prefill chunks, cold or cached prefix (whole pages, part of a page), threads, ISA level.
 A kernel that splits k (the library llamatw_split_k, built from tests/clib/split_k.c) must make the test fail.
 """
 
@@ -54,9 +54,10 @@ def generate(
     while len(ids) < N_NEW:
         advance = min(chunk, len(prompt) + len(ids) - computed)
         logits = np.empty((advance, engine.info.n_vocab), np.float32)
-        out = engine.step([*(o.row() for o in others[::2]), Row(seq, advance, logits), *(o.row() for o in others[1::2])])
+        before, after = [o.row() for o in others[::2]], [o.row() for o in others[1::2]]
+        out = engine.step([*before, Row(seq, advance, logits), *after])
         computed += advance
-        mine = out[len(others[::2])]
+        mine = out[len(before)]
         if mine.token >= 0:
             ids.append(mine.token)
             digests.append(digest(logits[-1]))
@@ -149,7 +150,8 @@ def test_random_combinations(engine: Engine) -> None:
 
 def run_elsewhere(expression: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """This file's code in a process of its own: another library or ISA level."""
-    code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom pathlib import Path\nfrom test_invariance import *\n{expression}"
+    imports = f"import sys; sys.path[:0] = {sys.path!r}\nfrom pathlib import Path\nfrom test_invariance import *"
+    code = f"{imports}\n{expression}"
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parent,

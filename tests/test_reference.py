@@ -24,7 +24,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def run(engine: Engine, case: dict[str, Any]) -> tuple[np.ndarray, list[int], list[float]]:
-    """Log-probabilities after every prompt token, the greedy ids, and the gap between the first two at each greedy step."""
+    """Log-probabilities after every prompt token, the greedy ids, and the gap of the first two at each step."""
     logits = np.empty((len(case["ids"]), engine.info.n_vocab), np.float32)
     seq, _ = engine.open_seq(case["ids"], GREEDY, use_cache=False)
     out = engine.step([Row(seq, len(case["ids"]), logits)])[0]
@@ -69,7 +69,7 @@ def test_agrees_with_float32(
     engine = Engine.open(path, EngineSettings(model_path=str(path), n_ctx=1024, n_seqs=1, n_batch=1024))
     share, difference, texts = compare(engine, cases)
     engine.close()
-    print(f"{model}: top-1 equal {share:.2%}, mean |logprob difference| {difference:.4f}, texts {texts} of {len(cases)}")
+    print(f"{model}: top-1 {share:.2%}, mean |logprob difference| {difference:.4f}, texts {texts} of {len(cases)}")
     assert share >= 0.97
     assert difference <= most_difference
     assert texts >= least_texts

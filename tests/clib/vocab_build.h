@@ -2,6 +2,8 @@
 #ifndef VOCAB_BUILD_H
 #define VOCAB_BUILD_H
 
+#include <stdbool.h>
+
 #include "gguf_build.h"
 
 /* What a test wants otherwise than usual; NULL and 0: as usual. */

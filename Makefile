@@ -24,7 +24,7 @@ MAKEFLAGS += --no-print-directory
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
 	@echo "make test     run all tests, the C tests included (ARGS='-k name')"
-	@echo "make lib      build the engine into llamatw/_lib; then 'twistd -n llama' works from here"
+	@echo "make lib      build the engine into llamatw/_lib; then 'PYTHONPATH=. twistd -n llama' works from here"
 	@echo "make lint     ruff, mypy --strict, clang-format, C warnings as errors"
 	@echo "make format   lay out the C files by .clang-format"
 	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"

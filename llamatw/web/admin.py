@@ -37,8 +37,9 @@ def add_routes(app: Klein, api: Api) -> None:
         state = api.engine.state
         if state == "ready":
             return answer(request, {"status": "ok"})
-        status = "loading model" if state == "loading" else "error"
-        return answer_error(request, _not_ready(api), status=status)
+        if state == "loading":
+            return answer_error(request, _not_ready(api), status="loading model", progress=api.engine.progress)
+        return answer_error(request, _not_ready(api), status="error")
 
     @app.route("/props", methods=["GET"])
     def props(request: Request) -> bytes:

@@ -38,7 +38,7 @@ serve: $(VENV)/.ready lib
 	exec $(VENV)/bin/twistd -n --pidfile= llama $(if $(MODEL),-m $(MODEL)) --host $(HOST) --port $(PORT) $(ARGS)
 
 test: $(VENV)/.ready-test lib test-c
-	LLAMATW_C_TESTS=$(BUILD)/tests $(PY) -m pytest $(ARGS)
+	LLAMATW_C_TESTS=$(abspath $(BUILD))/tests $(PY) -m pytest $(ARGS)
 
 lib: $(CMAKE)
 	@$(CMAKE) -S . -B $(BUILD) -DLLAMATW_TESTS=ON >/dev/null

@@ -125,16 +125,17 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
     UNROLL for (int c = 0; c < C; c++) store_output(job, panel, column + c, acc[c]);
 }
 
+/* DIRECT_COLUMNS (simd.h): how many accumulators the registers hold beside an unpacked unit. */
 INLINE void direct_columns(lt_form form, const lt_matmul_job *job, int64_t panel)
 {
     int64_t c = 0;
-    for (; c + 8 <= job->n_columns; c += 8)
-        direct(form, 8, job, panel, c);
+    for (; c + DIRECT_COLUMNS <= job->n_columns; c += DIRECT_COLUMNS)
+        direct(form, DIRECT_COLUMNS, job, panel, c);
+    if (DIRECT_COLUMNS > 4 && c + 4 <= job->n_columns) {
+        direct(form, 4, job, panel, c);
+        c += 4;
+    }
     switch (job->n_columns - c) {
-    case 7: direct(form, 7, job, panel, c); break;
-    case 6: direct(form, 6, job, panel, c); break;
-    case 5: direct(form, 5, job, panel, c); break;
-    case 4: direct(form, 4, job, panel, c); break;
     case 3: direct(form, 3, job, panel, c); break;
     case 2: direct(form, 2, job, panel, c); break;
     case 1: direct(form, 1, job, panel, c); break;

@@ -9,6 +9,7 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx2
+enum { DIRECT_COLUMNS = 4 };
 #ifdef __SANITIZE_ADDRESS__
 #define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
 #define UNROLL

@@ -11,6 +11,7 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_ref
+enum { DIRECT_COLUMNS = 8 };
 #define INLINE static inline /* nothing to gain from specialising: speed is not its job */
 #define UNROLL
 

@@ -2,67 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def start(tmp_path, *argv):
-    run = "import sys; from twisted.scripts.twistd import run; run()"
-    words = [sys.executable, "-c", run, "-n", "--pidfile=", "llama", *argv]
-    return subprocess.Popen(
-        words, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+from tests.live_server import serving, start
 
 
 def output(tmp_path, *argv):
-    process = start(tmp_path, *argv)
+    process = start(tmp_path, *argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
-
-
-@contextlib.contextmanager
-def serving(tmp_path, *argv):
-    """A running server's process and port; it is stopped at the end."""
-    process = start(tmp_path, "--port", "0", *argv)
-    try:
-        for line in process.stdout:
-            if "listening on http://" in line:
-                yield process, int(line.rsplit(":", 1)[1])
-                break
-        else:
-            pytest.fail(f"not listening: {process.stderr.read()}")
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
-
-
-def ask(port, method, path, body=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, path, None if body is None else json.dumps(body))
-    reply = connection.getresponse()
-    return reply.status, json.loads(reply.read())
-
-
-def wait_for_health(port, status):
-    for _ in range(600):
-        got = ask(port, "GET", "/health")
-        if got[0] == status and got[1]["status"] != "loading model":
-            return got[1]
-        time.sleep(0.05)
-    return pytest.fail(f"/health stays {got}")
 
 
 def test_help(tmp_path):
@@ -95,39 +49,39 @@ def test_busy_port_is_one_line(tmp_path):
 
 def test_broken_model_leaves_a_server_that_says_so(tmp_path, engine_library):
     (tmp_path / "m.gguf").write_bytes(b"GGUF\0\0\0\0")
-    with serving(tmp_path, "-m", "m.gguf") as (_, port):
-        health = wait_for_health(port, 503)
+    with serving(tmp_path, "-m", "m.gguf") as server:
+        health = server.wait_for_health(503)
         assert health["status"] == "error"
         assert "m.gguf" in health["error"]["message"]
-        assert ask(port, "POST", "/completion", {"prompt": "x"})[0] == 503
+        assert server.ask("POST", "/completion", {"prompt": "x"})[0] == 503
 
 
 def test_serves_a_model(tmp_path, engine_library, smollm2):
-    with serving(tmp_path, "-m", str(smollm2), "-c", "512", "-np", "2") as (process, port):
-        assert wait_for_health(port, 200) == {"status": "ok"}
+    with serving(tmp_path, "-m", str(smollm2), "-c", "512", "-np", "2") as server:
+        assert server.wait_for_health(200) == {"status": "ok"}
         body = {"prompt": "The capital of France is", "n_predict": 8, "temperature": 0}
-        status, answer = ask(port, "POST", "/completion", body)
+        status, answer = server.ask("POST", "/completion", body)
         assert (status, answer["tokens_predicted"]) == (200, 8)
         assert "Paris" in answer["content"]
         messages = [{"role": "user", "content": "What is 2+2?"}]
         chat = {"messages": messages, "temperature": 0, "max_tokens": 40}
-        status, answer = ask(port, "POST", "/v1/chat/completions", chat)
+        status, answer = server.ask("POST", "/v1/chat/completions", chat)
         assert status == 200
         assert "4" in answer["choices"][0]["message"]["content"]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
 
 
 def test_sigterm_lets_a_running_stream_end_with_an_event(tmp_path, engine_library, smollm2):
-    with serving(tmp_path, "-m", str(smollm2), "-c", "512") as (process, port):
-        wait_for_health(port, 200)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with serving(tmp_path, "-m", str(smollm2), "-c", "512") as server:
+        server.wait_for_health(200)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         body = {"prompt": "Once", "n_predict": 400, "ignore_eos": True, "stream": True}
         connection.request("POST", "/completion", json.dumps(body))
         reply = connection.getresponse()
         first = reply.readline()
-        process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
         lines = [line for line in (first + reply.read()).split(b"\n") if line.startswith(b"data: ")]
         last = json.loads(lines[-1][6:])
         assert last.get("stop") is True or "error" in last
-        assert process.wait(20) == 0
+        assert server.process.wait(20) == 0

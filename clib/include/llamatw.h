@@ -128,7 +128,7 @@ typedef struct {
     int64_t n_params, weight_bytes, kv_bytes, scratch_bytes;
     int32_t n_ctx, n_ctx_train, n_vocab, n_embd, n_layer, n_head, n_head_kv;
     int32_t n_seqs, n_batch, n_pages, page_tokens;
-    int32_t n_tensors_unused;  /* in the file, but not part of this architecture */
+    int32_t n_tensors_unused;  /* in the file for another use of the model (classification); any other is refused */
     int32_t reserved;
     char arch[32];
 } lt_engine_info;
@@ -167,9 +167,9 @@ typedef struct {
 enum {
     LT_OUT_TOKEN = 1,     /* a token was sampled: .token is valid and now stands at the end of the history */
     LT_OUT_EOG = 2,       /* ... and it ends generation */
-    LT_OUT_FULL = 4,      /* the history now fills the pool: no further token fits */
+    LT_OUT_FULL = 4,      /* the history now fills the context: one more token may be sampled, but not computed */
     LT_OUT_PARTIAL = 8,   /* bytes of an unfinished UTF-8 character are held back */
-    LT_OUT_NAN = 16       /* the logits were not finite: nothing was sampled, the sequence must be closed */
+    LT_OUT_NAN = 16       /* no logit to sample from (NaN, +inf, or none that the mask allows): the sequence must be closed */
 };
 
 typedef struct {

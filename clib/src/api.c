@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/cpuid.h"
+#include "engine.h"
 
 int32_t lt_abi_version(void)
 {
@@ -30,7 +31,7 @@ void lt_engine_opts_init(lt_engine_opts *o)
 {
     if (!o)
         return;
-    const int32_t n = lt_cpu_count();
+    const int32_t n_cpus = lt_cpu_count(), n = n_cpus < LT_MAX_THREADS ? n_cpus : LT_MAX_THREADS;
     *o =
         (lt_engine_opts){.struct_size = sizeof *o, .n_seqs = 4, .n_batch = 512, .n_threads = n, .n_threads_batch = n, .kv_type = LT_KV_F16};
 }

@@ -34,9 +34,12 @@ typedef struct {
     const float *frequency;   /* [n_rot/2]; copied */
 } lt_rope;
 
+enum { LT_MAX_HEAD_DIM = 1024 };
+
 typedef struct {
     int32_t n_layers, n_pages, page_tokens;
-    int32_t n_head, n_head_kv, k_dim, v_dim; /* n_head: query heads */
+    int32_t n_head, n_head_kv; /* n_head: query heads, a multiple of n_head_kv */
+    int32_t k_dim, v_dim;      /* of one head, at most LT_MAX_HEAD_DIM */
     int32_t type;             /* LT_KV_F16, LT_KV_F32 */
 } lt_kv_shape;
 

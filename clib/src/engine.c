@@ -214,6 +214,8 @@ int lt_seq_open(lt_engine *e, const int32_t *prompt, int32_t n, uint64_t scope, 
 {
     if (!e || !s || !seq || !n_cached || s->struct_size != sizeof *s)
         return lt_fail(LT_E_ARG, "lt_seq_open: NULL argument or wrong lt_sampling.struct_size");
+    if (s->flags & ~(uint32_t)(LT_SAMPLE_IGNORE_EOS | LT_SAMPLE_NO_CACHE))
+        return lt_fail(LT_E_ARG, "lt_sampling: flags is %u, of which not all are known", s->flags);
     LT_TRY(check_prompt(e, prompt, n));
     LT_TRY(lt_sampling_check(s));
     int32_t id = 0;

@@ -15,7 +15,7 @@ typedef struct {
     uint64_t scope;
     lt_sampling sampling;
     lt_utf8_stream text;
-    bool open, poisoned;     /* poisoned: its logits were not finite, its pages must not be shared */
+    bool open, poisoned;     /* poisoned: nothing could be sampled from its logits; what it has not shared yet stays unshared */
     bool in_step;
 } lt_seq;
 

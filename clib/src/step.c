@@ -26,12 +26,9 @@ static int check_rows(lt_engine *e, const lt_row *rows, int32_t n_rows)
     int rc = LT_OK;
     int64_t n_tokens = 0;
     int32_t checked = 0;
-    for (; checked < n_rows && rc == LT_OK; checked++) {
-        rc = check_row(e, &rows[checked]);
-        if (rc < 0)
-            break;
+    while (checked < n_rows && (rc = check_row(e, &rows[checked])) == LT_OK) {
         e->seqs[rows[checked].seq].in_step = true;
-        n_tokens += rows[checked].advance;
+        n_tokens += rows[checked++].advance;
     }
     for (int32_t i = 0; i < checked; i++)
         e->seqs[rows[i].seq].in_step = false;

@@ -110,6 +110,11 @@ class EngineService(Service):
             raise self._unavailable()
         return self._model
 
+    @property
+    def capacity(self) -> int:
+        """Sequences that may run and wait at a time."""
+        return self.settings.n_seqs + self.settings.max_queue
+
     def metadata(self, key: str) -> str | int | float | bool | None:
         """A scalar of the model file."""
         return self.info.metadata.get(key)
@@ -132,7 +137,7 @@ class EngineService(Service):
         if self.state != "ready":
             raise self._unavailable()
         self._check_prompt(prompt)
-        if len(self._streams) >= self.settings.n_seqs + self.settings.max_queue:
+        if len(self._streams) >= self.capacity:
             raise TooManyRequests(f"{len(self._streams)} requests are served or waiting", retry_after=_RETRY_AFTER_S)
         seq = Sequence(id=next(self._ids), prompt=array("i", prompt), params=params)
         stream = self._streams[seq.id] = TokenStream(seq.id, len(prompt), self._abort)

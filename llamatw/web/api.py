@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sized
+from collections.abc import Callable, Coroutine
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -18,14 +18,14 @@ from llamatw.engine.stream import TokenStream
 from llamatw.errors import LlamatwError, NotFound, TemplateRejected
 from llamatw.settings import WebSettings
 from llamatw.text.chat import ChatTemplate
-from llamatw.web import reply, schema
+from llamatw.web import prompts, reply, schema
 from llamatw.web.generation import Generation
 from llamatw.web.sse import EventStream, frame
 
 JSON = b"application/json; charset=utf-8"
 NATIVE_REPEAT_PENALTY = 1.1
 OPENAI_REPEAT_PENALTY = 1.0
-_LONG = 64 << 10
+_LONG = 64 << 10  # characters or tokens
 
 T = TypeVar("T")
 Request = Any  # twisted.web.server.Request, which has no types
@@ -71,20 +71,18 @@ class Api:
             body, repeat_penalty=repeat_penalty, n_predict=self.settings.n_predict, n_slots=self.n_slots
         )
 
-    async def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        def work() -> list[int]:
-            return self.engine.tokenize(text, add_special=add_special, parse_special=parse_special)
-
-        return await self.aside(work) if self.is_long(text) else work()
-
-    def is_long(self, work: Sized) -> bool:
-        """Whether so many characters or tokens would hold up the reactor."""
-        return len(work) > _LONG
-
-    async def aside(self, work: Callable[[], T]) -> T:
-        """Runs long work in the reactor's thread pool."""
+    async def run(self, work: Callable[[], T], size: int) -> T:
+        """Work on so many characters or tokens: at once, or in the thread pool when it would hold up the reactor."""
+        if size <= _LONG:
+            return work()
         result: Deferred[T] = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), work)
         return await result
+
+    async def ids(self, prompt: prompts.Prompt, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
+        def work() -> list[int]:
+            return prompts.to_ids(prompt, self.engine.tokenize, add_special=add_special, parse_special=parse_special)
+
+        return await self.run(work, prompts.size(prompt))
 
     def start(self, prompt: list[int], order: schema.Order) -> Generation:
         """Queues a sequence; an empty prompt is answered with nothing, at once."""

@@ -18,19 +18,18 @@ class Limit(msgspec.Struct, frozen=True):
     low: float
     high: float
     whole: bool = True
-    open_low: bool = False  # low itself is outside
 
     def holds(self, value: float) -> bool:
-        return (self.low < value if self.open_low else self.low <= value) and value <= self.high
+        return self.low <= value <= self.high
 
     def __str__(self) -> str:
-        kind = "a whole number" if self.whole else "a number"
-        start = f"above {self.low:.12g}" if self.open_low else f"from {int(self.low) if self.whole else self.low}"
-        return f"{kind} {start} to {int(self.high) if self.whole else self.high}"
+        if self.whole:
+            return f"a whole number from {int(self.low)} to {int(self.high)}"
+        return f"a number from {self.low:g} to {self.high:g}"
 
 
-def _real(low: float, high: float, *, open_low: bool = False) -> Limit:
-    return Limit(low, high, whole=False, open_low=open_low)
+def _real(low: float, high: float) -> Limit:
+    return Limit(low, high, whole=False)
 
 
 LIMITS: dict[str, Limit] = {
@@ -42,7 +41,7 @@ LIMITS: dict[str, Limit] = {
     "top_k": Limit(-1, INT32_MAX),
     "top_p": _real(0, 1),
     "min_p": _real(0, 1),
-    "repeat_penalty": _real(0, 100, open_low=True),
+    "repeat_penalty": _real(0.001, 100),  # it divides, in single precision
     "repeat_last_n": Limit(-1, INT32_MAX),
     "presence_penalty": _real(-100, 100),
     "frequency_penalty": _real(-100, 100),

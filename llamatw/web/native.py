@@ -16,6 +16,8 @@ from llamatw.web.generation import Generation
 from llamatw.web.schema import CompletionRequest, DetokenizeRequest, Order, TokenizeRequest
 from llamatw.web.sse import EventStream, frame
 
+_PIECE_COST = 16  # tokens that are detokenized together in the time that one takes by itself
+
 
 class Completions(msgspec.Struct, frozen=True):
     """One /completion request on its way: a generation for each of its prompts."""
@@ -70,7 +72,7 @@ def add_routes(app: Klein, api: Api) -> None:
     async def completion(request: Request) -> bytes:
         body = api.body(request, CompletionRequest)
         order = api.order(body, NATIVE_REPEAT_PENALTY)
-        ids = [await prompts.to_ids(prompt, api.tokenize) for prompt in prompts.parse(body.prompt)]
+        ids = [await api.ids(prompt) for prompt in prompts.parse(body.prompt, api.engine.capacity)]
         with ExitStack() as stack:
             generations = [stack.enter_context(api.start(prompt, order)) for prompt in ids]
             completions = Completions(body, order, generations, _settings(api, order), api.model)
@@ -91,7 +93,7 @@ def add_routes(app: Klein, api: Api) -> None:
         def work() -> str:
             return api.engine.detokenize(tokens, special=True)
 
-        return answer(request, {"content": await api.aside(work) if api.is_long(tokens) else work()})
+        return answer(request, {"content": await api.run(work, len(tokens))})
 
 
 def _settings(api: Api, order: Order) -> reply.Json:
@@ -109,8 +111,12 @@ async def _tokens(api: Api, body: TokenizeRequest) -> list[Any]:
     content = prompts.parse_one(body.content, "content")
     _check_ids(content, api.engine.info.n_vocab)
     add_special, parse_special = bool(body.add_special), body.parse_special is not False
-    ids = await prompts.to_ids(content, api.tokenize, add_special=add_special, parse_special=parse_special)
-    return [{"id": token, "piece": _piece(api, token)} for token in ids] if body.with_pieces else ids
+    ids = await api.ids(content, add_special=add_special, parse_special=parse_special)
+
+    def pieces() -> list[Any]:
+        return [{"id": token, "piece": _piece(api, token)} for token in ids]
+
+    return await api.run(pieces, _PIECE_COST * len(ids)) if body.with_pieces else ids
 
 
 def _check_ids(content: prompts.Prompt, n_vocab: int) -> None:

@@ -26,16 +26,19 @@ class Chat(msgspec.Struct, frozen=True):
         return reply.chat_completion(await self.generation.finish(), self.envelope)
 
     async def send(self, events: EventStream) -> None:
+        with_usage = self.order.include_usage
+        envelope = {**self.envelope, "usage": None} if with_usage else self.envelope  # OpenAI: null until the last
+
         async def chunk(value: reply.Json) -> None:
             await events.send(frame(reply.encode(value)))
 
-        await chunk(reply.chat_chunk(self.envelope, {"role": "assistant", "content": None}))
+        await chunk(reply.chat_chunk(envelope, {"role": "assistant", "content": None}))
         async for piece in self.generation:
             if piece.text:
-                await chunk(reply.chat_chunk(self.envelope, {"content": piece.text}))
-        last = reply.chat_chunk(self.envelope, {}, reply.finish_reason(self.generation))
+                await chunk(reply.chat_chunk(envelope, {"content": piece.text}))
+        last = reply.chat_chunk(envelope, {}, reply.finish_reason(self.generation))
         await chunk({**last, "timings": reply.timings(self.generation.timings)})
-        if self.order.include_usage:
+        if with_usage:
             await chunk(reply.usage_chunk(self.generation, self.envelope))
 
 
@@ -77,7 +80,7 @@ async def _prompt(api: Api, prompt: Rendered) -> list[int]:
     def _token_text(token: int) -> str:
         return engine.detokenize([token], special=True)
 
-    return await api.aside(work) if api.is_long(prompt.text) else work()
+    return await api.run(work, len(prompt.text))
 
 
 def _envelope(api: Api) -> reply.Json:

@@ -12,17 +12,17 @@ from typing import Any, Protocol
 
 from llamatw.errors import BadRequest, NotSupported
 
-MAX_PROMPTS = 256
+_CALL_COST = 16  # characters that the tokenizer gets through in the time of one call
 
 Part = str | int
 Prompt = list[Part]
 
 
 class Tokenizer(Protocol):
-    async def __call__(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
+    def __call__(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
 
 
-def parse(prompt: object) -> list[Prompt]:
+def parse(prompt: object, max_prompts: int) -> list[Prompt]:
     """The prompts in order.  One without any part is the empty prompt."""
     if not isinstance(prompt, list):
         return [_single(prompt, "prompt")]
@@ -30,8 +30,8 @@ def parse(prompt: object) -> list[Prompt]:
         raise BadRequest("prompt is an empty list", "prompt")
     if any(_is_number(part) for part in prompt):
         return [_mixed(prompt, "prompt")]
-    if len(prompt) > MAX_PROMPTS:
-        raise BadRequest(f"prompt holds {len(prompt)} prompts, the limit is {MAX_PROMPTS}", "prompt")
+    if len(prompt) > max_prompts:
+        raise BadRequest(f"prompt holds {len(prompt)} prompts, this server takes {max_prompts} at once", "prompt")
     return [_single(part, "prompt") for part in prompt]
 
 
@@ -45,15 +45,18 @@ def is_several(prompt: object) -> bool:
     return isinstance(prompt, list) and len(prompt) > 1 and not any(_is_number(part) for part in prompt)
 
 
-async def to_ids(
-    prompt: Prompt, tokenize: Tokenizer, *, add_special: bool = True, parse_special: bool = True
-) -> list[int]:
+def size(prompt: Prompt) -> int:
+    """The work that tokenizing it is, in characters."""
+    return sum(1 if isinstance(part, int) else len(part) + _CALL_COST for part in prompt)
+
+
+def to_ids(prompt: Prompt, tokenize: Tokenizer, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
     ids: list[int] = []
     for index, part in enumerate(prompt):
         if isinstance(part, int):
             ids.append(part)
         else:
-            ids += await tokenize(part, add_special=add_special and index == 0, parse_special=parse_special)
+            ids += tokenize(part, add_special=add_special and index == 0, parse_special=parse_special)
     return ids
 
 

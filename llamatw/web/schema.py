@@ -17,6 +17,7 @@ from llamatw.errors import BadRequest, NotSupported
 from llamatw.text.chat import Message
 from llamatw.web.limits import LIMITS, UNSERVED
 
+MAX_COMMAS = 2_000_000  # no more values than that: decoding them holds up everybody, and each becomes an object
 MAX_STOPS = 16
 MAX_STOP_BYTES = 256
 MAX_MESSAGES = 4096
@@ -183,6 +184,8 @@ _UNSERVED_PARTS = ("image_url", "input_image", "input_audio", "input_video", "vi
 
 def decode(kind: type[Body], body: bytes) -> Body:
     """The body as `kind`; 400 for anything else."""
+    if body.count(b",") > MAX_COMMAS:
+        raise BadRequest(f"the body holds more than {MAX_COMMAS} commas: too many values")
     try:
         body.decode()  # msgspec does not look into the strings that it skips
         return msgspec.json.decode(body, type=kind)

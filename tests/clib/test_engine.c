@@ -135,6 +135,9 @@ static void test_wrong_calls(void)
         o.n_seqs = bad[i];
         CHECK(lt_engine_open(&(lt_engine *){NULL}, tiny_model(NULL), &o) == LT_E_ARG, "n_seqs %d", bad[i]);
     }
+    s.flags = 4;
+    CHECK(lt_seq_open(e, (int32_t[]){3}, 1, 0, &s, &id, &cached) == LT_E_ARG, "an unknown flag was taken");
+    s.flags = 0;
     s.temperature = NAN;
     CHECK(lt_seq_open(e, (int32_t[]){3}, 1, 0, &s, &id, &cached) == LT_E_ARG, "temperature NaN was taken");
     expect_step(e, (lt_row[]){{.seq = seq, .advance = 1}, {.seq = seq, .advance = 1}}, 2, LT_E_ARG, "a sequence twice");

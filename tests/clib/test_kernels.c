@@ -291,8 +291,32 @@ static void test_quantize_not_finite(void)
         for (int i = 0; i < 64; i++) {
             float x[64] = {1, 2, 3};
             x[i] = i % 2 ? NAN : INFINITY;
+            x[i ^ 16] = i % 3 ? x[i] : -x[i]; /* in the other half of the block too: their sums must not overflow */
             k[l]->quantize(x, 64, y);
             CHECK(!isfinite(lt_q8_at(y, 64, 0).d[i / 32]), "%s: %g at %d was quantised away", k[l]->name, (double)x[i], i);
+        }
+}
+
+/* Row operations on a row with one value that is not a number, or with squares beyond float32. */
+static void test_rows_not_finite(void)
+{
+    const lt_kernels *k[3];
+    const int n_levels = levels(k);
+    for (int l = 0; l < n_levels; l++)
+        for (int i = 0; i < 33; i++) {
+            float x[33] = {0}, ones[33], y[33];
+            for (int j = 0; j < 33; j++)
+                ones[j] = 1.0f;
+            x[i] = NAN;
+            k[l]->rms_norm(y, x, NULL, 33, 1e-5f);
+            CHECK(isnan(y[0]) && isnan(y[32]), "%s: rms_norm hides NaN at %d", k[l]->name, i);
+            k[l]->silu_mul(y, x, ones, 33);
+            CHECK(isnan(y[i]), "%s: silu hides NaN at %d", k[l]->name, i);
+            k[l]->gelu_mul(y, x, ones, 33);
+            CHECK(isnan(y[i]), "%s: gelu hides NaN at %d", k[l]->name, i);
+            x[i] = 1e25f;
+            k[l]->rms_norm(y, x, NULL, 33, 1e-5f);
+            CHECK(isnan(y[i]), "%s: rms_norm of squares beyond float32 is %g", k[l]->name, (double)y[i]);
         }
 }
 
@@ -359,7 +383,6 @@ static void run_attention(const lt_kernels *k, const attention *a, int first, in
                          .window = a->window,
                          .n_queries = n,
                          .head_dim = a->dim,
-                         .v_dim = a->dim,
                          .v_stride = a->dim,
                          .out = out,
                          .scores = scores,
@@ -419,12 +442,56 @@ static void test_attention(void)
     }
 }
 
+/* Makes every value that query c does not see not a number, and the key if asked. */
+static void poison_unseen(attention *a, int c, int keys_too)
+{
+    const int last = a->position[c], first = a->window && last >= a->window ? last - a->window + 1 : 0;
+    for (int t = 0; t < a->n_keys; t++)
+        for (int i = 0; (t < first || t > last) && i < a->dim; i++) {
+            a->v16[t / 64][t % 64 * a->dim + i] = 0x7e00;
+            a->v32[t / 64][t % 64 * a->dim + i] = NAN;
+            if (keys_too) {
+                a->k16[t / 64][i * 64 + t % 64] = 0x7e00;
+                a->k32[t / 64][i * 64 + t % 64] = NAN;
+            }
+        }
+}
+
+/* NaN in a later token, or in one that has left the window, must not reach a query; NaN in the keys that it sees must. */
+static void test_attention_poison(void)
+{
+    static attention a, bad;
+    const lt_kernels *k[3];
+    const int n_levels = levels(k);
+    float ref[MAX_QUERIES * MAX_DIM], out[MAX_QUERIES * MAX_DIM];
+    for (int round = 0; round < 100; round++) {
+        make_attention(&a);
+        run_attention(k[0], &a, 0, a.n_queries, ref);
+        for (int l = 0; l < n_levels; l++) {
+            const int c = (int)(draw() % (uint32_t)a.n_queries);
+            bad = a;
+            poison_unseen(&bad, c, (int)(draw() % 2));
+            run_attention(k[l], &bad, 0, a.n_queries, out);
+            CHECK(!memcmp(out + c * a.dim, ref + c * a.dim, (size_t)a.dim * sizeof(float)), "%s: a key out of sight changed a query",
+                  k[l]->name);
+            bad = a;
+            for (int t = 0; t < a.n_keys; t++)
+                for (int i = 0; i < a.dim; i++)
+                    bad.k16[t / 64][i * 64 + t % 64] = 0x7e00, bad.k32[t / 64][i * 64 + t % 64] = NAN;
+            run_attention(k[l], &bad, 0, a.n_queries, out);
+            CHECK(isnan(out[c * a.dim]), "%s: keys that are not numbers gave %g", k[l]->name, (double)out[c * a.dim]);
+        }
+    }
+}
+
 int main(void)
 {
     test_all_matmuls();
     test_rows();
     test_quantize();
     test_quantize_not_finite();
+    test_rows_not_finite();
     test_attention();
+    test_attention_poison();
     return check_report("kernels");
 }

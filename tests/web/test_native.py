@@ -154,7 +154,9 @@ def test_several_prompts(server):
 def test_several_prompts_are_given_up_together(server):
     server.engine.say = "abc"
     assert server.post("/completion", {"prompt": ["a", "x" * 2000]}).error(400, "prompt")
-    assert server.post("/completion", {"prompt": ["a"] * 9}).error(429)
+    assert "takes 5 at once" in server.post("/completion", {"prompt": ["a"] * 9}).error(400, "prompt")["message"]
+    server.connect().send("POST", "/completion", b'{"prompt":"a"}')
+    server.post("/completion", {"prompt": ["a"] * 5}).error(429)
     server.engine.faults.extend([None, ValueError("broken")])
     events = server.post("/completion", {"prompt": ["a", "b"], "stream": True}).events
     assert "error" in events[-1]

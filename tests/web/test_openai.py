@@ -65,8 +65,9 @@ def test_stream(server):
 
 def test_stream_with_usage(server):
     server.engine.say = "Hello"
-    last, usage, done = chat(server, stream=True, max_tokens=2, stream_options={"include_usage": True}).events[-3:]
-    assert last["choices"][0]["finish_reason"] == "length"
+    *chunks, usage, done = chat(server, stream=True, max_tokens=2, stream_options={"include_usage": True}).events
+    assert all(chunk["usage"] is None for chunk in chunks)
+    assert chunks[-1]["choices"][0]["finish_reason"] == "length"
     assert (usage["choices"], usage["usage"]["completion_tokens"], done) == ([], 2, "[DONE]")
 
 

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from llamatw.web.limits import LIMITS, UNSERVED
-from llamatw.web.schema import ChatRequest, CompletionRequest, Generating
+from llamatw.web.schema import MAX_COMMAS, ChatRequest, CompletionRequest, Generating
 
 NATIVE = sorted(CompletionRequest.__struct_fields__)
 CHAT = sorted(ChatRequest.__struct_fields__)
@@ -96,7 +96,18 @@ def test_edges_of_every_range(server, field):
         error = server.post("/completion", {"prompt": "a", "n_predict": 1, field: value}).error(400, field)
         assert field in error["message"]
     for value in (limit.low, limit.high):
-        assert limit.holds(value) or limit.open_low
+        assert limit.holds(value)
+
+
+def test_what_is_zero_in_single_precision(server):
+    error = server.post("/completion", {"prompt": "a", "repeat_penalty": 1e-300}).error(400, "repeat_penalty")
+    assert error["message"] == "repeat_penalty must be a number from 0.001 to 100, not 1e-300"
+
+
+def test_too_many_values(server):
+    for body in (b'{"prompt":[%s1]}', b'{"unknown":[%s1]}', b"[%s1]"):
+        reply = server.request("POST", "/completion", body % (b"1," * (MAX_COMMAS + 1)))
+        assert str(MAX_COMMAS) in reply.error(400)["message"]
 
 
 @pytest.mark.parametrize("field", sorted(LIMITS))

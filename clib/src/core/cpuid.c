@@ -13,8 +13,8 @@ static int hardware_level(void)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma"))
         return LT_CPU_AVX512VNNI;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return LT_CPU_AVX2; /* every processor with AVX2 has F16C */
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+        return LT_CPU_AVX2;
 #endif
     return LT_CPU_REF;
 }

@@ -7,8 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { SERIAL_ROWS = 2 };
-
 typedef struct {
     cpu_backend *be;
     const lt_attention *a;
@@ -56,7 +54,7 @@ void lt_cpu_begin(lt_backend *base, const lt_batch *batch)
 {
     cpu_backend *be = cpu_of(base);
     be->batch = batch;
-    lt_pool_run(be->pool, batch->n_rows <= SERIAL_ROWS ? 1 : batch->n_threads, rope_row, be, batch->n_rows);
+    lt_cpu_each_row(be, rope_row, be, batch->n_rows);
 }
 
 /* Norm and rotation of every head of one projected row. */
@@ -81,7 +79,7 @@ static void append_kv(attend_call *c, int32_t page, int32_t slot, const float *k
 {
     const cpu_backend *be = c->be;
     const int32_t k_dim = be->kv.k_dim, v_dim = be->kv.v_dim, page_tokens = be->kv.page_tokens;
-    uint16_t half[1024];
+    uint16_t half[LT_MAX_HEAD_DIM];
     for (int32_t h = 0; h < be->kv.n_head_kv; h++, k += k_dim, v += v_dim) {
         uint8_t *kp = k_page(be, page, c->a->layer, h), *vp = v_page(be, page, c->a->layer, h);
         if (be->kv.type == LT_KV_F32) {
@@ -164,7 +162,6 @@ static void attend_item(void *context, int32_t item, int32_t worker)
         .window = window,
         .n_queries = g->n * c->heads_per_kv,
         .head_dim = be->kv.k_dim,
-        .v_dim = be->kv.v_dim,
         .v_stride = (int32_t)be->v_stride,
         .out = s->out,
         .scores = s->scores,
@@ -191,9 +188,8 @@ void lt_cpu_attend(lt_backend *base, const lt_attention *a, lt_buffer *q, lt_buf
 {
     cpu_backend *be = cpu_of(base);
     attend_call c = {.be = be, .a = a, .q = q, .k = k, .v = v, .out = out, .heads_per_kv = a->n_head / be->kv.n_head_kv};
-    const int32_t n_rows = be->batch->n_rows, n_threads = be->batch->n_threads;
-    lt_pool_run(be->pool, n_rows <= SERIAL_ROWS ? 1 : n_threads, append_row, &c, n_rows);
+    lt_cpu_each_row(be, append_row, &c, be->batch->n_rows);
     const int32_t rows_per_group = c.heads_per_kv < LT_MAX_QUERIES ? LT_MAX_QUERIES / c.heads_per_kv : 1;
     c.n_groups = group_rows(be, rows_per_group);
-    lt_pool_run(be->pool, n_threads, attend_item, &c, c.n_groups * be->kv.n_head_kv);
+    lt_pool_run(be->pool, be->batch->n_threads, attend_item, &c, c.n_groups * be->kv.n_head_kv);
 }

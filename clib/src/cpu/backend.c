@@ -7,7 +7,16 @@
 
 static int out_of_memory(const char *what, size_t bytes)
 {
-    return lt_fail(LT_E_NOMEM, "no memory for %s: %zu MiB", what, bytes >> 20);
+    return lt_fail(LT_E_NOMEM, "no memory for %s: %zu bytes", what, bytes);
+}
+
+/* Scratch is not zeroed (what is read was written in the same step) and counted. */
+static void *scratch_alloc(cpu_backend *be, size_t n_items, size_t item_bytes)
+{
+    void *p = lt_alloc(n_items, item_bytes);
+    if (p)
+        be->memory.scratch_bytes += (int64_t)(n_items * item_bytes);
+    return p;
 }
 
 /* ---- weights ---- */
@@ -98,7 +107,7 @@ static void cpu_embed(lt_backend *base, lt_buffer *y, const lt_weight *w, float 
 {
     cpu_backend *be = cpu_of(base);
     embed_call c = {be, y, w, scale};
-    lt_pool_run(be->pool, be->batch->n_rows <= 2 ? 1 : be->batch->n_threads, embed_row, &c, be->batch->n_rows);
+    lt_cpu_each_row(be, embed_row, &c, be->batch->n_rows);
 }
 
 /* ---- buffers and scratch ---- */
@@ -112,14 +121,14 @@ static int cpu_buffer(lt_backend *base, lt_buffer **out, int32_t max_rows, int64
     b->next = be->buffers;
     be->buffers = b;
     b->stride = (width + 15) & ~(int64_t)15;
-    b->data = lt_alloc_zero((size_t)max_rows, (size_t)b->stride * sizeof *b->data);
+    b->data = scratch_alloc(be, (size_t)max_rows, (size_t)b->stride * sizeof *b->data);
     if (!b->data)
         return out_of_memory("activations", (size_t)max_rows * (size_t)b->stride * sizeof *b->data);
-    be->memory.scratch_bytes += max_rows * b->stride * (int64_t)sizeof *b->data;
     *out = b;
     return LT_OK;
 }
 
+/* Not zeroed: pages hold what they held until their cells are written, and no kernel lets an unwritten cell count. */
 static int cache_create(cpu_backend *be, const lt_kv_shape *shape)
 {
     be->kv = *shape;
@@ -131,7 +140,7 @@ static int cache_create(cpu_backend *be, const lt_kv_shape *shape)
     if (lt_mul_size((be->k_page_bytes + be->v_page_bytes) * (size_t)shape->n_head_kv, (size_t)shape->n_layers, &be->page_bytes) ||
         lt_mul_size(be->page_bytes, (size_t)shape->n_pages, &total))
         return lt_fail(LT_E_NOMEM, "a KV cache of %d pages does not fit into memory", shape->n_pages);
-    be->kv_data = lt_alloc_zero((size_t)shape->n_pages, be->page_bytes);
+    be->kv_data = lt_alloc((size_t)shape->n_pages, be->page_bytes);
     if (!be->kv_data)
         return out_of_memory("the KV cache (a smaller context helps)", total);
     be->memory.kv_bytes = (int64_t)total;
@@ -142,36 +151,36 @@ static int ropes_create(cpu_backend *be, const lt_rope *ropes, int32_t n)
 {
     be->ropes = lt_alloc_zero((size_t)n, sizeof *be->ropes);
     if (!be->ropes)
-        return out_of_memory("rope tables", 0);
+        return out_of_memory("rotary embeddings", (size_t)n * sizeof *be->ropes);
     for (int32_t i = 0; i < n; i++) {
         float *frequency = lt_alloc((size_t)ropes[i].n_rot / 2, sizeof *frequency);
         if (!frequency)
-            return out_of_memory("rope tables", 0);
+            return out_of_memory("rotary frequencies", (size_t)ropes[i].n_rot / 2 * sizeof *frequency);
         memcpy(frequency, ropes[i].frequency, (size_t)ropes[i].n_rot / 2 * sizeof *frequency);
         be->ropes[i] = ropes[i];
         be->ropes[i].frequency = frequency;
         be->n_ropes = i + 1;
         be->max_rot = ropes[i].n_rot > be->max_rot ? ropes[i].n_rot : be->max_rot;
     }
-    be->rope_tables = lt_alloc((size_t)n * (size_t)be->max_rows, (size_t)be->max_rot * sizeof(float));
-    return be->rope_tables ? LT_OK : out_of_memory("rope tables", 0);
+    const size_t rows = (size_t)n * (size_t)be->max_rows, row_bytes = (size_t)be->max_rot * sizeof(float);
+    be->rope_tables = scratch_alloc(be, rows, row_bytes);
+    return be->rope_tables ? LT_OK : out_of_memory("rope tables", rows * row_bytes);
 }
 
 static int worker_create(cpu_backend *be, worker_scratch *s)
 {
     const size_t queries = (size_t)(be->kv.n_head > LT_MAX_QUERIES ? be->kv.n_head : LT_MAX_QUERIES);
-    s->unpacked = lt_alloc(1, lt_scratch_bytes(be->max_in_quantised));
-    s->row = lt_alloc((size_t)be->max_in + 16, sizeof *s->row);
-    s->q = lt_alloc(queries * (size_t)be->kv.k_dim, sizeof *s->q);
-    s->out = lt_alloc(queries * be->v_stride, sizeof *s->out);
-    s->scores = lt_alloc(queries * (size_t)be->kv.page_tokens, sizeof *s->scores);
-    s->state = lt_alloc(queries * 2, sizeof *s->state);
-    s->position = lt_alloc(queries, sizeof *s->position);
-    s->k_pages = lt_alloc((size_t)be->kv.n_pages, sizeof *s->k_pages);
-    s->v_pages = lt_alloc((size_t)be->kv.n_pages, sizeof *s->v_pages);
-    return s->unpacked && s->row && s->q && s->out && s->scores && s->state && s->position && s->k_pages && s->v_pages
-               ? LT_OK
-               : out_of_memory("a thread's scratch", 0);
+    s->unpacked = scratch_alloc(be, 1, lt_scratch_bytes(be->max_in_quantised));
+    s->row = scratch_alloc(be, (size_t)be->max_in + 16, sizeof *s->row);
+    s->q = scratch_alloc(be, queries * (size_t)be->kv.k_dim, sizeof *s->q);
+    s->out = scratch_alloc(be, queries * be->v_stride, sizeof *s->out);
+    s->scores = scratch_alloc(be, queries * (size_t)be->kv.page_tokens, sizeof *s->scores);
+    s->state = scratch_alloc(be, queries * 2, sizeof *s->state);
+    s->position = scratch_alloc(be, queries, sizeof *s->position);
+    s->k_pages = scratch_alloc(be, (size_t)be->kv.n_pages, sizeof *s->k_pages);
+    s->v_pages = scratch_alloc(be, (size_t)be->kv.n_pages, sizeof *s->v_pages);
+    const bool complete = s->unpacked && s->row && s->q && s->out && s->scores && s->state && s->position && s->k_pages && s->v_pages;
+    return complete ? LT_OK : lt_fail(LT_E_NOMEM, "no memory for the scratch of %d threads", lt_pool_size(be->pool));
 }
 
 static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *ropes, int32_t n_ropes)
@@ -180,13 +189,13 @@ static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *
     LT_TRY(cache_create(be, shape));
     LT_TRY(ropes_create(be, ropes, n_ropes));
     const size_t rows = (size_t)be->max_rows, q8_bytes = lt_q8_bytes(be->max_in_quantised);
-    be->q8 = lt_alloc(rows, q8_bytes);
-    be->f32 = lt_alloc(rows, (size_t)be->max_in_float * sizeof *be->f32);
-    be->groups = lt_alloc(rows, sizeof *be->groups);
+    const size_t f32_bytes = (size_t)be->max_in_float * sizeof *be->f32;
+    be->q8 = scratch_alloc(be, rows, q8_bytes);
+    be->f32 = scratch_alloc(be, rows, f32_bytes);
+    be->groups = scratch_alloc(be, rows, sizeof *be->groups);
     be->scratch = lt_alloc_zero((size_t)lt_pool_size(be->pool), sizeof *be->scratch);
     if (!be->q8 || !be->f32 || !be->groups || !be->scratch)
-        return out_of_memory("scratch", rows * q8_bytes);
-    be->memory.scratch_bytes += (int64_t)(rows * (q8_bytes + (size_t)be->max_in_float * sizeof *be->f32));
+        return out_of_memory("a step's inputs", rows * (q8_bytes + f32_bytes));
     for (int32_t i = 0; i < lt_pool_size(be->pool); i++)
         LT_TRY(worker_create(be, &be->scratch[i]));
     return LT_OK;

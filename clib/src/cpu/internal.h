@@ -8,6 +8,7 @@
 #include "cpu/kernels.h"
 
 enum { LT_MAX_QUERIES = 64 }; /* (row, head) pairs in one attention item, unless one row alone has more */
+enum { LT_SERIAL_ROWS = 2 };  /* row-wise work on so few rows is done before another thread is awake */
 
 struct lt_weight {
     const lt_tensor *source; /* rows for embed */
@@ -62,6 +63,12 @@ typedef struct {
 static inline cpu_backend *cpu_of(lt_backend *be)
 {
     return (cpu_backend *)be;
+}
+
+/* Runs `work` on items 0..n_rows-1, each a row. */
+static inline void lt_cpu_each_row(cpu_backend *be, lt_work work, void *context, int32_t n_rows)
+{
+    lt_pool_run(be->pool, n_rows <= LT_SERIAL_ROWS ? 1 : be->batch->n_threads, work, context, n_rows);
 }
 
 void lt_cpu_matmul(lt_backend *be, const lt_input *in, const lt_product *out, int32_t n_out);

@@ -26,7 +26,7 @@ typedef struct {
     const float *q;          /* [n_queries][head_dim], already scaled */
     const int32_t *position; /* [n_queries]: sees keys <= position ... */
     int32_t window;          /* ... and > position - window when window > 0 */
-    int32_t n_queries, head_dim, v_dim, v_stride;
+    int32_t n_queries, head_dim, v_stride;
     float *out;              /* [n_queries][v_stride] */
     float *scores;           /* scratch [n_queries][64] */
     float *state;            /* scratch [n_queries][2]: running maximum, running sum */
@@ -46,7 +46,7 @@ typedef struct {
 } lt_kernels;
 
 size_t lt_scratch_bytes(int64_t n_in); /* for matmul of many columns */
-const lt_kernels *lt_kernels_get(void); /* the table of lt_cpu_level(), chosen once */
+const lt_kernels *lt_kernels_get(void); /* the table of lt_cpu_level() */
 
 extern const lt_kernels lt_kernels_ref;
 #if defined(__x86_64__)

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { SERIAL_ROWS = 2, ITEMS_PER_THREAD = 8 };
+enum { ITEMS_PER_THREAD = 8 };
 
 typedef struct {
     cpu_backend *be;
@@ -109,11 +109,10 @@ void lt_cpu_matmul(lt_backend *base, const lt_input *in, const lt_product *out, 
         n_panels += panels_of(out[i].w);
         *(FORM_IS_FLOAT(out[i].w->form) ? &c.wants_f32 : &c.wants_q8) = true;
     }
-    const int32_t n_threads = be->batch->n_threads;
-    lt_pool_run(be->pool, c.n_rows <= SERIAL_ROWS ? 1 : n_threads, prologue_row, &c, c.n_rows);
-    c.chunk = chunk_size(&c, n_panels, n_threads);
+    lt_cpu_each_row(be, prologue_row, &c, c.n_rows);
+    c.chunk = chunk_size(&c, n_panels, be->batch->n_threads);
     int32_t n_items = 0;
     for (int32_t i = 0; i < n_out; i++)
         n_items += items_of(&c, out[i].w);
-    lt_pool_run(be->pool, n_threads, panel_item, &c, n_items);
+    lt_pool_run(be->pool, be->batch->n_threads, panel_item, &c, n_items);
 }

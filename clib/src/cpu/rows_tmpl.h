@@ -1,11 +1,12 @@
 /* rows_tmpl.h - what happens to one activation row: norm, gate, quantisation.  Sums by 16 lanes, then the one tree. */
 
-/* e^x in float32 to about 2 ulp: 2^n * p(r), |r| <= ln2/2; 0 below -87.3, saturated above 88.
+/* e^x in float32 to about 2 ulp: 2^n * p(r), |r| <= ln2/2; 0 below -87.3, saturated above 88, NaN for NaN (vf_max gives its
+ * second operand then).
  * Coefficients: minimax of degree 6 on that interval in the usual Cody-Waite scheme (ln2 in two parts). */
 static inline vf vf_exp(vf x)
 {
-    vf clamped = vf_max(x, vf_set1(-87.3f));
-    clamped = vf_sub(vf_set1(0.0f), vf_max(vf_sub(vf_set1(0.0f), clamped), vf_set1(-88.0f)));
+    vf clamped = vf_max(vf_set1(-87.3f), x);
+    clamped = vf_sub(vf_set1(0.0f), vf_max(vf_set1(-88.0f), vf_sub(vf_set1(0.0f), clamped)));
     vi n = vi_round(vf_mul(clamped, vf_set1(1.44269504f)));
     vf fn = vf_from_vi(n);
     vf r = vf_fma(fn, vf_set1(-0.693359375f), clamped);
@@ -42,6 +43,7 @@ static inline void store_part(float *p, int64_t n, vf a)
         p[i] = t[i];
 }
 
+/* Squares that overflow make the row NaN, not a plausible zero. */
 static void rms_norm(float *y, const float *x, const float *weight, int64_t n, float eps)
 {
     vf squares = vf_set1(0.0f);
@@ -49,7 +51,8 @@ static void rms_norm(float *y, const float *x, const float *weight, int64_t n, f
         vf v = load_part(x + i, n - i);
         squares = vf_fma(v, v, squares);
     }
-    vf scale = vf_set1(1.0f / sqrtf(vf_sum(squares) / (float)n + eps));
+    const float sum = vf_sum(squares);
+    vf scale = vf_set1(sum < INFINITY ? 1.0f / sqrtf(sum / (float)n + eps) : NAN);
     for (int64_t i = 0; i < n; i += 16) {
         vf v = vf_mul(load_part(x + i, n - i), scale);
         store_part(y + i, n - i, weight ? vf_mul(v, load_part(weight + i, n - i)) : v);
@@ -137,6 +140,8 @@ static void quantize(const float *x, int64_t n, void *q8_row)
         float largest = float_of(vi_largest(vi_max(vi_magnitude(lo), vi_magnitude(hi)))); /* NaN when any value is */
         float scale = largest / 127.0f;
         vf inverse = vf_set1(scale > 1e-35f ? 1.0f / scale : 0.0f);
+        if (!(scale < INFINITY))
+            lo = hi = vf_set1(0.0f); /* the scale says it; codes of NaN would overflow the sums */
         vi qlo = vi_round(vf_mul(lo, inverse)), qhi = vi_round(vf_mul(hi, inverse));
         vi_store_i8(q + b * LT_UNIT, qlo);
         vi_store_i8(q + b * LT_UNIT + 16, qhi);

@@ -27,7 +27,7 @@ typedef struct {
 int lt_gguf_get_strings(const lt_gguf *g, const char *key, bool required, lt_gguf_strings *out); /* out->left = 0 when absent */
 bool lt_gguf_next_string(lt_gguf_strings *it, const char **str, uint64_t *len);
 
-/* Tensors.  The data pointer is into the mapping, 32-byte aligned relative to the file, and stays until lt_gguf_close. */
+/* Tensors.  The data pointer is into the mapping, aligned to 8 bytes or more, and stays until lt_gguf_close. */
 typedef struct {
     const char *name; /* NUL-terminated copy */
     uint64_t ne[4];

@@ -33,7 +33,7 @@ int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_
 {
     const lt_hparams *h = &m->h;
     const float *factors;
-    float frequency[2][512];
+    float frequency[2][LT_MAX_HEAD_DIM / 2];
     lt_rope ropes[2];
     LT_TRY(rope_factors(m, g, &factors));
     for (int i = 0; i < 2; i++)
@@ -83,9 +83,9 @@ void lt_model_forward(lt_model *m, const lt_batch *batch)
                    m->q, m->k, m->v, m->attended);
         op->matmul(m->be, &(lt_input){.x = m->attended}, &(lt_product){y->o, y->o_bias, m->branch}, 1);
         op->matmul(m->be, &(lt_input){.x = m->x, .add = m->branch, .add_norm = y->post_attn_norm, .norm = y->ffn_norm, .eps = eps},
-                   (lt_product[]){{y->gate, NULL, m->gate}, {y->up, NULL, m->up}}, 2);
+                   (lt_product[]){{y->gate, y->gate_bias, m->gate}, {y->up, y->up_bias, m->up}}, 2);
         op->matmul(m->be, &(lt_input){.x = m->gate, .up = m->up, .gate = m->traits->gelu ? LT_GELU : LT_SILU},
-                   &(lt_product){y->down, NULL, m->branch}, 1);
+                   &(lt_product){y->down, y->down_bias, m->branch}, 1);
     }
 }
 

@@ -79,9 +79,9 @@ static int read_heads(reader *r, lt_hparams *h)
     if (h->n_embd % h->n_head && lt_gguf_find(r->g, key_of(r, "attention.key_length")) < 0)
         return lt_fail(LT_E_FORMAT, "%s: %s.embedding_length %d is not a multiple of head_count %d and key_length is absent",
                        lt_gguf_path(r->g), r->arch, h->n_embd, h->n_head);
-    LT_TRY(read_count(r, "attention.key_length", false, 1, 1024, &h->k_dim));
+    LT_TRY(read_count(r, "attention.key_length", false, 1, LT_MAX_HEAD_DIM, &h->k_dim));
     h->v_dim = h->k_dim;
-    LT_TRY(read_count(r, "attention.value_length", false, 1, 1024, &h->v_dim));
+    LT_TRY(read_count(r, "attention.value_length", false, 1, LT_MAX_HEAD_DIM, &h->v_dim));
     h->n_rot = h->k_dim;
     LT_TRY(read_count(r, "rope.dimension_count", false, 2, h->k_dim, &h->n_rot));
     if (h->n_rot % 2)
@@ -109,7 +109,22 @@ static int refuse_unserved(reader *r)
     if (experts)
         return lt_fail(LT_E_UNSUPPORTED, "%s: %s is %" PRIu32 ": mixtures of experts are not served yet", lt_gguf_path(r->g), r->key,
                        experts);
+    static const char *const caps[] = {"attn_logit_softcapping", "final_logit_softcapping"};
+    for (size_t i = 0; i < sizeof caps / sizeof *caps; i++) {
+        float cap = 0;
+        LT_TRY(lt_gguf_get_f32(r->g, key_of(r, caps[i]), false, &cap));
+        if (cap != 0)
+            return lt_fail(LT_E_UNSUPPORTED, "%s: %s is %g: soft caps are not served yet", lt_gguf_path(r->g), r->key, (double)cap);
+    }
     return LT_OK;
+}
+
+static int read_attention_scale(reader *r, lt_hparams *h, const lt_traits *t)
+{
+    h->attention_scale = 1.0f / sqrtf((float)h->k_dim);
+    if (t->window_period && h->n_layer == 62) /* Gemma 3 27B: its query_pre_attn_scalar, which the file does not carry */
+        h->attention_scale = 1.0f / sqrtf((float)h->n_embd / (float)h->n_head);
+    return read_number(r, "attention.scale", false, 1e-6, 1e3, &h->attention_scale);
 }
 
 int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t n_vocab)
@@ -126,8 +141,5 @@ int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t
     LT_TRY(read_rope_and_window(&r, h, t));
     int32_t vocab_size = n_vocab;
     LT_TRY(read_count(&r, "vocab_size", false, n_vocab, n_vocab, &vocab_size));
-    h->attention_scale = 1.0f / sqrtf((float)h->k_dim);
-    if (t->window_period && h->n_layer == 62) /* Gemma 3 27B: its query_pre_attn_scalar, which the file does not carry */
-        h->attention_scale = 1.0f / sqrtf((float)h->n_embd / (float)h->n_head);
-    return LT_OK;
+    return read_attention_scale(&r, h, t);
 }

@@ -12,6 +12,7 @@ typedef struct {
     lt_model *m;
     const lt_gguf *g;
     int32_t *progress;
+    const lt_tensor **used; /* [n_total] */
     int64_t n_used, n_total;
 } loader;
 
@@ -42,7 +43,7 @@ static int load_weight(loader *l, const char *name, bool required, int64_t n_in,
     LT_TRY(report_progress(l));
     LT_TRY(l->m->be->ops->weight(l->m->be, out, l->g, t, use));
     l->m->n_params += n_in * (int64_t)rows;
-    l->n_used++;
+    l->used[l->n_used++] = t;
     return LT_OK;
 }
 
@@ -87,6 +88,9 @@ static int load_mlp(loader *l, int32_t i, lt_layer *y)
     LT_TRY(load_part(l, i, "ffn_gate.weight", REQUIRED, h->n_embd, h->n_ff, &y->gate));
     LT_TRY(load_part(l, i, "ffn_up.weight", REQUIRED, h->n_embd, h->n_ff, &y->up));
     LT_TRY(load_part(l, i, "ffn_down.weight", REQUIRED, h->n_ff, h->n_embd, &y->down));
+    LT_TRY(load_part(l, i, "ffn_gate.bias", OPTIONAL, h->n_ff, 0, &y->gate_bias));
+    LT_TRY(load_part(l, i, "ffn_up.bias", OPTIONAL, h->n_ff, 0, &y->up_bias));
+    LT_TRY(load_part(l, i, "ffn_down.bias", OPTIONAL, h->n_embd, 0, &y->down_bias));
     return l->m->traits->post_norms ? load_part(l, i, "post_ffw_norm.weight", REQUIRED, h->n_embd, 0, &y->post_ffn_norm) : LT_OK;
 }
 
@@ -103,7 +107,45 @@ static int load_ends(loader *l)
     else
         LT_TRY(load_weight(l, "output.weight", REQUIRED, h->n_embd, h->n_vocab, LT_USE_MATMUL, &m->output));
     const lt_tensor *factors = lt_gguf_find_tensor(l->g, "rope_freqs.weight");
-    l->n_used += factors != NULL; /* read by lt_model_ready */
+    if (factors)
+        l->used[l->n_used++] = factors; /* read by lt_model_ready */
+    return LT_OK;
+}
+
+static int load_tensors(loader *l)
+{
+    LT_TRY(load_ends(l));
+    for (int32_t i = 0; i < l->m->h.n_layer; i++) {
+        LT_TRY(load_attention(l, i, &l->m->layers[i]));
+        LT_TRY(load_mlp(l, i, &l->m->layers[i]));
+    }
+    return LT_OK;
+}
+
+static bool is_used(const loader *l, const lt_tensor *t)
+{
+    int64_t i = 0;
+    while (i < l->n_used && l->used[i] != t)
+        i++;
+    return i < l->n_used;
+}
+
+/* Heads beside the language model's (classification, embedding) change nothing of what is served. */
+static bool is_other_head(const char *name)
+{
+    return !strncmp(name, "cls", 3) || !strncmp(name, "dense_", 6);
+}
+
+/* A decoder that skips a tensor of its model (a bias, a scale, one more norm) answers, and answers wrongly. */
+static int refuse_unread(const loader *l)
+{
+    for (int64_t i = 0; i < l->n_total && l->n_used < l->n_total; i++) {
+        lt_tensor_info t;
+        LT_TRY(lt_gguf_tensor(l->g, i, &t));
+        if (!is_other_head(t.name) && !is_used(l, lt_gguf_find_tensor(l->g, t.name)))
+            return lt_fail(LT_E_UNSUPPORTED, "%s: tensor %s is in the file, but not in the %s decoder that this build has",
+                           lt_gguf_path(l->g), t.name, l->m->traits->arch);
+    }
     return LT_OK;
 }
 
@@ -148,11 +190,14 @@ int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be
     m->layers = lt_alloc_zero((size_t)m->h.n_layer, sizeof *m->layers);
     if (!m->layers)
         return lt_fail(LT_E_NOMEM, "no memory for %d layers", m->h.n_layer);
-    LT_TRY(load_ends(&l));
-    for (int32_t i = 0; i < m->h.n_layer; i++) {
-        LT_TRY(load_attention(&l, i, &m->layers[i]));
-        LT_TRY(load_mlp(&l, i, &m->layers[i]));
-    }
+    l.used = lt_alloc((size_t)l.n_total, sizeof *l.used);
+    if (!l.used)
+        return lt_fail(LT_E_NOMEM, "no memory for a list of %" PRId64 " tensors", l.n_total);
+    int rc = load_tensors(&l);
+    if (rc == LT_OK)
+        rc = refuse_unread(&l);
+    lt_free(l.used);
+    LT_TRY(rc);
     m->n_tensors_unused = (int32_t)(l.n_total - l.n_used);
     return create_buffers(m, max_rows);
 }

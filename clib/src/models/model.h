@@ -33,7 +33,7 @@ int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t
 
 typedef struct {
     const lt_weight *attn_norm, *q, *k, *v, *o, *q_bias, *k_bias, *v_bias, *o_bias, *q_norm, *k_norm, *post_attn_norm;
-    const lt_weight *ffn_norm, *gate, *up, *down, *post_ffn_norm;
+    const lt_weight *ffn_norm, *gate, *up, *down, *gate_bias, *up_bias, *down_bias, *post_ffn_norm;
 } lt_layer;
 
 typedef struct {
@@ -48,7 +48,7 @@ typedef struct {
     int32_t n_tensors_unused;
 } lt_model;
 
-/* Loads all weights into be (which stays the caller's).  *progress (may be NULL) goes to 1000; negative cancels. */
+/* Loads all weights into be (which stays the caller's).  *progress (may be NULL) goes towards 1000; negative cancels. */
 int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be, int32_t max_rows, int32_t max_outputs, int32_t *progress);
 void lt_model_unload(lt_model *m);
 

@@ -4,6 +4,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+enum { HUGE_PAGE = 2 << 20 };
 
 static _Atomic int64_t n_allocs, fail_at;
 
@@ -36,7 +39,12 @@ void *lt_alloc(size_t n_items, size_t item_bytes)
     if (refused(n_items, item_bytes, &bytes))
         return NULL;
     void *p = NULL;
-    return posix_memalign(&p, 64, bytes) ? NULL : p;
+    const int huge = bytes >= (size_t)2 * HUGE_PAGE;
+    if (posix_memalign(&p, huge ? HUGE_PAGE : 64, bytes))
+        return NULL;
+    if (huge)
+        madvise(p, bytes, MADV_HUGEPAGE); /* a wish: weights are read end to end at every step */
+    return p;
 }
 
 void *lt_alloc_zero(size_t n_items, size_t item_bytes)

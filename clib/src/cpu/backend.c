@@ -5,6 +5,8 @@
 
 #include "quant/quant.h"
 
+enum { ARENA_BYTES = 32 << 20 };
+
 static int out_of_memory(const char *what, size_t bytes)
 {
     return lt_fail(LT_E_NOMEM, "no memory for %s: %zu bytes", what, bytes);
@@ -34,11 +36,33 @@ static void pack_item(void *context, int32_t panel, int32_t worker)
     lt_pack_panel(c->w->form, c->t->data, c->row_bytes, c->w->n_in, c->w->n_out, panel, c->w->panels + (size_t)panel * c->w->panel_bytes);
 }
 
+/* Room for panels, 64-byte aligned, until the backend goes; NULL without memory. */
+static uint8_t *take_panels(cpu_backend *be, size_t bytes)
+{
+    bytes = (bytes + 63) & ~(size_t)63;
+    panel_arena *a = be->arena;
+    if (!a || a->size - a->used < bytes) {
+        a = lt_alloc_zero(1, sizeof *a);
+        if (!a)
+            return NULL;
+        a->next = be->arena;
+        be->arena = a;
+        a->size = bytes > ARENA_BYTES ? bytes : ARENA_BYTES;
+        a->bytes = lt_alloc(a->size, 1);
+        if (!a->bytes) {
+            a->size = 0;
+            return NULL;
+        }
+    }
+    a->used += bytes;
+    return a->bytes + a->used - bytes;
+}
+
 static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_tensor *t)
 {
     const int64_t n_panels = (w->n_out + LT_PANEL_ROWS - 1) / LT_PANEL_ROWS;
     w->panel_bytes = lt_panel_bytes(w->form, w->n_in);
-    w->panels = lt_alloc((size_t)n_panels, w->panel_bytes);
+    w->panels = take_panels(be, (size_t)n_panels * w->panel_bytes);
     if (!w->panels)
         return out_of_memory(t->name, (size_t)n_panels * w->panel_bytes);
     pack_call c = {t, w, t->n_bytes / (size_t)w->n_out};
@@ -224,9 +248,13 @@ static void cpu_destroy(lt_backend *base)
     cpu_backend *be = cpu_of(base);
     for (lt_weight *w = be->weights, *next; w; w = next) {
         next = w->next;
-        lt_free(w->panels);
         lt_free(w->vector);
         lt_free(w);
+    }
+    for (panel_arena *a = be->arena, *next; a; a = next) {
+        next = a->next;
+        lt_free(a->bytes);
+        lt_free(a);
     }
     for (lt_buffer *b = be->buffers, *next; b; b = next) {
         next = b->next;

@@ -39,11 +39,18 @@ typedef struct { /* per thread */
     const void **k_pages, **v_pages;
 } worker_scratch;
 
+typedef struct panel_arena { /* panels of many weights, one behind the other: small matrices share huge pages */
+    struct panel_arena *next;
+    uint8_t *bytes;
+    size_t size, used;
+} panel_arena;
+
 typedef struct {
     lt_backend base;
     const lt_kernels *k;
     lt_pool *pool;
     lt_weight *weights;
+    panel_arena *arena;
     lt_buffer *buffers;
     lt_kv_shape kv;
     uint8_t *kv_data;

@@ -20,5 +20,5 @@ const char *lt_cpu_name(void)
 
 size_t lt_scratch_bytes(int64_t n_in)
 {
-    return (size_t)((n_in + LT_UNIT - 1) / LT_UNIT) * (1024 + 512); /* UNIT_SCRATCH of matmul_tmpl.h */
+    return (size_t)((n_in + LT_UNIT - 1) / LT_UNIT) * LT_UNIT_SCRATCH;
 }

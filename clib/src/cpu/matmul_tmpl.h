@@ -143,18 +143,16 @@ INLINE void direct_columns(lt_form form, const lt_matmul_job *job, int64_t panel
     }
 }
 
-/* Scratch of a panel pair, per unit: codes of panel 0, of panel 1 (1024 bytes), then dw and mw [2 panels][2 subs][16]. */
-enum { UNIT_CODES = 1024, UNIT_SCALES = 4 * 64, UNIT_SCRATCH = UNIT_CODES + 2 * UNIT_SCALES };
-
+/* One panel of a pair into the scratch (panel.h). */
 INLINE void unpack(lt_form form, const uint8_t *panel, int64_t n_units, uint8_t *scratch, int which)
 {
     for (int64_t b = 0; b < n_units; panel += FORM_SUPER_BYTES(form))
-        for (int u = 0; u < FORM_UNITS(form); u++, b++, scratch += UNIT_SCRATCH) {
+        for (int u = 0; u < FORM_UNITS(form); u++, b++, scratch += LT_UNIT_SCRATCH) {
             unit t;
             load_unit(form, panel, u, &t);
             UNROLL for (int j = 0; j < 8; j++) vb_store(scratch + which * 512 + 64 * j, t.w[j]);
-            float *dw = (float *)(scratch + UNIT_CODES) + which * 32;
-            float *mw = (float *)(scratch + UNIT_CODES + UNIT_SCALES) + which * 32;
+            float *dw = (float *)(scratch + LT_UNIT_CODES) + which * 32;
+            float *mw = (float *)(scratch + LT_UNIT_CODES + LT_UNIT_SCALES) + which * 32;
             for (int s = 0; s < FORM_SUBS(form); s++)
             {
                 vf_store(dw + 16 * s, t.dw[s]);
@@ -176,8 +174,8 @@ INLINE void tile(const int P, const int C, int subs, int wide, int has_min, int 
         UNROLL for (int p = 0; p < P; p++) acc[p][c] = vf_set1(0.0f);
     }
     const uint8_t *t = job->scratch;
-    for (int64_t b = 0; b < job->n_in / LT_UNIT; b++, t += UNIT_SCRATCH) {
-        const float *dw = (const float *)(t + UNIT_CODES), *mw = (const float *)(t + UNIT_CODES + UNIT_SCALES);
+    for (int64_t b = 0; b < job->n_in / LT_UNIT; b++, t += LT_UNIT_SCRATCH) {
+        const float *dw = (const float *)(t + LT_UNIT_CODES), *mw = (const float *)(t + LT_UNIT_CODES + LT_UNIT_SCALES);
         UNROLL for (int s = 0; s < subs; s++)
         {
             vi dot[2][4];

@@ -27,6 +27,8 @@
 #include "core/status.h"
 
 enum { LT_PANEL_ROWS = 16, LT_UNIT = 32, LT_FEW_COLUMNS = 24 /* up to here panels are not unpacked to scratch */ };
+/* A panel pair unpacked, per unit: codes of both (1024 bytes), then dw and mw [2 panels][2 sub-blocks][16 floats]. */
+enum { LT_UNIT_CODES = 1024, LT_UNIT_SCALES = 4 * 64, LT_UNIT_SCRATCH = LT_UNIT_CODES + 2 * LT_UNIT_SCALES };
 
 typedef enum {
     LT_FORM_F32, LT_FORM_F16, LT_FORM_BF16,

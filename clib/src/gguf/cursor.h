@@ -12,7 +12,7 @@ typedef struct {
 typedef struct {
     const uint8_t *bytes; /* not NUL-terminated */
     uint64_t len;
-} lt_span;
+} lt_bytes;
 
 static inline uint16_t lt_le16(const uint8_t *p)
 {
@@ -62,7 +62,7 @@ static inline bool lt_read_u64(lt_cursor *c, uint64_t *out)
 
 /* A GGUF string: u64 length, then that many bytes.  On failure out->len still tells the length that did not fit, 0 when
  * there was none to read. */
-static inline bool lt_read_str(lt_cursor *c, lt_span *out)
+static inline bool lt_read_str(lt_cursor *c, lt_bytes *out)
 {
     out->len = 0;
     if (!lt_read_u64(c, &out->len))

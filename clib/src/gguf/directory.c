@@ -10,7 +10,7 @@
 
 static int read_name(const lt_part *part, lt_cursor *c, uint32_t i, lt_entry *e)
 {
-    lt_span name;
+    lt_bytes name;
     bool fits = lt_read_str(c, &name);
     if (name.len > LT_MAX_TENSOR_NAME)
         return lt_fail(LT_E_FORMAT, "%s: the name of tensor %" PRIu32 " has %" PRIu64 " bytes, limit %d", part->map.shown, i, name.len,
@@ -122,10 +122,10 @@ static int read_part(lt_gguf *g, uint32_t p, uint32_t first)
     return LT_OK;
 }
 
-static lt_span name_of(const void *tensors, uint32_t i)
+static lt_bytes name_of(const void *tensors, uint32_t i)
 {
     const lt_entry *e = (const lt_entry *)tensors + i;
-    return (lt_span){(const uint8_t *)e->name, strlen(e->name)};
+    return (lt_bytes){(const uint8_t *)e->name, strlen(e->name)};
 }
 
 static int count_tensors(lt_gguf *g)

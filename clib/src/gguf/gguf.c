@@ -120,7 +120,7 @@ int64_t lt_gguf_find(const lt_gguf *g, const char *key)
 {
     if (!g || !key)
         return fail_null();
-    return lt_names_find(&g->parts[0].keys, (lt_span){(const uint8_t *)key, strlen(key)});
+    return lt_names_find(&g->parts[0].keys, (lt_bytes){(const uint8_t *)key, strlen(key)});
 }
 
 int64_t lt_gguf_n_tensors(const lt_gguf *g)
@@ -148,7 +148,7 @@ int lt_gguf_tensor(const lt_gguf *g, int64_t i, lt_tensor_info *out)
 
 const lt_tensor *lt_gguf_find_tensor(const lt_gguf *g, const char *name)
 {
-    int64_t i = lt_names_find(&g->names, (lt_span){(const uint8_t *)name, strlen(name)});
+    int64_t i = lt_names_find(&g->names, (lt_bytes){(const uint8_t *)name, strlen(name)});
     return i < 0 ? NULL : &g->tensors[i].tensor;
 }
 

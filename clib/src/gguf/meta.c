@@ -41,7 +41,7 @@ static uint64_t character_bytes(const uint8_t *p, uint64_t left)
     return overlong || beyond ? 0 : n;
 }
 
-bool lt_name_is_text(lt_span name)
+bool lt_name_is_text(lt_bytes name)
 {
     for (uint64_t i = 0, n; i < name.len; i += n) {
         n = character_bytes(name.bytes + i, name.len - i);
@@ -65,7 +65,7 @@ static int fail_at(const lt_part *part, const lt_pair *pair, const char *problem
 
 static int read_key(const lt_part *part, lt_cursor *c, uint32_t i, lt_pair *pair)
 {
-    lt_span key;
+    lt_bytes key;
     bool fits = lt_read_str(c, &key);
     if (key.len > LT_MAX_KEY)
         return lt_fail(LT_E_FORMAT, "%s: the name of key %" PRIu32 " has %" PRIu64 " bytes, limit %d", part->map.shown, i, key.len,
@@ -95,7 +95,7 @@ static int read_type(const lt_part *part, lt_cursor *c, const lt_pair *pair, con
 
 static int read_string(const lt_part *part, lt_cursor *c, const lt_pair *pair)
 {
-    lt_span s;
+    lt_bytes s;
     bool fits = lt_read_str(c, &s);
     if (s.len > LT_MAX_STRING)
         return lt_fail(LT_E_FORMAT, "%s: key %.*s holds a string of %" PRIu64 " bytes, limit %d", part->map.shown, shown_len(pair->key_len),
@@ -163,10 +163,10 @@ static int read_pair(const lt_part *part, lt_cursor *c, uint32_t i, lt_pair *pai
     return read_fixed(part, c, pair, pair->type, 1);
 }
 
-static lt_span key_of(const void *pairs, uint32_t i)
+static lt_bytes key_of(const void *pairs, uint32_t i)
 {
     const lt_pair *pair = (const lt_pair *)pairs + i;
-    return (lt_span){pair->key, pair->key_len};
+    return (lt_bytes){pair->key, pair->key_len};
 }
 
 int lt_meta_read(lt_part *part, lt_cursor *c)
@@ -194,6 +194,6 @@ void lt_meta_free(lt_part *part)
 
 const lt_pair *lt_meta_find(const lt_part *part, const char *key)
 {
-    int64_t i = lt_names_find(&part->keys, (lt_span){(const uint8_t *)key, strlen(key)});
+    int64_t i = lt_names_find(&part->keys, (lt_bytes){(const uint8_t *)key, strlen(key)});
     return i < 0 ? NULL : &part->pairs[i];
 }

@@ -9,7 +9,7 @@
 
 #define PRIME (((uint64_t)1 << 61) - 1)
 
-int lt_names_init(lt_names *t, uint32_t max_names, const void *owner, lt_span (*name_of)(const void *, uint32_t))
+int lt_names_init(lt_names *t, uint32_t max_names, const void *owner, lt_bytes (*name_of)(const void *, uint32_t))
 {
     uint64_t n_slots = 8;
     while (n_slots < 2 * (uint64_t)max_names)
@@ -39,7 +39,7 @@ static uint64_t mul_mod(uint64_t a, uint64_t b)
 
 /* The name's bytes as a polynomial in a secret point modulo a prime (Carter and Wegman 1979): two names of n bytes collide
  * with probability n / 2^63; the multiplication by an odd secret spreads the value over the high bits. */
-static uint64_t hash(const lt_names *t, lt_span name)
+static uint64_t hash(const lt_names *t, lt_bytes name)
 {
     uint64_t h = name.len, i = 0;
     for (; i + 4 <= name.len; i += 4)
@@ -49,13 +49,13 @@ static uint64_t hash(const lt_names *t, lt_span name)
     return (h % PRIME * (t->secret[1] | 1)) >> 32;
 }
 
-static bool equal(lt_span a, lt_span b)
+static bool equal(lt_bytes a, lt_bytes b)
 {
     return a.len == b.len && !memcmp(a.bytes, b.bytes, (size_t)a.len);
 }
 
 /* The slot that holds this name, or the empty one where it belongs. */
-static uint32_t *slot_of(const lt_names *t, lt_span name)
+static uint32_t *slot_of(const lt_names *t, lt_bytes name)
 {
     uint64_t s = hash(t, name) & t->mask;
     while (t->slots[s] && !equal(t->name_of(t->owner, t->slots[s] - 1), name))
@@ -63,7 +63,7 @@ static uint32_t *slot_of(const lt_names *t, lt_span name)
     return &t->slots[s];
 }
 
-int64_t lt_names_find(const lt_names *t, lt_span name)
+int64_t lt_names_find(const lt_names *t, lt_bytes name)
 {
     return (int64_t)*slot_of(t, name) - 1;
 }

@@ -15,12 +15,12 @@ typedef struct {
     uint64_t mask;
     uint64_t secret[2];
     const void *owner;
-    lt_span (*name_of)(const void *owner, uint32_t i);
+    lt_bytes (*name_of)(const void *owner, uint32_t i);
 } lt_names;
 
-int lt_names_init(lt_names *t, uint32_t max_names, const void *owner, lt_span (*name_of)(const void *, uint32_t));
+int lt_names_init(lt_names *t, uint32_t max_names, const void *owner, lt_bytes (*name_of)(const void *, uint32_t));
 void lt_names_free(lt_names *t);
-int64_t lt_names_find(const lt_names *t, lt_span name); /* -1 when absent */
+int64_t lt_names_find(const lt_names *t, lt_bytes name); /* -1 when absent */
 bool lt_names_add(lt_names *t, uint32_t i);             /* false: the name of entry i is already there */
 
 #endif

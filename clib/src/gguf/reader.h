@@ -65,7 +65,7 @@ int lt_meta_u32(const lt_part *part, const char *key, bool required, uint32_t *o
 void lt_meta_scalar(int32_t type, const uint8_t *value, lt_meta *out); /* fills type and i, f or str from checked bytes */
 uint64_t lt_meta_type_size(int32_t type);                              /* bytes of a value; 0: string or array */
 const char *lt_meta_type_name(int32_t type);
-bool lt_name_is_text(lt_span name); /* valid UTF-8 without NUL */
+bool lt_name_is_text(lt_bytes name); /* valid UTF-8 without NUL */
 
 /* part.c */
 int lt_part_open(lt_part *part, const char *path); /* `part` fit for lt_part_close in every case */

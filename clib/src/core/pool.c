@@ -16,7 +16,7 @@
 
 #include "core/memory.h"
 
-enum { SPIN_NS = 40000, SPINS_BEFORE_YIELD = 20000 };
+enum { SPIN_NS = 40000, SPINS_BEFORE_YIELD = 256 }; /* yielding: whoever is waited for may need this core */
 
 struct lt_pool {
     _Alignas(64) _Atomic uint64_t ticket;
@@ -89,10 +89,13 @@ static void *worker_main(void *argument)
         uint32_t wake;
         for (int spins = 0; (wake = atomic_load_explicit(&p->wake, memory_order_acquire)) == seen; spins++) {
             cpu_pause();
-            if (spins % 64 == 63 && now_ns() > deadline) {
+            if (spins % SPINS_BEFORE_YIELD != SPINS_BEFORE_YIELD - 1)
+                continue;
+            if (now_ns() > deadline) {
                 sleep_until_woken(p, seen);
                 break;
             }
+            sched_yield();
         }
         seen = atomic_load_explicit(&p->wake, memory_order_acquire);
         run_items(p, w->index);
@@ -122,7 +125,7 @@ void lt_pool_run(lt_pool *p, int32_t n_threads, lt_work work, void *context, int
     for (int spins = 0; atomic_load_explicit(&p->n_done, memory_order_acquire) != n_items; spins++) {
         cpu_pause();
         if (spins > SPINS_BEFORE_YIELD)
-            sched_yield(); /* whoever holds the last item may need this core */
+            sched_yield();
     }
 }
 

@@ -144,7 +144,8 @@ def test_leaving_in_the_queue(server, leave, stream):
     until(lambda: len(server.busy()) == 4, "the lanes are taken")
     newest = max(slot["id_task"] for slot in server.busy())
     ghost = server.post("/completion", {**ENDLESS, "stream": stream})
-    server.ask("GET", "/health"), server.ask("GET", "/health")  # it has been read by now
+    for _ in range(2):
+        server.ask("GET", "/health")  # answered later, so it has been read by now
     leave(ghost)
     canary = server.post("/completion", ENDLESS)
     holders.pop().close()
@@ -314,7 +315,8 @@ def test_sigterm_ends_streams_with_a_last_event(tmp_path, engine_library, smollm
         for thread in threads:
             thread.join()
         assert server.process.wait(60) == 0
-        assert [event["error"]["code"] for event in ends] == [503] * 4
+        assert len(ends) == 4
+        assert all(event.get("stop") or event["error"]["code"] == 503 for event in ends)
         assert "Traceback" not in server.log.read_text()
 
 
@@ -344,14 +346,12 @@ def test_openai_client(server, smollm2):
 
 
 def test_openai_client_leaves_a_stream(server):
-    stream = client(server).chat.completions.create(model="any", messages=HELLO, stream=True, extra_body=ENDLESS_CHAT)
+    endless = {"ignore_eos": True, "n_predict": ENDLESS["n_predict"]}
+    stream = client(server).chat.completions.create(model="any", messages=HELLO, stream=True, extra_body=endless)
     next(iter(stream))
     stream.close()
     last = last_seen(server)
     assert last is None or n_decoded(last) < ENDLESS["n_predict"] // 2
-
-
-ENDLESS_CHAT = {"ignore_eos": True, "n_predict": ENDLESS["n_predict"]}
 
 
 def test_openai_errors(server):

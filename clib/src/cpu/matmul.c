@@ -88,13 +88,15 @@ static void panel_item(void *context, int32_t item, int32_t worker)
     be->k->matmul[w->form](&job);
 }
 
-/* Enough items that nobody waits long, big enough that taking one costs nothing; even when panels are worked in pairs. */
+/* Few columns: half as many items, since long runs of memory are read faster.  Many columns: an even number of panels, which
+ * are worked in pairs, and more items, so that nobody waits long for the last. */
 static int32_t chunk_size(const matmul_call *c, int64_t n_panels, int32_t n_threads)
 {
-    int64_t chunk = n_panels / ((int64_t)n_threads * ITEMS_PER_THREAD);
-    if (c->n_rows > LT_FEW_COLUMNS)
+    const bool few = c->n_rows <= LT_FEW_COLUMNS;
+    int64_t chunk = n_panels / ((int64_t)n_threads * (few ? ITEMS_PER_THREAD / 2 : ITEMS_PER_THREAD));
+    if (!few)
         chunk = (chunk + 1) & ~(int64_t)1;
-    const int32_t least = c->n_rows > LT_FEW_COLUMNS ? 2 : 1;
+    const int32_t least = few ? 1 : 2;
     return chunk > least ? (int32_t)chunk : least;
 }
 

@@ -21,9 +21,8 @@ typedef struct lt_weight lt_weight; /* a matrix [n_out, n_in] or a float vector 
 typedef struct lt_buffer lt_buffer; /* float32 [max_rows][width] */
 
 typedef enum {
-    LT_USE_VECTOR = 1, /* norm weights, biases: float32 */
-    LT_USE_MATMUL = 2, /* left side of matmul */
-    LT_USE_ROWS = 4    /* rows looked up by token id; the file's data stays in use */
+    LT_USE_VECTOR, /* norm weights, biases: float32 */
+    LT_USE_MATRIX  /* left side of matmul, rows looked up by token id */
 } lt_weight_use;
 
 /* Rotary embedding of one kind of layer: angle of pair i at position p is p * frequency[i]. */
@@ -85,7 +84,7 @@ typedef struct {
 
 typedef struct {
     void (*destroy)(lt_backend *be);
-    int (*weight)(lt_backend *be, lt_weight **out, const lt_gguf *file, const lt_tensor *t, uint32_t use);
+    int (*weight)(lt_backend *be, lt_weight **out, const lt_gguf *file, const lt_tensor *t, lt_weight_use use); /* keeps nothing of the file */
     int (*buffer)(lt_backend *be, lt_buffer **out, int32_t max_rows, int64_t width);
     int (*ready)(lt_backend *be, const lt_kv_shape *shape, const lt_rope *ropes, int32_t n_ropes); /* once, after all weights: KV pool, scratch */
     void (*copy_page)(lt_backend *be, int32_t src, int32_t dst);

@@ -102,7 +102,10 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(lt_kv_create(&e->kv, e->n_pages, o->n_seqs, e->n_ctx));
     LT_TRY(lt_model_ready(&e->model, e->file, e->n_pages, LT_PAGE, o->kv_type));
     LT_TRY(create_seqs(e));
-    return create_step_arrays(e);
+    LT_TRY(create_step_arrays(e));
+    lt_gguf_close(e->file); /* everything has been copied: the file may change, shrink or vanish from now on */
+    e->file = NULL;
+    return LT_OK;
 }
 
 int lt_engine_open(lt_engine **out, const char *path, const lt_engine_opts *opts)

@@ -219,6 +219,16 @@ static void test_poisoned_weights(void)
     lt_engine_close(e);
 }
 
+/* The file is only needed while loading: afterwards it may be cut to nothing. */
+static void test_file_that_shrinks(void)
+{
+    lt_engine *e = open_tiny();
+    int32_t cached, seq = open_seq(e, 20, 0, &cached);
+    CHECK(!ftruncate(scratch()->fd, 0), "truncate");
+    expect_step(e, &(lt_row){.seq = seq, .advance = 20}, 1, LT_OK, "a step after the file was cut");
+    lt_engine_close(e);
+}
+
 static void test_failing_allocations(void)
 {
     const char *path = tiny_model(NULL);
@@ -267,6 +277,7 @@ int main(void)
     test_full_context();
     test_prefix_cache();
     test_poisoned_weights();
+    test_file_that_shrinks();
     test_failing_allocations();
     test_cancelled_load();
     return check_report("engine");

@@ -194,6 +194,22 @@ static void test_matmul(int type, int64_t n_in, int64_t n_out, int n_columns, in
     free_fixture(&f);
 }
 
+/* Rows come back from the panels as the dequantiser gives them from the file. */
+static void test_unpack(void)
+{
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        const int64_t n_in = 3 * (lt_quant_find(types[t])->block_values == 1 ? 11 : lt_quant_find(types[t])->block_values), n_out = 35;
+        fixture f = make_fixture(types[t], n_in, n_out, 1, 0);
+        float *row = malloc((size_t)n_in * sizeof *row);
+        for (int64_t r = 0; r < n_out; r++) {
+            lt_unpack_row((lt_form)lt_form_of(types[t]), f.panels, n_in, r, row);
+            CHECK(!memcmp(row, f.w + r * n_in, (size_t)n_in * sizeof *row), "type %d row %d", types[t], (int)r);
+        }
+        free(row);
+        free_fixture(&f);
+    }
+}
+
 static void test_all_matmuls(void)
 {
     static const int columns[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 24, 25, 31};
@@ -413,8 +429,8 @@ static void check_attention(const attention *a, const float *out)
                 size[i] += w * fabs((double)a->v[t][i]);
             }
         }
-        /* a rounding error e in a score changes its weight by a factor 1 + e: two such, and the sums' own */
-        const double relative = 4 * 6e-8 * largest + 3e-6;
+        /* a rounding error e in a score changes its weight by a factor 1 + e: up to 80 of them, and the sums' own */
+        const double relative = 16 * 6e-8 * largest + 1e-5;
         for (int i = 0; i < a->dim; i++)
             CHECK(fabs((double)out[c * a->dim + i] - expect[i] / sum) <= relative * size[i] / sum + 1e-7,
                   "attention query %d dim %d: %g, float64 %g", c, i, (double)out[c * a->dim + i], expect[i] / sum);
@@ -487,6 +503,7 @@ static void test_attention_poison(void)
 int main(void)
 {
     test_all_matmuls();
+    test_unpack();
     test_rows();
     test_quantize();
     test_quantize_not_finite();

@@ -84,7 +84,7 @@ static int copy_vector(cpu_backend *be, lt_weight *w, const lt_tensor *t)
     return LT_OK;
 }
 
-static int cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const lt_tensor *t, uint32_t use)
+static int cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const lt_tensor *t, lt_weight_use use)
 {
     cpu_backend *be = cpu_of(base);
     const int form = lt_form_of(t->type);
@@ -94,15 +94,11 @@ static int cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, co
     lt_weight *w = lt_alloc_zero(1, sizeof *w);
     if (!w)
         return out_of_memory(t->name, sizeof *w);
-    *w = (lt_weight){.source = t, .n_in = (int64_t)t->ne[0], .n_out = (int64_t)t->ne[1], .form = (lt_form)form, .next = be->weights};
+    *w = (lt_weight){.n_in = (int64_t)t->ne[0], .n_out = (int64_t)t->ne[1], .form = (lt_form)form, .next = be->weights};
     be->weights = w;
     be->max_in = w->n_in > be->max_in ? w->n_in : be->max_in;
-    if (use & LT_USE_VECTOR)
-        LT_TRY(copy_vector(be, w, t));
-    if (use & LT_USE_MATMUL)
-        LT_TRY(pack_matrix(be, w, t));
-    if (!(use & LT_USE_ROWS))
-        lt_gguf_release(file, t);
+    LT_TRY(use == LT_USE_VECTOR ? copy_vector(be, w, t) : pack_matrix(be, w, t));
+    lt_gguf_release(file, t);
     *out = w;
     return LT_OK;
 }
@@ -117,11 +113,9 @@ typedef struct {
 static void embed_row(void *context, int32_t row, int32_t worker)
 {
     const embed_call *c = context;
-    const lt_tensor *t = c->w->source;
     (void)worker;
-    const size_t row_bytes = t->n_bytes / (size_t)c->w->n_out;
     float *y = c->y->data + row * c->y->stride;
-    lt_quant_find(t->type)->dequantize((const uint8_t *)t->data + row_bytes * (size_t)c->be->batch->token[row], y, c->w->n_in);
+    lt_unpack_row(c->w->form, c->w->panels, c->w->n_in, c->be->batch->token[row], y);
     if (c->scale != 1.0f)
         for (int64_t i = 0; i < c->w->n_in; i++)
             y[i] *= c->scale;

@@ -11,7 +11,6 @@ enum { LT_MAX_QUERIES = 64 }; /* (row, head) pairs in one attention item, unless
 enum { LT_SERIAL_ROWS = 2 };  /* row-wise work on so few rows is done before another thread is awake */
 
 struct lt_weight {
-    const lt_tensor *source; /* rows for embed */
     uint8_t *panels;
     float *vector;           /* padded with zeros to a multiple of 16 */
     size_t panel_bytes;

@@ -63,6 +63,7 @@ int lt_form_of(int32_t ggml_type);                           /* lt_form, -1 when
 size_t lt_panel_bytes(lt_form form, int64_t n_in);           /* bytes of one panel */
 /* Packs rows [16*panel, ..) of the file's matrix at src (row_bytes a row); rows at or beyond n_out become zero. */
 void lt_pack_panel(lt_form form, const uint8_t *src, size_t row_bytes, int64_t n_in, int64_t n_out, int64_t panel, uint8_t *dst);
+void lt_unpack_row(lt_form form, const uint8_t *panels, int64_t n_in, int64_t row, float *dst); /* row as float[n_in] */
 
 /* One activation row, quantised: 8 bits with a float scale per 32 k, and the sums that offsets and mins need.
  *      int8 q[k] | float d[k/32] | int32 sum32[k/32] | int32 sum16[k/16] | float dsum32[k/32] | float dsum16[k/16] */

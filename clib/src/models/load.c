@@ -28,7 +28,7 @@ static int report_progress(loader *l)
 }
 
 /* n_out 0: a vector of n_in.  Absent and not required: *out stays NULL. */
-static int load_weight(loader *l, const char *name, bool required, int64_t n_in, int64_t n_out, uint32_t use, lt_weight **out)
+static int load_weight(loader *l, const char *name, bool required, int64_t n_in, int64_t n_out, lt_weight_use use, lt_weight **out)
 {
     const lt_tensor *t = lt_gguf_find_tensor(l->g, name);
     if (!t)
@@ -54,7 +54,7 @@ static int load_part(loader *l, int32_t layer, const char *part, bool required, 
     char name[64];
     lt_weight *w = NULL;
     snprintf(name, sizeof name, "blk.%d.%s", layer, part);
-    LT_TRY(load_weight(l, name, required, n_in, n_out, n_out ? LT_USE_MATMUL : LT_USE_VECTOR, &w));
+    LT_TRY(load_weight(l, name, required, n_in, n_out, n_out ? LT_USE_MATRIX : LT_USE_VECTOR, &w));
     *out = w;
     return LT_OK;
 }
@@ -99,13 +99,12 @@ static int load_ends(loader *l)
     lt_model *m = l->m;
     const lt_hparams *h = &m->h;
     const bool tied = !lt_gguf_find_tensor(l->g, "output.weight");
-    LT_TRY(load_weight(l, "token_embd.weight", REQUIRED, h->n_embd, h->n_vocab, tied ? LT_USE_ROWS | LT_USE_MATMUL : LT_USE_ROWS,
-                       &m->embedding));
+    LT_TRY(load_weight(l, "token_embd.weight", REQUIRED, h->n_embd, h->n_vocab, LT_USE_MATRIX, &m->embedding));
     LT_TRY(load_weight(l, "output_norm.weight", REQUIRED, h->n_embd, 0, LT_USE_VECTOR, &m->output_norm));
     if (tied)
         m->output = m->embedding;
     else
-        LT_TRY(load_weight(l, "output.weight", REQUIRED, h->n_embd, h->n_vocab, LT_USE_MATMUL, &m->output));
+        LT_TRY(load_weight(l, "output.weight", REQUIRED, h->n_embd, h->n_vocab, LT_USE_MATRIX, &m->output));
     const lt_tensor *factors = lt_gguf_find_tensor(l->g, "rope_freqs.weight");
     if (factors)
         l->used[l->n_used++] = factors; /* read by lt_model_ready */

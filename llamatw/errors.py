@@ -29,7 +29,8 @@ class ContextExceeded(BadRequest):
     type = "exceed_context_size_error"
 
     def __init__(self, n_prompt_tokens: int, n_ctx: int) -> None:
-        super().__init__(f"the request has {n_prompt_tokens} prompt tokens, the context holds {n_ctx}", "prompt")
+        room = f"the context of {n_ctx} has room for {n_ctx - 1} and an answer"
+        super().__init__(f"the request has {n_prompt_tokens} prompt tokens, {room}", "prompt")
         self.n_prompt_tokens = n_prompt_tokens
         self.n_ctx = n_ctx
 

@@ -164,6 +164,8 @@ def _existing_model(name: str | None) -> str:
     """What -m says, if it can be had: a mistyped path is found out at once, not after daemonising."""
     if name is None or name in models.MODELS or os.path.isfile(name):
         return name or ""
+    if os.path.isdir(name):
+        raise UsageMistake(f"--model {name}: is a directory, must be a GGUF file")
     raise UsageMistake(f"--model {name}: no such file, and not a known name ({', '.join(models.MODELS)})")
 
 

@@ -34,8 +34,8 @@ help:
 	@echo "make clean    remove what was built (not $(VENV))"
 
 serve: $(VENV)/.ready lib
-	$(PY) -m llamatw pull $(MODEL)
-	exec $(VENV)/bin/twistd -n --pidfile= llama $(if $(MODEL),-m $(MODEL)) --host $(HOST) --port $(PORT) $(ARGS)
+	$(PY) -m llamatw pull $(if $(MODEL),"$(MODEL)")
+	exec $(VENV)/bin/twistd -n --pidfile= llama $(if $(MODEL),-m "$(MODEL)") --host $(HOST) --port $(PORT) $(ARGS)
 
 test: $(VENV)/.ready-test lib test-c
 	LLAMATW_C_TESTS=$(abspath $(BUILD))/tests $(PY) -m pytest $(ARGS)

@@ -19,6 +19,7 @@ from llamatw.settings import EngineSettings, Settings, WebSettings
 
 # Spellings that getopt cannot read, and second spellings of long flags.
 _SPELLINGS = {
+    "-h": "--help",
     "-np": "--parallel",
     "-tb": "--threads-batch",
     "-to": "--timeout",

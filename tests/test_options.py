@@ -37,6 +37,13 @@ def test_defaults():
     assert settings.web.api_keys == ()
 
 
+def test_short_help(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse("-h")
+    assert exit_.value.code in (None, 0)
+    assert "--ctx-size" in capsys.readouterr().out
+
+
 def test_every_flag(model, tmp_path):
     words = f"-m {model} -c 1024 -np 2 -b 64 -t 3 -tb 5 --host ::1 --port 0 --path {tmp_path} -a name -n 7 -to 9 -cb -v"
     settings = parse(*words.split(), "--step-target-ms", "20", "--api-key", "a,b")

@@ -63,9 +63,3 @@ def check_open(code: int) -> None:
     if code < 0:
         error: LlamatwError = failure(code)
         raise ModelError(error.message) if code in _ABOUT_THE_FILE else error
-
-
-def cpu_name() -> str:
-    """The kernel set in use."""
-    name: bytes = library().lt_cpu_name()
-    return name.decode("ascii", "replace")

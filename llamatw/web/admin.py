@@ -67,9 +67,12 @@ def add_routes(app: Klein, api: Api) -> None:
 
 
 def _not_ready(api: Api) -> Unavailable:
-    failure = api.engine.failure or "the engine is not running"
-    reasons = {"loading": "Loading model", "stopped": "the server is stopping"}
-    return Unavailable(reasons.get(api.engine.state, failure), retry_after=1)
+    """Only loading is worth another try."""
+    if api.engine.state == "loading":
+        return Unavailable("Loading model", retry_after=1)
+    if api.engine.state == "failed":
+        return Unavailable(api.engine.failure or "the engine is not running")
+    return Unavailable("the server is stopping")
 
 
 def _props(api: Api) -> reply.Json:
@@ -106,7 +109,7 @@ def _slot(api: Api, state: SlotState, n_ctx: int) -> reply.Json:
         "n_prompt_tokens": state.n_prompt,
         "n_prompt_tokens_processed": max(min(state.n_computed, state.n_prompt) - state.n_cached, 0),
         "n_prompt_tokens_cache": state.n_cached,
-        "params": reply.settings(state.params, model=api.model, n_ctx=n_ctx),
+        "params": reply.lane_settings(state.params, model=api.model, n_ctx=n_ctx),
         "next_token": [
             {
                 "has_next_token": True,

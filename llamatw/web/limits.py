@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 INT32_MAX = 2**31 - 1
+SAMPLERS = ["penalties", "top_k", "top_p", "min_p", "temperature"]  # the chain, in its order
+_IDLE_SAMPLERS = ("dry", "top_n_sigma", "typ_p", "typical_p", "tfs_z", "xtc")  # in a chain they may stand: see UNSERVED
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -104,6 +106,10 @@ def _always(_: object) -> bool:
     return True
 
 
+def _is_other_chain(names: str | list[str]) -> bool:
+    return [name for name in names if name not in _IDLE_SAMPLERS] != SAMPLERS
+
+
 UNSERVED: dict[str, Asks] = {
     "n_probs": _above(0),
     "logprobs": bool,
@@ -116,13 +122,14 @@ UNSERVED: dict[str, Asks] = {
     "grammar": bool,
     "grammar_lazy": bool,
     "grammar_triggers": bool,
+    "preserved_tokens": bool,
     "json_schema": _always,
     "response_format": lambda value: value.get("type", "text") != "text",
     "tools": bool,
     "tool_choice": _not_in("none", "auto"),
     "functions": bool,
     "function_call": _not_in("none", "auto"),
-    "samplers": _always,
+    "samplers": _is_other_chain,
     "typical_p": _below(1),
     "tfs_z": _below(1),
     "dynatemp_range": _above(0),
@@ -145,6 +152,10 @@ UNSERVED: dict[str, Asks] = {
     "timings_per_token": bool,
     "backend_sampling": bool,
     "verbose": bool,
+    "chat_format": _not_in(0, "Content-only"),
+    "chat_parser": bool,
+    "parse_tool_calls": bool,
+    "generation_prompt": bool,
     "echo": bool,
     "suffix": bool,
     "continue_final_message": bool,

@@ -14,11 +14,11 @@ from llamatw import __version__
 from llamatw.engine.sequence import GenerationParams, SamplingParams, Timings
 from llamatw.errors import ContextExceeded, LlamatwError
 from llamatw.web.generation import Generation, Piece, StopType
+from llamatw.web.limits import SAMPLERS
 
 Json = dict[str, Any]
 
 FINGERPRINT = f"llamatw-{__version__}"
-SAMPLERS = ["penalties", "top_k", "top_p", "min_p", "temperature"]  # the chain, in its order
 
 # Settings that clients know and this build does not serve: their values that ask for nothing.
 _NEUTRAL: Json = {
@@ -83,6 +83,12 @@ def settings(
         "stream": stream,
         "samplers": SAMPLERS,
     }
+
+
+def lane_settings(params: GenerationParams, *, model: str, n_ctx: int) -> Json:
+    """The `params` of /slots, without what only the reply knows."""
+    used = settings(params, model=model, n_ctx=n_ctx)
+    return {name: value for name, value in used.items() if name not in ("stop", "stream", "n_keep")}
 
 
 def default_settings(*, model: str, n_ctx: int, n_predict: int, repeat_penalty: float) -> Json:

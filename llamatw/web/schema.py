@@ -68,6 +68,7 @@ class Generating(msgspec.Struct, kw_only=True):
     grammar: Text = None
     grammar_lazy: Flag = None
     grammar_triggers: list[Any] | None = None
+    preserved_tokens: list[Any] | None = None
     json_schema: Object = None
     samplers: str | list[str] | None = None
     typical_p: Number = None
@@ -101,6 +102,10 @@ class Generating(msgspec.Struct, kw_only=True):
     reasoning_budget_tokens: Number = None
     thinking_budget_tokens: Number = None
     reasoning_format: Text = None
+    chat_format: int | str | None = None
+    chat_parser: Text = None
+    parse_tool_calls: Flag = None
+    generation_prompt: Text = None
 
 
 class CompletionRequest(Generating, kw_only=True):
@@ -280,6 +285,8 @@ def _role(message: ChatMessage) -> str:
 
 
 def _content(message: ChatMessage) -> str:
+    if message.content is None and message.role != "assistant":
+        raise BadRequest(f"messages: a message of role {message.role} has no content", "messages")
     if message.content is None or isinstance(message.content, str):
         return message.content or ""
     return "\n".join(map(_part_text, message.content))

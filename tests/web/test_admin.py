@@ -37,6 +37,7 @@ def test_health_of_a_model_that_cannot_be_loaded(make_server):
     reply = server.connect().send("GET", "/health").reply()
     assert "m.gguf is no GGUF file" in reply.error(503)["message"]
     assert reply.json["status"] == "error"
+    assert "retry-after" not in reply.headers
     assert "m.gguf" in server.connect().send("POST", "/completion", b"{}").reply().error(503)["message"]
 
 
@@ -78,6 +79,7 @@ def test_slots(server):
     busy = server.connect().send("GET", "/slots").reply().json
     assert [slot["is_processing"] for slot in busy] == [True, True]
     assert busy[0]["params"]["seed"] == 4
+    assert "stop" not in busy[0]["params"], "the engine does not know"
     assert busy[0]["next_token"][0]["n_remain"] == 100 - busy[0]["next_token"][0]["n_decoded"]
     server.connect().send("GET", "/slots?fail_on_no_slot=1").reply().error(503)
     server.pump.run()

@@ -100,6 +100,7 @@ def test_apply_template(server):
     assert prompt([{"role": "developer", "content": "D"}]).startswith("<|im_start|>system\nD")
     parts = [{"type": "text", "text": "p1"}, {"type": "text", "text": "p2"}]
     assert prompt([user(parts)]) == f"<|im_start|>user\np1\np2<|im_end|>\n{start}"
+    server.post("/apply-template", {"messages": [{"role": "user"}]}).error(400, "messages")
     assert prompt([{"role": "assistant", "content": None}]).startswith("<|im_start|>assistant\n<|im_end|>")
 
 

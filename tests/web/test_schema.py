@@ -146,7 +146,11 @@ NEUTRAL = {
     "t_max_predict_ms": -1,
     "return_progress": False,
     "json_schema": None,
-    "samplers": None,
+    "samplers": ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"],
+    "preserved_tokens": [],
+    "chat_format": "Content-only",
+    "parse_tool_calls": False,
+    "generation_prompt": "",
     "seed": 3.0,
     "unknown_field": {"a": [1]},
 }
@@ -156,7 +160,11 @@ ASKING = {
     "logit_bias": [[5, 1.5]],
     "grammar": 'root ::= "a"',
     "json_schema": {},
-    "samplers": ["top_k"],
+    "samplers": ["temperature", "top_k", "top_p", "min_p", "penalties"],
+    "preserved_tokens": ["<tool>"],
+    "chat_format": 2,
+    "parse_tool_calls": True,
+    "generation_prompt": "<think>",
     "typical_p": 0.5,
     "tfs_z": 0.9,
     "dynatemp_range": 0.5,
@@ -185,6 +193,12 @@ def test_neutral_values_are_fine(server):
     }
     messages = [{"role": "user", "content": "a"}]
     assert server.post("/v1/chat/completions", {"messages": messages, "max_tokens": 1, **chat}).status == 200
+
+
+def test_null_samplers_and_the_defaults_that_props_tells(server):
+    defaults = server.get("/props").json["default_generation_settings"]["params"]
+    for more in ({"samplers": None}, {**defaults, "stream": False}):
+        assert server.post("/completion", {**more, "prompt": "a", "n_predict": 1, "max_tokens": 1}).status == 200
 
 
 @pytest.mark.parametrize("field", sorted(ASKING))

@@ -246,7 +246,7 @@ def _preflight(request: Request) -> bytes:
 
 def _offered_keys(request: Request) -> list[bytes]:
     bearer = request.requestHeaders.getRawHeaders(b"authorization", [])
-    keys = [value.removeprefix(b"Bearer ") for value in bearer if value.startswith(b"Bearer ")]
+    keys = [value[7:] for value in bearer if value[:7].lower() == b"bearer "]
     return keys + list(request.requestHeaders.getRawHeaders(b"x-api-key", []))
 
 

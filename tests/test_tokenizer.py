@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import sys
-import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -170,30 +169,13 @@ def test_tokens_that_end_generation(shared_dir: Path, name: str, texts: set[str]
         assert {vocab.detokenize([token], special=True).decode() for token in ends} == texts
 
 
-# ---- the clock -----------------------------------------------------------------------------------------------------
-
-
-def seconds(vocab: Vocab, text: bytes) -> float:
-    """Processor time, which a busy machine stretches less; the best of three."""
-    best = float("inf")
-    for _ in range(3):
-        started = time.process_time()
-        vocab.tokenize(text, parse_special=True)
-        best = min(best, time.process_time() - started)
-    return best
+# ---- long texts of one kind ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", ["smollm2", "gemma3"])
-@pytest.mark.parametrize("unit", ["a", " ", "\n", "\u0301", "<", "漢", " \n", "<|im_start|"], ids=ascii)
-def test_time_is_linear(request: pytest.FixtureRequest, model: str, unit: str) -> None:
-    raw = unit.encode()
-    half = raw * (1_000_000 // len(raw))
+@pytest.mark.parametrize("unit", ["a", " ", "\n", "\u0301", "<", "漢", " \n", "<|im_start|>"], ids=ascii)
+def test_megabytes_of_one_kind(request: pytest.FixtureRequest, model: str, unit: str) -> None:
+    """Anything quadratic would never come back."""
+    raw = unit.encode() * (2_000_000 // len(unit.encode()))
     with vocabulary(request.getfixturevalue(model)) as vocab:
-        assert seconds(vocab, half * 2) < 3.0 * seconds(vocab, half) + 0.05
-
-
-def test_a_large_vocabulary_opens_quickly(gemma3: Path) -> None:
-    started = time.process_time()
-    with vocabulary(gemma3) as vocab:
-        assert vocab.info.n_tokens == 262144
-    assert time.process_time() - started < 0.5  # about 0.03; the rest is room for slow machines
+        assert vocab.detokenize(vocab.tokenize(raw)) == raw

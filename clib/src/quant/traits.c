@@ -11,6 +11,13 @@ _Static_assert(sizeof(lt_block_q4_0) == 18 && sizeof(lt_block_q4_1) == 20 && siz
 _Static_assert(sizeof(lt_block_q2_k) == 84 && sizeof(lt_block_q3_k) == 110 && sizeof(lt_block_q4_k) == 144 &&
                    sizeof(lt_block_q5_k) == 176 && sizeof(lt_block_q6_k) == 210,
                "blocks are packed");
+_Static_assert(sizeof(lt_block_iq2_xxs) == 66 && sizeof(lt_block_iq2_xs) == 74 && sizeof(lt_block_iq2_s) == 82 &&
+                   sizeof(lt_block_iq3_xxs) == 98 && sizeof(lt_block_iq3_s) == 110 && sizeof(lt_block_iq1_s) == 50 &&
+                   sizeof(lt_block_iq1_m) == 56,
+               "blocks are packed");
+_Static_assert(sizeof(lt_block_iq4_nl) == 18 && sizeof(lt_block_iq4_xs) == 136 && sizeof(lt_block_tq1_0) == 54 &&
+                   sizeof(lt_block_tq2_0) == 66 && sizeof(lt_block_mxfp4) == 17,
+               "blocks are packed");
 
 static const lt_quant_traits traits[] = {
     [0] = {"F32", 0, 1, 4, lt_dequantize_f32},
@@ -27,24 +34,24 @@ static const lt_quant_traits traits[] = {
     [13] = {"Q5_K", 13, 256, 176, lt_dequantize_q5_k},
     [14] = {"Q6_K", 14, 256, 210, lt_dequantize_q6_k},
     [15] = {"Q8_K", 15, 256, 292, NULL},
-    [16] = {"IQ2_XXS", 16, 256, 66, NULL},
-    [17] = {"IQ2_XS", 17, 256, 74, NULL},
-    [18] = {"IQ3_XXS", 18, 256, 98, NULL},
-    [19] = {"IQ1_S", 19, 256, 50, NULL},
-    [20] = {"IQ4_NL", 20, 32, 18, NULL},
-    [21] = {"IQ3_S", 21, 256, 110, NULL},
-    [22] = {"IQ2_S", 22, 256, 82, NULL},
-    [23] = {"IQ4_XS", 23, 256, 136, NULL},
+    [16] = {"IQ2_XXS", 16, 256, 66, lt_dequantize_iq2_xxs},
+    [17] = {"IQ2_XS", 17, 256, 74, lt_dequantize_iq2_xs},
+    [18] = {"IQ3_XXS", 18, 256, 98, lt_dequantize_iq3_xxs},
+    [19] = {"IQ1_S", 19, 256, 50, lt_dequantize_iq1_s},
+    [20] = {"IQ4_NL", 20, 32, 18, lt_dequantize_iq4_nl},
+    [21] = {"IQ3_S", 21, 256, 110, lt_dequantize_iq3_s},
+    [22] = {"IQ2_S", 22, 256, 82, lt_dequantize_iq2_s},
+    [23] = {"IQ4_XS", 23, 256, 136, lt_dequantize_iq4_xs},
     [24] = {"I8", 24, 1, 1, NULL},
     [25] = {"I16", 25, 1, 2, NULL},
     [26] = {"I32", 26, 1, 4, NULL},
     [27] = {"I64", 27, 1, 8, NULL},
     [28] = {"F64", 28, 1, 8, NULL},
-    [29] = {"IQ1_M", 29, 256, 56, NULL},
+    [29] = {"IQ1_M", 29, 256, 56, lt_dequantize_iq1_m},
     [30] = {"BF16", 30, 1, 2, lt_dequantize_bf16},
-    [34] = {"TQ1_0", 34, 256, 54, NULL},
-    [35] = {"TQ2_0", 35, 256, 66, NULL},
-    [39] = {"MXFP4", 39, 32, 17, NULL},
+    [34] = {"TQ1_0", 34, 256, 54, lt_dequantize_tq1_0},
+    [35] = {"TQ2_0", 35, 256, 66, lt_dequantize_tq2_0},
+    [39] = {"MXFP4", 39, 32, 17, lt_dequantize_mxfp4},
     [40] = {"NVFP4", 40, 64, 36, NULL},
     [41] = {"Q1_0", 41, 128, 18, NULL},
 };

@@ -11,8 +11,8 @@ from bench.rounds import ENGINES, run
 
 
 def main() -> None:
-    wishes = options.parser(__doc__).parse_args()
-    rows = run(options.job(wishes), wishes.rounds, list(ENGINES))
+    wishes = options.parser_with_tests(__doc__).parse_args()
+    rows = run(options.job(wishes, wishes.tests), wishes.rounds, list(ENGINES))
     show(rows)
     show_ratios(rows)
     print(append("compare", rows))

@@ -11,8 +11,8 @@ from bench.rounds import run
 
 
 def main() -> None:
-    wishes = options.parser(__doc__).parse_args()
-    rows = run(options.job(wishes), wishes.rounds, ["llamatw"])
+    wishes = options.parser_with_tests(__doc__).parse_args()
+    rows = run(options.job(wishes, wishes.tests), wishes.rounds, ["llamatw"])
     show(rows)
     print(append("engine", rows))
 

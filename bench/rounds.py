@@ -25,7 +25,7 @@ def run(job: Job, n_rounds: int, engines: list[str]) -> list[Figure]:
     limits, rates = [roofline.measure(job.threads)], {engine: Rates() for engine in engines}
     for _ in range(n_rounds):
         for engine in engines:
-            for test, samples in _worker(ENGINES[engine], job).items():
+            for test, samples in run_worker(engine, job).items():
                 rates[engine].setdefault(test, []).extend(samples)
         limits.append(roofline.measure(job.threads))
     limit = roofline.summary(limits)
@@ -34,10 +34,10 @@ def run(job: Job, n_rounds: int, engines: list[str]) -> list[Figure]:
     return [row for engine in engines for row in figures(engine, job, rates[engine], size, limit)]
 
 
-def _worker(module: str, job: Job) -> Rates:
-    command = [sys.executable, "-m", module, msgspec.json.encode(job).decode()]
+def run_worker(engine: str, job: Job) -> Rates:
+    command = [sys.executable, "-m", ENGINES[engine], msgspec.json.encode(job).decode()]
     result = subprocess.run(command, check=False, capture_output=True)
     if result.returncode:
         lines = result.stderr.decode(errors="replace").splitlines()
-        raise WorkerFailed(lines[-1] if lines else f"{module} ended with {result.returncode}")
+        raise WorkerFailed(lines[-1] if lines else f"{engine} ended with {result.returncode}")
     return msgspec.json.decode(result.stdout, type=Rates)

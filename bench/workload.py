@@ -74,7 +74,7 @@ class Subject(Protocol):
     n_vocab: int
 
     def start(self, prompts: list[list[int]], n_each: int) -> None:
-        """Drops all sequences; opens new ones 0, 1, ... with these prompts, not computed, and room for n_each tokens."""
+        """Drops all sequences; opens new ones 0, 1, ... with these prompts, not computed, and room for n_each each."""
 
     def advance(self, seq: int, n_tokens: int) -> None:
         """Computes so many more tokens of one prompt in one step, at most N_BATCH."""

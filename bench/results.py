@@ -47,8 +47,10 @@ class Figure(Run, frozen=True, kw_only=True):
     kv: str  # element type of the KV cache
 
 
-def figures(engine: str, job: Job, rates: Rates, cost: Cost, roofline: Roofline) -> list[Figure]:
-    columns = run_columns(job.model, job.threads)
+def figures(
+    columns: dict[str, Any], engine: str, job: Job, rates: Rates, cost: Cost, roofline: Roofline
+) -> list[Figure]:
+    """columns: those of Run."""
     rows = []
     for test in job.tests:
         samples, limit = rates[test.name], cost.limit(test, roofline)

@@ -11,7 +11,7 @@ import sys
 import msgspec
 
 from bench import cost, roofline
-from bench.results import Figure, figures
+from bench.results import Figure, figures, run_columns
 from bench.workload import Job, Rates
 
 ENGINES = {"llamatw": "bench.ours", "llama-cpp-python": "bench.peer"}  # name -> worker module
@@ -30,8 +30,8 @@ def run(job: Job, n_rounds: int, engines: list[str]) -> list[Figure]:
         limits.append(roofline.measure(job.threads))
     limit = roofline.summary(limits)
     print(limit)
-    size = cost.of_model(job.model, job.kv_type)
-    return [row for engine in engines for row in figures(engine, job, rates[engine], size, limit)]
+    size, columns = cost.of_model(job.model, job.kv_type), run_columns(job.model, job.threads)
+    return [row for engine in engines for row in figures(columns, engine, job, rates[engine], size, limit)]
 
 
 def run_worker(engine: str, job: Job) -> Rates:

@@ -78,7 +78,7 @@ class Tensor:
     @property
     def n_bytes(self) -> int:
         per_block, block_bytes = gguf.GGML_QUANT_SIZES[self.type]
-        return math.prod(self.shape) // per_block * block_bytes
+        return math.prod(self.shape) // int(per_block) * int(block_bytes)
 
 
 def main() -> None:

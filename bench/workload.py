@@ -95,10 +95,10 @@ class Job(msgspec.Struct, frozen=True):
 
 def worker_main(load: Callable[[Job], Subject]) -> None:
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    print(msgspec.json.encode(_measure(load(job), job)).decode())
+    print(msgspec.json.encode(measure(load(job), job)).decode())
 
 
-def _measure(subject: Subject, job: Job) -> Rates:
+def measure(subject: Subject, job: Job) -> Rates:
     for test in job.tests:
         _time(subject, msgspec.structs.replace(test, depth=0), test.n_each, 0)  # warm-up
     rates: Rates = {test.name: [] for test in job.tests}

@@ -19,7 +19,7 @@ C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_table
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib lint format hard bench compare size clean
+.PHONY: help serve test test-c lib lint format hard bench compare sweep startup plot size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
@@ -29,7 +29,10 @@ help:
 	@echo "make format   lay out the C files by .clang-format"
 	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"
 	@echo "make bench    measure the engine against this machine's roofline; CSV into bench/results"
-	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes)"
+	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes; ARGS='--tests pp512,b8,tg32@4096')"
+	@echo "make sweep    rates by weight format, number of sequences, depth (ARGS='batch depth --peer'; all: half an hour)"
+	@echo "make startup  time and memory of a start, and what a decode step costs beside the forward pass"
+	@echo "make plot     docs/speed.svg from bench/results"
 	@echo "make size     lines per folder, long functions"
 	@echo "make clean    remove what was built (not $(VENV))"
 
@@ -68,6 +71,16 @@ bench: $(VENV)/.ready lib
 
 compare: $(VENV)/.ready-bench lib
 	$(PY) -m bench.compare $(ARGS)
+
+sweep: $(VENV)/.ready-bench lib
+	$(PY) -m bench.sweep $(ARGS)
+
+startup: $(VENV)/.ready-bench lib
+	$(PY) -m bench.startup $(ARGS)
+	$(PY) -m bench.steptax $(ARGS)
+
+plot: $(VENV)/.ready
+	$(PY) -m bench.plot $(ARGS)
 
 size:
 	@$(PYTHON) -m bench.size

@@ -1,1 +1,7 @@
-"""Measurements: `make bench` (our engine beside the machine's roofline), `make compare` (beside another engine)."""
+"""Measurements, each a program: `python -m bench.NAME --help`.
+
+    engine    our engine beside the machine's roofline           sweep    by weight format, sequences, depth
+    compare   beside llama-cpp-python                            startup  time and memory of a start
+    shapes    makes random-weight models                         steptax  a decode step beside its forward pass
+    plot      draws docs/speed.svg from bench/results            size     lines of this source
+"""

@@ -1,26 +1,21 @@
 """Our engine beside llama-cpp-python: each round is a process of its own, the two take turns, medians are compared.
 
-    python -m bench.compare [-m MODEL] [-t THREADS] [--rounds N]
+    python -m bench.compare [-m MODEL] [-t THREADS] [--rounds N] [--tests pp512,tg64,b8,tg32@4096] [--kv-type f16]
 """
 
 from __future__ import annotations
 
-from bench.engine import ENGINES, arguments, run
-from bench.results import Figure, append, show
+from bench import options
+from bench.results import append, show, show_ratios
+from bench.rounds import ENGINES, run
 
 
 def main() -> None:
-    rows = run(arguments(__doc__), list(ENGINES))
+    wishes = options.parser_with_tests(__doc__).parse_args()
+    rows = run(options.job(wishes, wishes.tests), wishes.rounds, list(ENGINES))
     show(rows)
-    print()
     show_ratios(rows)
     print(append("compare", rows))
-
-
-def show_ratios(rows: list[Figure]) -> None:
-    ours, peer = ({r.test: r.median for r in rows if r.engine == engine} for engine in ENGINES)
-    for test in ours:
-        print(f"{test:6} {ours[test] / peer[test]:5.2f} times llama-cpp-python")
 
 
 if __name__ == "__main__":

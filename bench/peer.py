@@ -10,40 +10,60 @@ from collections.abc import Sequence
 
 import llama_cpp
 
-from bench.workload import (
-    BATCHES,
-    N_BATCHED,
-    N_GENERATE,
-    N_HEAD_START,
-    N_PROMPT,
-    Job,
-    Rates,
-    prompt,
-    rate,
-    worker_main,
-)
+from bench.workload import N_BATCH, Job, worker_main
 
-N_CTX_EACH = 1024
+KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # ggml type numbers
 
 
 class Peer:
-    """A loaded model with one context; `decode` runs (sequence, position, token) rows in one batch."""
+    """A loaded model, a context for each size that a test needs, and the sequences in the last one started."""
 
     def __init__(self, job: Job) -> None:
         self._silence = llama_cpp.llama_log_callback(lambda level, text, data: None)
         llama_cpp.llama_log_set(self._silence, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
+        self.job = job
         self.model = llama_cpp.llama_model_load_from_file(job.model.encode(), llama_cpp.llama_model_default_params())
-        wishes = llama_cpp.llama_context_default_params()
-        wishes.n_batch = wishes.n_ubatch = N_PROMPT
-        wishes.n_seq_max = max(BATCHES)
-        wishes.n_ctx = N_CTX_EACH * max(BATCHES)  # its sequences have a share each
-        wishes.n_threads = wishes.n_threads_batch = job.threads
-        self.context = llama_cpp.llama_init_from_model(self.model, wishes)
+        if not self.model:
+            raise RuntimeError(f"{job.model}: llama.cpp cannot load it")
         self.n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
-        self.batch = llama_cpp.llama_batch_init(N_PROMPT, 0, 1)
+        self.batch = llama_cpp.llama_batch_init(N_BATCH, 0, 1)
+        self.contexts: dict[tuple[int, int], llama_cpp.llama_context_p] = {}
 
-    def decode(self, rows: Sequence[tuple[int, int, int]], logits_of: Sequence[int]) -> None:
+    def start(self, prompts: list[list[int]], n_each: int) -> None:
+        size = len(prompts), n_each
+        if size not in self.contexts:
+            self.contexts[size] = self._context(*size)
+        self.context = self.contexts[size]
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
+        self.prompts, self.n_computed = prompts, [0] * len(prompts)
+
+    def advance(self, seq: int, n_tokens: int) -> None:
+        first, ids = self.n_computed[seq], self.prompts[seq]
+        self.n_computed[seq] += n_tokens
+        logits_of = [n_tokens - 1] if first + n_tokens == len(ids) else []
+        self._decode([(seq, i, ids[i]) for i in range(first, first + n_tokens)], logits_of)
+
+    def generate(self) -> None:
+        """Which token comes next makes no difference to the time: the prompt again."""
+        rows = [(seq, n, self.prompts[seq][n % len(self.prompts[seq])]) for seq, n in enumerate(self.n_computed)]
+        self.n_computed = [n + 1 for n in self.n_computed]
+        self._decode(rows, range(len(rows)))
+
+    def _context(self, n_seqs: int, n_each: int) -> llama_cpp.llama_context_p:
+        wishes = llama_cpp.llama_context_default_params()
+        wishes.n_batch = wishes.n_ubatch = N_BATCH
+        wishes.n_seq_max = n_seqs
+        wishes.n_ctx = n_seqs * -(-n_each // 256) * 256  # its sequences have a share each, in units of 256
+        wishes.n_threads = wishes.n_threads_batch = self.job.threads
+        wishes.type_k = wishes.type_v = KV_TYPES[self.job.kv_type]
+        context: llama_cpp.llama_context_p | None = llama_cpp.llama_init_from_model(self.model, wishes)
+        if not context:
+            raise RuntimeError(f"llama.cpp makes no context of {n_seqs} times {n_each} tokens")
+        return context
+
+    def _decode(self, rows: Sequence[tuple[int, int, int]], logits_of: Sequence[int]) -> None:
+        """(sequence, position, token) rows in one batch."""
         batch = self.batch
         batch.n_tokens = len(rows)
         for i, (seq, position, token) in enumerate(rows):
@@ -55,43 +75,6 @@ class Peer:
             raise RuntimeError("llama_decode failed")
         llama_cpp.llama_synchronize(self.context)
 
-    def forget(self) -> None:
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
-
-
-def measure(job: Job) -> Rates:
-    peer = Peer(job)
-    _round(peer, seed=0)  # warm-up
-    rounds = [_round(peer, seed) for seed in range(1, job.repeats + 1)]
-    return {test: [figures[test] for figures in rounds] for test in rounds[0]}
-
-
-def _round(peer: Peer, seed: int) -> dict[str, float]:
-    figures = {f"pp{N_PROMPT}": _prompt_rate(peer, seed)}
-    figures[f"tg{N_GENERATE}"] = _decode_rate(peer, 1, N_GENERATE, seed)
-    for n_seqs in BATCHES:
-        figures[f"b{n_seqs}"] = _decode_rate(peer, n_seqs, N_BATCHED, seed)
-    return figures
-
-
-def _prompt_rate(peer: Peer, seed: int) -> float:
-    peer.forget()
-    rows = [(0, i, token) for i, token in enumerate(prompt(N_PROMPT, peer.n_vocab, seed))]
-    return rate(N_PROMPT, lambda: peer.decode(rows, [N_PROMPT - 1]))
-
-
-def _decode_rate(peer: Peer, n_seqs: int, n_steps: int, seed: int) -> float:
-    peer.forget()
-    prompts = [prompt(N_HEAD_START + n_steps, peer.n_vocab, 100 * seed + i) for i in range(n_seqs)]
-    for seq, ids in enumerate(prompts):
-        peer.decode([(seq, i, token) for i, token in enumerate(ids[:N_HEAD_START])], [N_HEAD_START - 1])
-
-    def generate() -> None:
-        for i in range(N_HEAD_START, N_HEAD_START + n_steps):
-            peer.decode([(seq, i, ids[i]) for seq, ids in enumerate(prompts)], range(n_seqs))
-
-    return rate(n_seqs * n_steps, generate)
-
 
 if __name__ == "__main__":
-    worker_main(measure)
+    worker_main(Peer)

@@ -6,25 +6,33 @@ import csv
 import platform
 import statistics
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from bench.cost import Cost
 from bench.roofline import Roofline
-from bench.workload import Rates, Size
+from bench.workload import Job, Rates
 
 FOLDER = Path(__file__).with_name("results")
 
 
-class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a CSV file: tokens per second of one engine in one test."""
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns that every file starts with."""
 
     date: str
     commit: str
     machine: str
     threads: int
     model: str
+
+
+class Figure(Run, frozen=True, kw_only=True):
+    """One line of a CSV file: tokens per second of one engine in one test."""
+
     engine: str
     test: str
     median: float
@@ -35,21 +43,23 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     isa: str
     int8_gmacs: float
     read_gbs: float
+    read_median_gbs: float  # read_gbs is the best of the run
+    kv: str  # element type of the KV cache
 
 
-def figures(engine: str, model: str, rates: Rates, size: Size, roofline: Roofline) -> list[Figure]:
+def figures(
+    columns: dict[str, Any], engine: str, job: Job, rates: Rates, cost: Cost, roofline: Roofline
+) -> list[Figure]:
+    """columns: those of Run."""
     rows = []
-    for test, samples in rates.items():
-        median, limit = statistics.median(samples), size.roofline_rate(test, roofline)
+    for test in job.tests:
+        samples, limit = rates[test.name], cost.limit(test, roofline)
+        median = statistics.median(samples)
         rows.append(
             Figure(
-                date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-                commit=_commit(),
-                machine=_machine(),
-                threads=roofline.threads,
-                model=Path(model).name,
+                **columns,
                 engine=engine,
-                test=test,
+                test=test.name,
                 median=round(median, 1),
                 best=round(max(samples), 1),
                 repeats=len(samples),
@@ -58,28 +68,56 @@ def figures(engine: str, model: str, rates: Rates, size: Size, roofline: Rooflin
                 isa=roofline.isa,
                 int8_gmacs=round(roofline.int8_all / 1e9, 1),
                 read_gbs=round(roofline.read_all / 1e9, 1),
+                read_median_gbs=round(roofline.read_all_median / 1e9, 1),
+                kv=job.kv_type,
             )
         )
     return rows
 
 
-def append(name: str, rows: list[Figure]) -> Path:
-    """Adds the rows to results/NAME.csv."""
+def run_columns(model: str, threads: int) -> dict[str, Any]:
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+        "commit": _commit(),
+        "machine": _machine(),
+        "threads": threads,
+        "model": Path(model).name,
+    }
+
+
+def append(name: str, rows: Sequence[msgspec.Struct]) -> Path:
+    """Adds the rows, all of one type, to results/NAME.csv; older rows get empty cells in columns they did not have."""
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.csv"
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Figure.__struct_fields__)
-        writer.writerows(msgspec.structs.astuple(row) for row in rows)
+    old = read(name)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].__struct_fields__, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*old, *(msgspec.structs.asdict(row) for row in rows)])
     return path
 
 
-def show(rows: list[Figure]) -> None:
-    print(f"{'engine':18} {'test':6} {'median t/s':>11} {'best t/s':>10} {'roofline':>10} {'fraction':>9}")
+def read(name: str) -> list[dict[str, str]]:
+    """Rows of results/NAME.csv, the oldest first; none if there is no such file."""
+    path = FOLDER / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def show(rows: Sequence[Figure]) -> None:
+    print(f"{'engine':18} {'test':12} {'median t/s':>11} {'best t/s':>10} {'roofline':>10} {'fraction':>9}")
     for r in rows:
-        print(f"{r.engine:18} {r.test:6} {r.median:11.1f} {r.best:10.1f} {r.roofline:10.1f} {r.fraction:9.0%}")
+        print(f"{r.engine:18} {r.test:12} {r.median:11.1f} {r.best:10.1f} {r.roofline:10.1f} {r.fraction:9.0%}")
+
+
+def show_ratios(rows: Sequence[Figure]) -> None:
+    """Of the first engine to the second, test by test."""
+    engines = list(dict.fromkeys(row.engine for row in rows))
+    ours, peer = ({r.test: r.median for r in rows if r.engine == engine} for engine in engines)
+    for test in ours:
+        print(f"{test:12} {ours[test] / peer[test]:5.2f} times {engines[1]}")
 
 
 def _commit() -> str:

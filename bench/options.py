@@ -1,0 +1,31 @@
+"""The options that the measuring programs share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from bench.workload import DEFAULT_TESTS, Job, Test, parse
+from llamatw import models
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("-m", "--model", help="path or name (the default model)")
+    result.add_argument("-t", "--threads", type=int, default=len(os.sched_getaffinity(0)))
+    result.add_argument("--rounds", type=int, default=3, help="processes for each engine (%(default)s)")
+    result.add_argument("--repeats", type=int, default=3, help="in each round (%(default)s)")
+    result.add_argument("--kv-type", default="f16", help="element type of the KV cache (%(default)s)")
+    return result
+
+
+def parser_with_tests(description: str | None) -> argparse.ArgumentParser:
+    result = parser(description)
+    result.add_argument("--tests", default=DEFAULT_TESTS, type=parse, help="as in bench/workload.py (%(default)s)")
+    return result
+
+
+def job(wishes: argparse.Namespace, tests: list[Test], model: str | None = None) -> Job:
+    """Of the model at this path, else the one asked for."""
+    path = model or str(models.resolve(wishes.model))
+    return Job(path, wishes.threads, tests, wishes.repeats, wishes.kv_type)

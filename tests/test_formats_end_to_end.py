@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
+from bench.shapes import FLOATS, FORMATS, random_blocks
 from llamatw.capi.engine import Engine, Row
 from llamatw.capi.records import OutFlag, SamplingParams
 from llamatw.errors import ModelError
@@ -22,9 +23,7 @@ from llamatw.settings import EngineSettings
 
 GREEDY = SamplingParams(temperature=0, ignore_eos=True)
 N_VOCAB, N_LAYER, N_TOKENS, EPS = 277, 2, 75, 1e-5
-FLOATS = (Type.F32, Type.F16, Type.BF16)
-# (offset of the halves in a block, dmin as a multiple of d that centres the values)
-K_HALVES = {Type.Q2_K: (80, 1.5), Type.Q3_K: (108, 0), Type.Q4_K: (0, 7.5), Type.Q5_K: (0, 15.5), Type.Q6_K: (208, 0)}
+QUANTISABLE = (Type.F16, Type.BF16, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1, Type.Q8_0)  # by the gguf package
 
 
 @dataclass
@@ -67,29 +66,19 @@ class Matrix:
 
 def round_to_8_bits(x: np.ndarray) -> np.ndarray:
     blocks = x.astype(np.float32).reshape(*x.shape[:-1], -1, 32)
-    scale = np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(127)
-    return (np.rint(blocks / np.maximum(scale, np.float32(1e-35))) * scale).astype(np.float64).reshape(x.shape)
+    scale = np.maximum(np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(127), np.float32(1e-35))
+    below = np.uint32((1 << 21) - 1)  # the scale is rounded up to three significant bits
+    scale = ((scale.view(np.uint32) + below) & ~below).view(np.float32)
+    return (np.rint(blocks / scale) * scale).astype(np.float64).reshape(x.shape)
 
 
 def random_matrix(draw: np.random.Generator, kind: Type, n_out: int, n_in: int) -> Matrix:
-    if kind in K_HALVES:
-        raw = random_k_blocks(draw, kind, n_out, n_in)
-    else:
+    if kind in (*QUANTISABLE, Type.F32):
         raw = gguf.quants.quantize(draw.normal(0, n_in**-0.5, (n_out, n_in)).astype(np.float32), kind)
+    else:
+        values, n_bytes = gguf.GGML_QUANT_SIZES[kind]
+        raw = np.resize(random_blocks(draw, kind, n_in**-0.5), (n_out, n_in // values * n_bytes))
     return Matrix(kind, raw, gguf.quants.dequantize(raw, kind).astype(np.float64))
-
-
-def random_k_blocks(draw: np.random.Generator, kind: Type, n_out: int, n_in: int) -> np.ndarray:
-    """Any bits but the halves; those so that values have mean 0 and deviation about n_in ** -0.5."""
-    block_bytes = gguf.GGML_QUANT_SIZES[kind][1]
-    blocks = draw.integers(0, 256, (n_out, n_in // 256, block_bytes), dtype=np.uint8)
-    offset, min_factor = K_HALVES[kind]
-    d = 1e-3
-    for _ in range(2):  # the second time with d that gives the wanted deviation
-        halves = np.array([d, d * min_factor][: 2 if min_factor else 1], np.float16)
-        blocks[:, :, offset : offset + halves.nbytes] = halves.view(np.uint8)
-        d *= n_in**-0.5 / gguf.quants.dequantize(blocks.reshape(n_out, -1), kind).std()
-    return blocks.reshape(n_out, -1)
 
 
 class Model:
@@ -191,10 +180,10 @@ def run(engine: Engine, ids: list[int], chunk: int) -> np.ndarray:
     return logits
 
 
-FORMATS = [*FLOATS, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1, Type.Q8_0, *K_HALVES]
+KINDS = [Type[name] for name in FORMATS if name != "Q4_K_M"]
 MIXED = {"attn_q": Type.F16, "attn_k": Type.Q8_0, "attn_v": Type.BF16, "ffn_gate": Type.Q4_0, "token_embd": Type.Q6_K}
 CASES = {
-    **{kind.name: Shape(type=kind) for kind in FORMATS},
+    **{kind.name: Shape(type=kind) for kind in KINDS},
     "mixed": Shape(types=MIXED),
     "biases": Shape(type=Type.Q8_0, biases=True, scale=0.05),
     "odd sizes": Shape(50, 75, 5, 5, k_dim=14, v_dim=9, n_rot=10, alignment=8),

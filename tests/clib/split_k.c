@@ -1,5 +1,6 @@
 /* split_k.c - the negative control of the invariance test: an engine whose many-column matmul sums each output in two halves
  * of k, as a kernel that splits k over threads would.  Linked with --wrap=lt_kernels_get into a library of its own. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,15 +14,16 @@ static lt_kernels table;
 /* A copy of the activation rows with one half of each row's scales and sums made zero. */
 static void *half_of(const lt_matmul_job *job, int which)
 {
-    const size_t bytes = lt_q8_bytes(job->n_in);
-    const int64_t units = job->n_in / LT_UNIT, first = which ? 0 : units / 2, n = which ? units / 2 : units - units / 2;
-    char *rows = aligned_alloc(64, bytes * (size_t)job->n_columns);
-    memcpy(rows, job->x, bytes * (size_t)job->n_columns);
-    for (int32_t c = 0; c < job->n_columns; c++) {
-        lt_q8_row r = lt_q8_at(rows, job->n_in, c);
-        memset((float *)(uintptr_t)r.d + first, 0, (size_t)n * sizeof(float));
-        memset((float *)(uintptr_t)r.dsum32 + first, 0, (size_t)n * sizeof(float));
-    }
+    const int64_t units = job->n_in / LT_UNIT, n_blocks = lt_q8_units(job->n_in) / LT_BLOCK_UNITS;
+    const size_t bytes = (size_t)(n_blocks * job->x_stride) * sizeof(lt_q8_unit);
+    lt_q8_unit *rows = aligned_alloc(64, bytes);
+    memcpy(rows, job->x, bytes);
+    for (int32_t c = 0; c < job->n_columns; c++)
+        for (int64_t u = which ? 0 : units / 2; u < (which ? units / 2 : units); u++) {
+            lt_q8_unit *x = rows + u / LT_BLOCK_UNITS * job->x_stride + c * LT_BLOCK_UNITS + u % LT_BLOCK_UNITS;
+            x->d = x->dsum = x->dsum16[0] = x->dsum16[1] = 0;
+            x->exponent = -INFINITY;
+        }
     return rows;
 }
 

@@ -10,8 +10,9 @@
 #include "kernel_levels.h"
 #include "quant/quant.h"
 
-static const int types[] = {LT_F32,  LT_F16,  LT_BF16, LT_Q4_0, LT_Q4_1, LT_Q5_0, LT_Q5_1,
-                            LT_Q8_0, LT_Q2_K, LT_Q3_K, LT_Q4_K, LT_Q5_K, LT_Q6_K};
+static const int types[] = {LT_F32,     LT_F16,   LT_BF16,   LT_Q4_0,   LT_Q4_1,  LT_Q5_0,  LT_Q5_1,    LT_Q8_0,   LT_Q2_K,
+                            LT_Q3_K,    LT_Q4_K,  LT_Q5_K,   LT_Q6_K,   LT_IQ1_S, LT_IQ1_M, LT_IQ2_XXS, LT_IQ2_XS, LT_IQ2_S,
+                            LT_IQ3_XXS, LT_IQ3_S, LT_IQ4_NL, LT_IQ4_XS, LT_TQ1_0, LT_TQ2_0, LT_MXFP4};
 
 /* Where the halves of a block stand: they must be finite numbers of sane size, everything else may be any bits. */
 static void set_halves(int type, uint8_t *block, int content)
@@ -19,9 +20,18 @@ static void set_halves(int type, uint8_t *block, int content)
     static const struct {
         int type, offset, count;
     } halves[] = {
-        {LT_Q4_0, 0, 1},  {LT_Q4_1, 0, 2},   {LT_Q5_0, 0, 1}, {LT_Q5_1, 0, 2}, {LT_Q8_0, 0, 1},
-        {LT_Q2_K, 80, 2}, {LT_Q3_K, 108, 1}, {LT_Q4_K, 0, 2}, {LT_Q5_K, 0, 2}, {LT_Q6_K, 208, 1},
+        {LT_Q4_0, 0, 1},  {LT_Q4_1, 0, 2},    {LT_Q5_0, 0, 1},   {LT_Q5_1, 0, 2},   {LT_Q8_0, 0, 1},
+        {LT_Q2_K, 80, 2}, {LT_Q3_K, 108, 1},  {LT_Q4_K, 0, 2},   {LT_Q5_K, 0, 2},   {LT_Q6_K, 208, 1},
+        {LT_IQ1_S, 0, 1}, {LT_IQ2_XXS, 0, 1}, {LT_IQ2_XS, 0, 1}, {LT_IQ2_S, 0, 1},  {LT_IQ3_XXS, 0, 1},
+        {LT_IQ3_S, 0, 1}, {LT_IQ4_NL, 0, 1},  {LT_IQ4_XS, 0, 1}, {LT_TQ1_0, 52, 1}, {LT_TQ2_0, 64, 1},
     };
+    if (type == LT_MXFP4)
+        block[0] = content == 2 ? 0 : (uint8_t)(118 + draw() % 8); /* a power of two */
+    if (type == LT_IQ1_M) {                                        /* a half in the top bits of four words */
+        const uint16_t h = lt_float_to_half(content == 2 ? 0.0f : draw_float() * 0.02f);
+        for (int i = 0; i < 4; i++)
+            block[48 + 2 * i + 1] = (uint8_t)((block[48 + 2 * i + 1] & 15) | (h >> (4 * i) & 15) << 4);
+    }
     for (size_t i = 0; i < sizeof halves / sizeof *halves; i++)
         for (int j = 0; halves[i].type == type && j < halves[i].count; j++) {
             uint16_t h = lt_float_to_half(content == 2 ? 0.0f : draw_float() * 0.02f);
@@ -55,7 +65,9 @@ typedef struct {
     int type;
     int64_t n_in, n_out, n_panels, y_stride;
     int n_columns;
-    uint8_t *panels, *q8, *scratch;
+    uint8_t *panels, levels[16];
+    lt_q8_unit *q8;
+    lt_tile_scratch *scratch;
     float *x, *w, *bias;
 } fixture;
 
@@ -72,15 +84,16 @@ static fixture make_fixture(int type, int64_t n_in, int64_t n_out, int n_columns
     t->dequantize(file, f.w, n_out * n_in);
     f.panels = malloc(panel_bytes * (size_t)f.n_panels);
     for (int64_t p = 0; p < f.n_panels; p++)
-        lt_pack_panel(form, file, row_bytes, n_in, n_out, p, f.panels + (size_t)p * panel_bytes);
+        lt_pack_panel(type, file, row_bytes, n_in, n_out, p, f.panels + (size_t)p * panel_bytes);
+    lt_form_levels(type, f.levels);
     free(file);
     f.x = malloc((size_t)(n_columns * n_in) * sizeof(float));
     for (int64_t i = 0; i < n_columns * n_in; i++)
         f.x[i] = draw_float();
-    f.q8 = aligned_alloc(64, lt_q8_bytes(n_in) * (size_t)n_columns);
+    f.q8 = aligned_alloc(64, (size_t)(lt_q8_units(n_in) * n_columns) * sizeof *f.q8);
     for (int c = 0; n_in % LT_UNIT == 0 && c < n_columns; c++)
-        lt_kernels_ref.quantize(f.x + c * n_in, n_in, f.q8 + lt_q8_bytes(n_in) * (size_t)c);
-    f.scratch = aligned_alloc(64, lt_scratch_bytes(n_in));
+        lt_kernels_ref.quantize(f.x + c * n_in, n_in, f.q8 + c * LT_BLOCK_UNITS, n_columns * LT_BLOCK_UNITS);
+    f.scratch = aligned_alloc(64, sizeof *f.scratch);
     f.bias = malloc((size_t)f.y_stride * sizeof(float));
     for (int64_t i = 0; i < f.y_stride; i++)
         f.bias[i] = draw_float();
@@ -104,11 +117,12 @@ static void run_matmul(const lt_kernels *k, const fixture *f, int first, int n, 
         .y = y,
         .scratch = f->scratch,
         .n_in = f->n_in,
-        .x_stride = f->n_in,
+        .levels = f->levels,
+        .x_stride = FORM_IS_FLOAT(form) ? f->n_in : f->n_columns * LT_BLOCK_UNITS,
         .y_stride = f->y_stride,
         .n_panels = (int32_t)f->n_panels,
         .n_columns = n,
-        .x = FORM_IS_FLOAT(form) ? (const void *)(f->x + first * f->n_in) : f->q8 + lt_q8_bytes(f->n_in) * (size_t)first,
+        .x = FORM_IS_FLOAT(form) ? (const void *)(f->x + first * f->n_in) : f->q8 + first * LT_BLOCK_UNITS,
     };
     k->matmul[form](&job);
 }
@@ -118,8 +132,8 @@ static double activation(const fixture *f, int column, int64_t k)
 {
     if (FORM_IS_FLOAT((lt_form)lt_form_of(f->type)))
         return (double)f->x[column * f->n_in + k];
-    const lt_q8_row row = lt_q8_at(f->q8, f->n_in, column);
-    return (double)row.d[k / LT_UNIT] * row.q[k];
+    const lt_q8_unit *u = f->q8 + (k / LT_BLOCK * f->n_columns + column) * LT_BLOCK_UNITS + k % LT_BLOCK / LT_UNIT;
+    return (double)u->d * u->q[k % LT_UNIT];
 }
 
 static void check_against_float64(const fixture *f, const float *y)
@@ -172,7 +186,7 @@ static void test_unpack(void)
         fixture f = make_fixture(types[t], n_in, n_out, 1, 0);
         float *row = malloc((size_t)n_in * sizeof *row);
         for (int64_t r = 0; r < n_out; r++) {
-            lt_unpack_row((lt_form)lt_form_of(types[t]), f.panels, n_in, r, row);
+            lt_unpack_row((lt_form)lt_form_of(types[t]), f.levels, f.panels, n_in, r, row);
             CHECK(!memcmp(row, f.w + r * n_in, (size_t)n_in * sizeof *row), "type %d row %d", types[t], (int)r);
         }
         free(row);
@@ -182,7 +196,7 @@ static void test_unpack(void)
 
 static void test_all_matmuls(void)
 {
-    static const int columns[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 24, 25, 31};
+    static const int columns[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 17, 24, 31};
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         const int block = lt_quant_find(types[t])->block_values;
         const int64_t depths[] = {block == 1 ? 5 : block, block == 1 ? 34 : 2 * block, block == 256 ? 768 : 96};
@@ -239,30 +253,36 @@ static void test_rows(void)
 
 static void test_quantize(void)
 {
-    enum { N = 320 };
+    enum { N = 320, STRIDE = 3 * LT_BLOCK_UNITS }; /* the row is one of three */
     const lt_kernels *k[3];
     const int n_levels = levels(k);
-    static _Alignas(64) uint8_t ref[4096], y[4096];
+    static lt_q8_unit ref[2 * STRIDE], y[2 * STRIDE];
     for (int round = 0; round < 200; round++) {
         float x[N];
         for (int i = 0; i < N; i++)
             x[i] = round == 0 ? 0.0f : round == 1 ? 1e-38f : round == 2 ? (i % 2 ? 3e38f : -3e38f) : draw_float();
         for (int l = 0; l < n_levels; l++) {
             memset(l ? y : ref, 0, sizeof y);
-            k[l]->quantize(x, N, l ? y : ref);
+            k[l]->quantize(x, N, l ? y : ref, STRIDE);
             CHECK(!l || !memcmp(y, ref, sizeof y), "%s quantize differs from ref in round %d", k[l]->name, round);
         }
-        const lt_q8_row row = lt_q8_at(ref, N, 0);
-        for (int i = 0; i < N; i++) {
-            CHECK(row.q[i] >= -127, "code %d", row.q[i]);
-            CHECK(fabs((double)row.d[i / 32] * row.q[i] - (double)x[i]) <= 0.5001 * (double)row.d[i / 32] + 2e-36,
-                  "round %d value %g is %g", round, (double)x[i], (double)row.d[i / 32] * row.q[i]);
-        }
         for (int b = 0; b < N / 32; b++) {
+            const lt_q8_unit *u = ref + b / 8 * STRIDE + b % 8;
+            float largest = 0;
             int sum[2] = {0, 0};
-            for (int i = 0; i < 32; i++)
-                sum[i / 16] += row.q[32 * b + i];
-            CHECK(row.sum16[2 * b] == sum[0] && row.sum16[2 * b + 1] == sum[1] && row.sum32[b] == sum[0] + sum[1], "sums of block %d", b);
+            for (int i = 0; i < 32; i++) {
+                const double value = (double)x[32 * b + i];
+                CHECK(u->q[i] >= -127, "code %d", u->q[i]);
+                CHECK(fabs((double)u->d * u->q[i] - value) <= 0.5001 * (double)u->d + 2e-33, "round %d value %g is %g", round, value,
+                      (double)u->d * u->q[i]);
+                sum[i / 16] += u->q[i];
+                largest = fmaxf(largest, fabsf(x[32 * b + i]));
+            }
+            CHECK(u->d == 0 || u->d <= largest / 127 * 1.2501f, "scale %g for %g", (double)u->d, (double)largest);
+            CHECK(u->d == ldexpf(1.0f + 0.25f * (float)u->step, u->d > 0 ? (int)u->exponent : -999), "scale %g is not its parts",
+                  (double)u->d);
+            CHECK(u->sum16[0] == sum[0] && u->sum16[1] == sum[1], "sums of unit %d", b);
+            CHECK(u->dsum == u->d * (float)(sum[0] + sum[1]) && u->dsum16[1] == u->d * (float)sum[1], "scaled sums of unit %d", b);
         }
     }
 }
@@ -272,14 +292,14 @@ static void test_quantize_not_finite(void)
 {
     const lt_kernels *k[3];
     const int n_levels = levels(k);
-    static _Alignas(64) uint8_t y[256];
+    static lt_q8_unit y[LT_BLOCK_UNITS];
     for (int l = 0; l < n_levels; l++)
         for (int i = 0; i < 64; i++) {
             float x[64] = {1, 2, 3};
             x[i] = i % 2 ? NAN : INFINITY;
-            x[i ^ 16] = i % 3 ? x[i] : -x[i]; /* in the other half of the block too: their sums must not overflow */
-            k[l]->quantize(x, 64, y);
-            CHECK(!isfinite(lt_q8_at(y, 64, 0).d[i / 32]), "%s: %g at %d was quantised away", k[l]->name, (double)x[i], i);
+            x[i ^ 16] = i % 3 ? x[i] : -x[i]; /* in the other half of the unit too: their sums must not overflow */
+            k[l]->quantize(x, 64, y, LT_BLOCK_UNITS);
+            CHECK(!isfinite(y[i / 32].d) && !isfinite(y[i / 32].exponent), "%s: %g at %d was quantised away", k[l]->name, (double)x[i], i);
         }
 }
 

@@ -33,7 +33,7 @@ static void pack_item(void *context, int32_t panel, int32_t worker)
 {
     const pack_call *c = context;
     (void)worker;
-    lt_pack_panel(c->w->form, c->t->data, c->row_bytes, c->w->n_in, c->w->n_out, panel, c->w->panels + (size_t)panel * c->w->panel_bytes);
+    lt_pack_panel(c->t->type, c->t->data, c->row_bytes, c->w->n_in, c->w->n_out, panel, c->w->panels + (size_t)panel * c->w->panel_bytes);
 }
 
 /* Room for panels, 64-byte aligned, until the backend goes; NULL without memory. */
@@ -62,6 +62,7 @@ static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_tensor *t)
 {
     const int64_t n_panels = (w->n_out + LT_PANEL_ROWS - 1) / LT_PANEL_ROWS;
     w->panel_bytes = lt_panel_bytes(w->form, w->n_in);
+    lt_form_levels(t->type, w->levels);
     w->panels = take_panels(be, (size_t)n_panels * w->panel_bytes);
     if (!w->panels)
         return out_of_memory(t->name, (size_t)n_panels * w->panel_bytes);
@@ -115,7 +116,7 @@ static void embed_row(void *context, int32_t row, int32_t worker)
     const embed_call *c = context;
     (void)worker;
     float *y = c->y->data + row * c->y->stride;
-    lt_unpack_row(c->w->form, c->w->panels, c->w->n_in, c->be->batch->token[row], y);
+    lt_unpack_row(c->w->form, c->w->levels, c->w->panels, c->w->n_in, c->be->batch->token[row], y);
     if (c->scale != 1.0f)
         for (int64_t i = 0; i < c->w->n_in; i++)
             y[i] *= c->scale;
@@ -188,7 +189,7 @@ static int ropes_create(cpu_backend *be, const lt_rope *ropes, int32_t n)
 static int worker_create(cpu_backend *be, worker_scratch *s)
 {
     const size_t queries = (size_t)(be->kv.n_head > LT_MAX_QUERIES ? be->kv.n_head : LT_MAX_QUERIES);
-    s->unpacked = scratch_alloc(be, 1, lt_scratch_bytes(be->max_in_quantised));
+    s->tile = scratch_alloc(be, 1, sizeof *s->tile);
     s->row = scratch_alloc(be, (size_t)be->max_in + 16, sizeof *s->row);
     s->q = scratch_alloc(be, queries * (size_t)be->kv.k_dim, sizeof *s->q);
     s->out = scratch_alloc(be, queries * be->v_stride, sizeof *s->out);
@@ -197,7 +198,7 @@ static int worker_create(cpu_backend *be, worker_scratch *s)
     s->position = scratch_alloc(be, queries, sizeof *s->position);
     s->k_pages = scratch_alloc(be, (size_t)be->kv.n_pages, sizeof *s->k_pages);
     s->v_pages = scratch_alloc(be, (size_t)be->kv.n_pages, sizeof *s->v_pages);
-    const bool complete = s->unpacked && s->row && s->q && s->out && s->scores && s->state && s->position && s->k_pages && s->v_pages;
+    const bool complete = s->tile && s->row && s->q && s->out && s->scores && s->state && s->position && s->k_pages && s->v_pages;
     return complete ? LT_OK : lt_fail(LT_E_NOMEM, "no memory for the scratch of %d threads", lt_pool_size(be->pool));
 }
 
@@ -206,7 +207,7 @@ static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *
     cpu_backend *be = cpu_of(base);
     LT_TRY(cache_create(be, shape));
     LT_TRY(ropes_create(be, ropes, n_ropes));
-    const size_t rows = (size_t)be->max_rows, q8_bytes = lt_q8_bytes(be->max_in_quantised);
+    const size_t rows = (size_t)be->max_rows, q8_bytes = (size_t)lt_q8_units(be->max_in_quantised) * sizeof *be->q8;
     const size_t f32_bytes = (size_t)be->max_in_float * sizeof *be->f32;
     be->q8 = scratch_alloc(be, rows, q8_bytes);
     be->f32 = scratch_alloc(be, rows, f32_bytes);
@@ -232,7 +233,7 @@ static lt_memory cpu_memory(const lt_backend *be)
 
 static void worker_destroy(worker_scratch *s)
 {
-    void *parts[] = {s->unpacked, s->row, s->q, s->out, s->scores, s->state, s->position, s->k_pages, s->v_pages};
+    void *parts[] = {s->tile, s->row, s->q, s->out, s->scores, s->state, s->position, s->k_pages, s->v_pages};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }

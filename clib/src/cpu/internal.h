@@ -16,6 +16,7 @@ struct lt_weight {
     size_t panel_bytes;
     int64_t n_in, n_out;
     lt_form form;
+    uint8_t levels[16];
     struct lt_weight *next;
 };
 
@@ -31,7 +32,7 @@ typedef struct { /* one attention item's rows */
 } row_group;
 
 typedef struct { /* per thread */
-    uint8_t *unpacked;     /* lt_scratch_bytes */
+    lt_tile_scratch *tile;
     float *row;            /* prologue: one input row */
     float *q, *out, *scores, *state;
     int32_t *position;
@@ -58,7 +59,7 @@ typedef struct {
     float *rope_tables;    /* [rope][row][cos n_rot/2 | sin n_rot/2] */
     int32_t n_ropes, max_rot, max_rows;
     int64_t max_in_quantised, max_in_float, max_in;
-    uint8_t *q8;           /* [max_rows] quantised inputs */
+    lt_q8_unit *q8;        /* max_rows quantised inputs (panel.h) */
     float *f32;            /* [max_rows][max_in_float] */
     worker_scratch *scratch;
     row_group *groups;

@@ -17,8 +17,3 @@ const char *lt_cpu_name(void)
 {
     return lt_kernels_get()->name;
 }
-
-size_t lt_scratch_bytes(int64_t n_in)
-{
-    return (size_t)((n_in + LT_UNIT - 1) / LT_UNIT) * LT_UNIT_SCRATCH;
-}

@@ -6,14 +6,23 @@
 
 #include "cpu/panel.h"
 
+enum { LT_FEW_COLUMNS = 8 /* so many, and panels are unpacked in registers */, LT_TILE_SUMS = 512, LT_TILE_CODES = 18432 };
+
+typedef struct { /* of a thread, for matmul of many columns */
+    _Alignas(64) uint8_t codes[LT_TILE_CODES]; /* eight units of two panels, unpacked */
+    _Alignas(64) float sums[LT_TILE_SUMS * 2 * LT_PANEL_ROWS];
+} lt_tile_scratch;
+
 /* n_panels panels times n_columns activation rows. */
 typedef struct {
     const uint8_t *panels;
-    const void *x;          /* quantised forms: q8 rows; float forms: float rows of x_stride */
-    const float *bias;      /* NULL or [n_panels*16] */
-    float *y;               /* y[column*y_stride + row], rows of the first panel on */
-    uint8_t *scratch;       /* lt_scratch_bytes(n_in) */
-    int64_t n_in, x_stride, y_stride;
+    const uint8_t *levels;    /* [16], of the forms that have them */
+    const void *x;            /* quantised forms: units of the first column; float forms: float rows */
+    const float *bias;        /* NULL or [n_panels*16] */
+    float *y;                 /* y[column*y_stride + row], rows of the first panel on */
+    lt_tile_scratch *scratch;
+    int64_t n_in, y_stride;
+    int64_t x_stride;         /* from a block's units to the next block's, or from a float row to the next */
     int32_t n_panels, n_columns;
 } lt_matmul_job;
 
@@ -36,7 +45,7 @@ typedef struct {
     const char *name;
     void (*matmul[LT_FORM_COUNT])(const lt_matmul_job *job);
     void (*attend[2])(const lt_attend_job *job); /* [0] f32 pages, [1] f16 pages */
-    void (*quantize)(const float *x, int64_t n, void *q8_row);
+    void (*quantize)(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride); /* to blocks `stride` units apart */
     void (*rms_norm)(float *y, const float *x, const float *weight, int64_t n, float eps); /* y may be x; weight NULL: ones */
     void (*add)(float *y, const float *x, int64_t n);                                      /* y += x */
     void (*silu_mul)(float *y, const float *gate, const float *up, int64_t n);             /* silu(gate) * up */
@@ -45,7 +54,6 @@ typedef struct {
     void (*gelu_mul)(float *y, const float *gate, const float *up, int64_t n);             /* gelu, tanh form */
 } lt_kernels;
 
-size_t lt_scratch_bytes(int64_t n_in); /* for matmul of many columns */
 const lt_kernels *lt_kernels_get(void); /* the table of lt_cpu_level() */
 
 extern const lt_kernels lt_kernels_ref;

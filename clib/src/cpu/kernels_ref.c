@@ -3,7 +3,9 @@
 #include "cpu/simd_ref.h"
 
 #define LT_ISA_NAME "ref"
+#include "cpu/unit_tmpl.h"
 #include "cpu/matmul_tmpl.h"
+#include "cpu/float_tmpl.h"
 #include "cpu/rows_tmpl.h"
 #include "cpu/attend_tmpl.h"
 #include "cpu/table_tmpl.h"

@@ -48,7 +48,7 @@ static void prologue_row(void *context, int32_t item, int32_t worker)
     cpu_backend *be = c->be;
     const float *row = input_row(c, c->in->rows ? c->in->rows[item] : item, be->scratch[worker].row);
     if (c->wants_q8)
-        be->k->quantize(row, c->n_in, be->q8 + lt_q8_bytes(c->n_in) * (size_t)item);
+        be->k->quantize(row, c->n_in, be->q8 + item * LT_BLOCK_UNITS, (int64_t)c->n_rows * LT_BLOCK_UNITS);
     if (c->wants_f32)
         memcpy(be->f32 + c->f32_stride * item, row, (size_t)c->n_in * sizeof *row);
 }
@@ -78,9 +78,10 @@ static void panel_item(void *context, int32_t item, int32_t worker)
         .x = is_float ? (const void *)be->f32 : be->q8,
         .bias = p->bias ? p->bias->vector + first * LT_PANEL_ROWS : NULL,
         .y = p->y->data + first * LT_PANEL_ROWS,
-        .scratch = be->scratch[worker].unpacked,
+        .scratch = be->scratch[worker].tile,
+        .levels = w->levels,
         .n_in = c->n_in,
-        .x_stride = c->f32_stride,
+        .x_stride = is_float ? c->f32_stride : (int64_t)c->n_rows * LT_BLOCK_UNITS,
         .y_stride = p->y->stride,
         .n_panels = (int32_t)(left < c->chunk ? left : c->chunk),
         .n_columns = c->n_rows,

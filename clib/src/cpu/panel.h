@@ -1,4 +1,4 @@
-/* panel.h - how a weight matrix lies in memory once loaded, and how an activation row lies beside it.
+/* panel.h - how a weight matrix lies in memory once loaded.
  *
  * A matrix [n_out, n_in] becomes ceil(n_out/16) panels of 16 rows.  A panel is a run of superblocks along k (n_in), in the
  * order in which the kernel reads them.  Quantised forms keep the file's codes and scales, only transposed, so a panel has
@@ -11,12 +11,12 @@
  *      4 bit   256 bytes: n[0..3], w[j] = low nibbles of n[j], w[j+4] = high nibbles
  *      2 bit   128 bytes: t[0..1], w[j] = bits 2*(j%4) of t[j/4]      (added as bits 4.. where a 4-bit plane comes first)
  *      1 bit    64 bytes: eight 64-bit masks, one per w[j]            (adds 16 after 4 bits, 4 after 2 bits)
+ * In forms of levels (quant.h) the code is a number in a table of 16.  Grids are resolved when a file is packed, since looking
+ * them up for every token would cost more than the bytes that they save: IQ2 and IQ1 take 3 bits a weight here, IQ3 takes 4.
  *
- * Superblock of the simple forms (32 k):   f16 d[16] | f16 m[16] if any | unit
- * Superblock of the K forms (256 k):       f16 d[16] | f16 dmin[16] if any | per sub-block: scale byte [16] | ... | 8 units
- * Float forms: values [k][16] in their own type.
+ * Superblock:   d[16] | m[16] if any | for each sub-block: scale byte [16], min byte [16] as far as there are any | 1 or 8 units
  *
- * Value of a code q in sub-block s:  dw * (q - offset) + mw,  dw = d * scale[s],  mw = m  or  -(dmin * min[s]).
+ * Value of a code q in sub-block s:  dw * (q - offset) + mw,  dw = d * scale[s],  mw = m  or  -(m * min[s]).
  *
  * The one summation order (batch invariance): per output, units ascending; within a unit an exact int32 dot product per
  * sub-block, then acc = fma(float(dot), dw*dx, acc), then, where the form has mins, acc = fma(mw, dx*sum(x), acc).
@@ -24,72 +24,93 @@
 #ifndef LT_PANEL_H
 #define LT_PANEL_H
 
+#include <stdbool.h>
+
 #include "core/status.h"
 
-enum { LT_PANEL_ROWS = 16, LT_UNIT = 32, LT_FEW_COLUMNS = 24 /* up to here panels are not unpacked to scratch */ };
-/* A panel pair unpacked, per unit: codes of both (1024 bytes), then dw and mw [2 panels][2 sub-blocks][16 floats]. */
-enum { LT_UNIT_CODES = 1024, LT_UNIT_SCALES = 4 * 64, LT_UNIT_SCRATCH = LT_UNIT_CODES + 2 * LT_UNIT_SCALES };
+enum { LT_PANEL_ROWS = 16, LT_UNIT = 32, LT_BLOCK_UNITS = 8, LT_BLOCK = LT_UNIT * LT_BLOCK_UNITS };
 
 typedef enum {
     LT_FORM_F32, LT_FORM_F16, LT_FORM_BF16,
-    LT_FORM_Q4_0, LT_FORM_Q4_1, LT_FORM_Q5_0, LT_FORM_Q5_1, LT_FORM_Q8_0,
+    LT_FORM_Q4_0, LT_FORM_Q4_1, LT_FORM_Q5_0, LT_FORM_Q5_1, LT_FORM_Q8_0, LT_FORM_IQ4_NL, LT_FORM_MXFP4,
     LT_FORM_Q2_K, LT_FORM_Q3_K, LT_FORM_Q4_K, LT_FORM_Q5_K, LT_FORM_Q6_K,
+    LT_FORM_LEVELS_4, LT_FORM_LEVELS_3, LT_FORM_LEVELS_3_HALF, /* bits of a code; a scale for 32, or for each half of them */
+    LT_FORM_TERNARY,
     LT_FORM_COUNT
 } lt_form;
 
-/* Traits, as constant expressions of the form so that the kernels fold them away. */
+typedef struct {
+    uint8_t planes; /* PLANE_* */
+    uint8_t units;  /* in a superblock */
+    uint8_t subs;   /* sub-blocks in a unit */
+    uint8_t offset; /* LT_WIDE: codes are signed weights + 128 */
+    bool levels;    /* codes are numbers of levels; the levels + 128 are what the kernel computes with */
+    enum { D_HALF, D_BF16, D_FLOAT } d;
+    enum { SCALE_NONE, SCALE_I8, SCALE_U8, SCALE_LOW4 } scale;
+    enum { MIN_NONE, MIN_HALF, MIN_U8, MIN_HIGH4 } min; /* MIN_HIGH4: in the scale's byte */
+} lt_form_traits;
+
+enum { PLANE_8 = 8, PLANE_4 = 4, PLANE_2 = 2, PLANE_1 = 1, LT_WIDE = 128 };
+
+/* Constant, so that the kernels fold it away; float forms are rows of zeros. */
+static const lt_form_traits lt_forms[LT_FORM_COUNT] = {
+    [LT_FORM_Q4_0] = {PLANE_4, 1, 1, 8, false, D_HALF, SCALE_NONE, MIN_NONE},
+    [LT_FORM_Q4_1] = {PLANE_4, 1, 1, 0, false, D_HALF, SCALE_NONE, MIN_HALF},
+    [LT_FORM_Q5_0] = {PLANE_4 | PLANE_1, 1, 1, 16, false, D_HALF, SCALE_NONE, MIN_NONE},
+    [LT_FORM_Q5_1] = {PLANE_4 | PLANE_1, 1, 1, 0, false, D_HALF, SCALE_NONE, MIN_HALF},
+    [LT_FORM_Q8_0] = {PLANE_8, 1, 1, LT_WIDE, false, D_HALF, SCALE_NONE, MIN_NONE},
+    [LT_FORM_IQ4_NL] = {PLANE_4, 1, 1, LT_WIDE, true, D_HALF, SCALE_NONE, MIN_NONE},
+    [LT_FORM_MXFP4] = {PLANE_4, 1, 1, LT_WIDE, true, D_BF16, SCALE_NONE, MIN_NONE},
+    [LT_FORM_Q2_K] = {PLANE_2, 8, 2, 0, false, D_HALF, SCALE_LOW4, MIN_HIGH4},
+    [LT_FORM_Q3_K] = {PLANE_2 | PLANE_1, 8, 2, 4, false, D_HALF, SCALE_I8, MIN_NONE},
+    [LT_FORM_Q4_K] = {PLANE_4, 8, 1, 0, false, D_HALF, SCALE_U8, MIN_U8},
+    [LT_FORM_Q5_K] = {PLANE_4 | PLANE_1, 8, 1, 0, false, D_HALF, SCALE_U8, MIN_U8},
+    [LT_FORM_Q6_K] = {PLANE_4 | PLANE_2, 8, 2, 32, false, D_HALF, SCALE_I8, MIN_NONE},
+    [LT_FORM_LEVELS_4] = {PLANE_4, 8, 1, LT_WIDE, true, D_FLOAT, SCALE_I8, MIN_NONE},
+    [LT_FORM_LEVELS_3] = {PLANE_2 | PLANE_1, 8, 1, LT_WIDE, true, D_FLOAT, SCALE_I8, MIN_NONE},
+    [LT_FORM_LEVELS_3_HALF] = {PLANE_2 | PLANE_1, 8, 2, LT_WIDE, true, D_FLOAT, SCALE_I8, MIN_NONE},
+    [LT_FORM_TERNARY] = {PLANE_2, 8, 1, 1, false, D_HALF, SCALE_NONE, MIN_NONE},
+};
+
 #define FORM_IS_FLOAT(f) ((f) <= LT_FORM_BF16)
-#define FORM_IS_K(f) ((f) >= LT_FORM_Q2_K)
-#define FORM_HAS_8(f) ((f) == LT_FORM_Q8_0)
-#define FORM_HAS_4(f) (!FORM_HAS_8(f) && (f) != LT_FORM_Q2_K && (f) != LT_FORM_Q3_K)
-#define FORM_HAS_2(f) ((f) == LT_FORM_Q2_K || (f) == LT_FORM_Q3_K || (f) == LT_FORM_Q6_K)
-#define FORM_HAS_1(f) ((f) == LT_FORM_Q5_0 || (f) == LT_FORM_Q5_1 || (f) == LT_FORM_Q3_K || (f) == LT_FORM_Q5_K)
-#define FORM_HAS_MIN(f) \
-    ((f) == LT_FORM_Q4_1 || (f) == LT_FORM_Q5_1 || (f) == LT_FORM_Q2_K || (f) == LT_FORM_Q4_K || (f) == LT_FORM_Q5_K)
-#define FORM_OFFSET(f) \
-    ((f) == LT_FORM_Q4_0 ? 8 : (f) == LT_FORM_Q5_0 ? 16 : (f) == LT_FORM_Q3_K ? 4 : (f) == LT_FORM_Q6_K ? 32 : 0)
-#define FORM_SUBS(f) ((f) == LT_FORM_Q2_K || (f) == LT_FORM_Q3_K || (f) == LT_FORM_Q6_K ? 2 : 1) /* sub-blocks in a unit */
-#define FORM_UNITS(f) (FORM_IS_K(f) ? 8 : 1)                                                     /* units in a superblock */
-#define FORM_UNIT_BYTES(f) (FORM_HAS_8(f) * 512 + FORM_HAS_4(f) * 256 + FORM_HAS_2(f) * 128 + FORM_HAS_1(f) * 64)
-/* Bytes of scales per sub-block of the K forms: Q2_K keeps scale and min in one byte. */
-#define FORM_SCALE_BYTES(f) ((f) == LT_FORM_Q4_K || (f) == LT_FORM_Q5_K ? 32 : 16)
-#define FORM_HEAD_BYTES(f) \
-    (32 + 32 * FORM_HAS_MIN(f) + (FORM_IS_K(f) ? FORM_UNITS(f) * FORM_SUBS(f) * FORM_SCALE_BYTES(f) : 0))
-#define FORM_SUPER_BYTES(f) (FORM_HEAD_BYTES(f) + FORM_UNITS(f) * FORM_UNIT_BYTES(f))
-#define FORM_SUPER_K(f) (FORM_UNITS(f) * LT_UNIT)
 #define FORM_FLOAT_BYTES(f) ((f) == LT_FORM_F32 ? 4 : 2)
+#define FORM_HAS(f, plane) ((lt_forms[f].planes & (plane)) != 0)
+#define FORM_D_BYTES(f) (lt_forms[f].d == D_FLOAT ? 64 : 32)
+#define FORM_UNIT_BYTES(f) (lt_forms[f].planes * 64) /* a plane of b bits has 64 * b bytes */
+#define FORM_SCALES_AT(f) (FORM_D_BYTES(f) + (lt_forms[f].min != MIN_NONE ? 32 : 0))
+#define FORM_SCALE_BYTES(f) ((lt_forms[f].scale != SCALE_NONE ? 16 : 0) + (lt_forms[f].min == MIN_U8 ? 16 : 0)) /* of a sub-block */
+#define FORM_UNITS_AT(f) (FORM_SCALES_AT(f) + lt_forms[f].units * lt_forms[f].subs * FORM_SCALE_BYTES(f))
+#define FORM_SUPER_BYTES(f) (FORM_UNITS_AT(f) + lt_forms[f].units * FORM_UNIT_BYTES(f))
+#define FORM_SUPER_K(f) (lt_forms[f].units * LT_UNIT)
 
 int lt_form_of(int32_t ggml_type);                           /* lt_form, -1 when the type has none */
+void lt_form_levels(int32_t ggml_type, uint8_t levels[16]);  /* level + 128 of each code; zeros where codes are not levels */
 size_t lt_panel_bytes(lt_form form, int64_t n_in);           /* bytes of one panel */
 /* Packs rows [16*panel, ..) of the file's matrix at src (row_bytes a row); rows at or beyond n_out become zero. */
-void lt_pack_panel(lt_form form, const uint8_t *src, size_t row_bytes, int64_t n_in, int64_t n_out, int64_t panel, uint8_t *dst);
-void lt_unpack_row(lt_form form, const uint8_t *panels, int64_t n_in, int64_t row, float *dst); /* row as float[n_in] */
+void lt_pack_panel(int32_t ggml_type, const uint8_t *src, size_t row_bytes, int64_t n_in, int64_t n_out, int64_t panel, uint8_t *dst);
+/* Row as float[n_in], the bits that the file's dequantiser gives. */
+void lt_unpack_row(lt_form form, const uint8_t levels[16], const uint8_t *panels, int64_t n_in, int64_t row, float *dst);
 
-/* One activation row, quantised: 8 bits with a float scale per 32 k, and the sums that offsets and mins need.
- *      int8 q[k] | float d[k/32] | int32 sum32[k/32] | int32 sum16[k/16] | float dsum32[k/32] | float dsum16[k/16] */
+/* 32 values of an activation row, quantised to 8 bits: one cache line.
+ *
+ * The scale is rounded up to three significant bits, d = (1 + step/4) * 2^exponent.  That costs a few hundredths of a bit, and it
+ * lets a kernel take dw * d from four prepared multiples of dw and a shift of the exponent, off the ports that multiply. */
 typedef struct {
-    const int8_t *q;
-    const float *d, *dsum32, *dsum16;
-    const int32_t *sum32, *sum16;
-} lt_q8_row;
+    int8_t q[LT_UNIT];
+    float d;        /* 0 for a unit of (nearly) zeros; infinite or NaN when a value is: every output then says so */
+    float exponent; /* -infinity for d = 0 */
+    int32_t step;   /* 0..3 */
+    int16_t sum16[2]; /* of q in each half */
+    float dsum;     /* d * sum(q) */
+    float dsum16[2];
+    int32_t unused;
+} lt_q8_unit;
 
-static inline size_t lt_q8_bytes(int64_t n_in) /* a multiple of 64: rows stay aligned */
+/* Rows of n_in values lie side by side, eight units of each row at a time, which is how many columns are multiplied:
+ *      [n_in / 256, rounded up][n_rows][8 units]  */
+static inline int64_t lt_q8_units(int64_t n_in) /* of one row */
 {
-    size_t units = ((size_t)n_in + LT_UNIT - 1) / LT_UNIT;
-    return (units * (LT_UNIT + 4 + 4 + 8 + 4 + 8) + 63) & ~(size_t)63;
-}
-static inline lt_q8_row lt_q8_at(const void *rows, int64_t n_in, int64_t row)
-{
-    const char *p = (const char *)rows + lt_q8_bytes(n_in) * (size_t)row;
-    int64_t units = n_in / LT_UNIT;
-    lt_q8_row r;
-    r.q = (const int8_t *)p;
-    r.d = (const float *)(p + n_in);
-    r.sum32 = (const int32_t *)(r.d + units);
-    r.sum16 = r.sum32 + units;
-    r.dsum32 = (const float *)(r.sum16 + 2 * units);
-    r.dsum16 = r.dsum32 + units;
-    return r;
+    return (n_in + LT_BLOCK - 1) / LT_BLOCK * LT_BLOCK_UNITS;
 }
 
 #endif

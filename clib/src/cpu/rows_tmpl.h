@@ -120,37 +120,46 @@ static void to_half(uint16_t *y, const float *x, int64_t n)
     }
 }
 
-static inline float float_of(int32_t bits)
+static inline uint32_t bits_of(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+static inline float float_of(uint32_t bits)
 {
     float x;
     memcpy(&x, &bits, sizeof x);
     return x;
 }
 
-/* Per 32: scale = max|x| / 127, q = round(x / scale), and the sums.  n is a multiple of 32.  A value that is not finite makes
- * its block's scale not finite, and so every output: the step must see it, not a plausible number. */
-static void quantize(const float *x, int64_t n, void *q8_row)
+/* max|x| / 127 rounded up to three significant bits; 0 when nearly nothing is there, so that no code overflows. */
+static inline void unit_scale(lt_q8_unit *u, float largest)
 {
-    lt_q8_row row = lt_q8_at(q8_row, n, 0);
-    int8_t *q = (int8_t *)(uintptr_t)row.q;
-    float *d = (float *)(uintptr_t)row.d, *dsum32 = (float *)(uintptr_t)row.dsum32, *dsum16 = (float *)(uintptr_t)row.dsum16;
-    int32_t *sum32 = (int32_t *)(uintptr_t)row.sum32, *sum16 = (int32_t *)(uintptr_t)row.sum16;
-    for (int64_t b = 0; b < n / LT_UNIT; b++) {
-        vf lo = vf_load(x + b * LT_UNIT), hi = vf_load(x + b * LT_UNIT + 16);
-        float largest = float_of(vi_largest(vi_max(vi_magnitude(lo), vi_magnitude(hi)))); /* NaN when any value is */
-        float scale = largest / 127.0f;
-        vf inverse = vf_set1(scale > 1e-35f ? 1.0f / scale : 0.0f);
-        if (!(scale < INFINITY))
+    const float scale = largest / 127.0f;
+    const uint32_t below = (1u << 21) - 1, bits = bits_of(scale);
+    u->d = scale < 1e-35f ? 0.0f : scale < INFINITY ? float_of((bits + below) & ~below) : scale;
+    u->exponent = u->d > 0.0f && u->d < INFINITY ? (float)((int32_t)(bits_of(u->d) >> 23) - 127) : scale < 1e-35f ? -INFINITY : scale;
+    u->step = u->d < INFINITY ? (int32_t)(bits_of(u->d) >> 21 & 3) : 0;
+}
+
+/* One row of n values (a multiple of 32) in blocks of eight units; block i at x8 + i * stride.  A value that is not finite makes
+ * its unit's scale not finite, and so every output: the step must see it, not a plausible number. */
+static void quantize(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride)
+{
+    for (int64_t b = 0; b < n / LT_UNIT; b++, x += LT_UNIT) {
+        lt_q8_unit *u = x8 + b / LT_BLOCK_UNITS * stride + b % LT_BLOCK_UNITS;
+        vf lo = vf_load(x), hi = vf_load(x + 16);
+        unit_scale(u, float_of((uint32_t)vi_largest(vi_max(vi_magnitude(lo), vi_magnitude(hi))))); /* NaN when any value is */
+        if (!(u->d < INFINITY))
             lo = hi = vf_set1(0.0f); /* the scale says it; codes of NaN would overflow the sums */
-        vi qlo = vi_round(vf_mul(lo, inverse)), qhi = vi_round(vf_mul(hi, inverse));
-        vi_store_i8(q + b * LT_UNIT, qlo);
-        vi_store_i8(q + b * LT_UNIT + 16, qhi);
-        d[b] = scale;
-        sum16[2 * b] = vi_sum(qlo);
-        sum16[2 * b + 1] = vi_sum(qhi);
-        sum32[b] = sum16[2 * b] + sum16[2 * b + 1];
-        dsum16[2 * b] = scale * (float)sum16[2 * b];
-        dsum16[2 * b + 1] = scale * (float)sum16[2 * b + 1];
-        dsum32[b] = scale * (float)sum32[b];
+        vf inverse = vf_set1(u->d > 0.0f && u->d < INFINITY ? 1.0f / u->d : 0.0f);
+        vi_store_i8(u->q, vi_round(vf_mul(lo, inverse)));
+        vi_store_i8(u->q + 16, vi_round(vf_mul(hi, inverse)));
+        unit_sums(u);
+        u->dsum16[0] = u->d * (float)u->sum16[0];
+        u->dsum16[1] = u->d * (float)u->sum16[1];
+        u->dsum = u->d * (float)(u->sum16[0] + u->sum16[1]);
+        u->unused = 0;
     }
 }

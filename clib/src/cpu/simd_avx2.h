@@ -6,10 +6,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "cpu/panel.h"
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx2
-enum { DIRECT_COLUMNS = 4 };
+enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 2, SCALE_STEPS = 1 };
 #ifdef __SANITIZE_ADDRESS__
 #define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
 #define UNROLL
@@ -145,6 +146,21 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value)
     uint32_t m[2];
     memcpy(m, mask64, 8);
     return (vb){_mm256_add_epi8(a.lo, spread_bits(m[0], value)), _mm256_add_epi8(a.hi, spread_bits(m[1], value))};
+}
+static inline vb vb_lookup(vb a, const uint8_t table[16])
+{
+    const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
+    return (vb){_mm256_shuffle_epi8(t, a.lo), _mm256_shuffle_epi8(t, a.hi)};
+}
+
+static inline vf vf_scaled(const float *table, const lt_q8_unit *x) { return vf_mul(vf_load(table), vf_set1(x->d)); }
+static inline void unit_sums(lt_q8_unit *x)
+{
+    const __m256i biased = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)x->q), _mm256_set1_epi8((char)0x80));
+    const __m256i sums = _mm256_sad_epu8(biased, _mm256_setzero_si256()); /* of eight bytes, each 128 too large */
+    const __m256i halves = _mm256_sub_epi64(_mm256_add_epi64(sums, _mm256_bsrli_epi128(sums, 8)), _mm256_set1_epi64x(16 * 128));
+    x->sum16[0] = (int16_t)_mm256_extract_epi16(halves, 0);
+    x->sum16[1] = (int16_t)_mm256_extract_epi16(halves, 8);
 }
 
 static inline __m256i dot_u8(__m256i acc, __m256i u, __m256i x) /* pairs stay below 2^15: u <= 128, |x| <= 127 */

@@ -6,10 +6,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "cpu/panel.h"
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx512vnni
-enum { DIRECT_COLUMNS = 8 };
+enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 6, SCALE_STEPS = 4 };
 #ifdef __SANITIZE_ADDRESS__
 #define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
 #define UNROLL
@@ -99,6 +100,24 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value)
     uint64_t m;
     memcpy(&m, mask64, 8);
     return _mm512_mask_add_epi8(a, m, a, _mm512_set1_epi8((char)value));
+}
+static inline vb vb_lookup(vb a, const uint8_t table[16])
+{
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table)), a);
+}
+
+/* dw times the step's multiple is exact, and so is the power of two: the bits of dw * x->d, without a multiplication. */
+static inline vf vf_scaled(const float *table, const lt_q8_unit *x)
+{
+    return _mm512_scalef_ps(_mm512_loadu_ps(table + 16 * x->step), _mm512_set1_ps(x->exponent));
+}
+static inline void unit_sums(lt_q8_unit *x)
+{
+    const __m256i biased = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)x->q), _mm256_set1_epi8((char)0x80));
+    const __m256i sums = _mm256_sad_epu8(biased, _mm256_setzero_si256()); /* of eight bytes, each 128 too large */
+    const __m256i halves = _mm256_sub_epi64(_mm256_add_epi64(sums, _mm256_bsrli_epi128(sums, 8)), _mm256_set1_epi64x(16 * 128));
+    x->sum16[0] = (int16_t)_mm256_extract_epi16(halves, 0);
+    x->sum16[1] = (int16_t)_mm256_extract_epi16(halves, 8);
 }
 
 static inline vi vi_dot(vi acc, vb u, int32_t x4) { return _mm512_dpbusd_epi32(acc, u, _mm512_set1_epi32(x4)); }

@@ -8,10 +8,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "cpu/panel.h"
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_ref
-enum { DIRECT_COLUMNS = 8 };
+enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 4, SCALE_STEPS = 1 };
 #define INLINE static inline /* nothing to gain from specialising: speed is not its job */
 #define UNROLL
 
@@ -116,6 +117,19 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value) /* adds value t
     memcpy(&m, mask64, 8);
     EACH_BYTE(i) a.v[i] = (uint8_t)(a.v[i] + (m >> i & 1 ? value : 0));
     return a;
+}
+static inline vb vb_lookup(vb a, const uint8_t table[16]) { EACH_BYTE(i) a.v[i] = table[a.v[i] & 15]; return a; }
+
+/* dw * x->d.  table: dw times 1, 1.25, .. as far as SCALE_STEPS, 16 floats each; simd_avx512vnni.h makes use of the others. */
+static inline vf vf_scaled(const float *table, const lt_q8_unit *x) { return vf_mul(vf_load(table), vf_set1(x->d)); }
+static inline void unit_sums(lt_q8_unit *x) /* of q in each half */
+{
+    for (int h = 0; h < 2; h++) {
+        int sum = 0;
+        for (int i = 0; i < 16; i++)
+            sum += x->q[16 * h + i];
+        x->sum16[h] = (int16_t)sum;
+    }
 }
 
 /* acc[r] += sum over i of u[4r+i] * x[i], x four signed bytes; codes u <= 63 */

@@ -1,6 +1,6 @@
 """Our engine beside llama-cpp-python: each round is a process of its own, the two take turns, medians are compared.
 
-    python -m bench.compare [-m MODEL] [-t THREADS] [--rounds N] [--tests pp512,tg64,b8,tg32@4096] [--kv-type f16]
+    python -m bench.compare [-m MODEL] [-t THREADS] [--rounds N] [--tests pp512,tg64,b8,tg32@4096] [-ctk T] [-ctv T]
 """
 
 from __future__ import annotations

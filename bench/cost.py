@@ -11,7 +11,7 @@ from bench.roofline import Roofline
 from bench.workload import N_BATCH, Test
 from llamatw.capi.gguf import Gguf
 
-KV_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}  # of one element
+KV_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "i16": 2.0, "q8_0": 34 / 32}  # of an element; i16: plus scales
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -35,28 +35,28 @@ class Cost(msgspec.Struct, frozen=True):
         return n_tokens / max(macs / roofline.int8_all, n_bytes / roofline.read_all)
 
 
-def of_model(path: str, kv_type: str) -> Cost:
+def of_model(path: str, k_type: str, v_type: str) -> Cost:
     """From the tensor directory: matrices of the layers, and the one that makes logits (often the embedding's)."""
     with Gguf.open(path) as gguf:
         matrices = {t.name: t for t in gguf.tensors() if len(t.shape) > 1}
         metadata = gguf.scalars()
     layers = [t for name, t in matrices.items() if name.startswith("blk.")]
     head = matrices.get("output.weight") or matrices["token_embd.weight"]
-    n_layer, n_head, n_head_kv, k_and_v_dim = _attention(metadata)
+    n_layer, n_head, n_head_kv, k_dim, v_dim = _attention(metadata)
     return Cost(
         body_macs=sum(math.prod(t.shape) for t in layers),
         head_macs=math.prod(head.shape),
         weight_bytes=sum(t.n_bytes for t in layers) + head.n_bytes,
-        attention_macs=n_layer * n_head * k_and_v_dim,
-        kv_bytes=n_layer * n_head_kv * k_and_v_dim * KV_BYTES[kv_type],
+        attention_macs=n_layer * n_head * (k_dim + v_dim),
+        kv_bytes=n_layer * n_head_kv * (k_dim * KV_BYTES[k_type] + v_dim * KV_BYTES[v_type]),
     )
 
 
-def _attention(metadata: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Layers, heads, KV heads, dimensions of a key and a value together."""
+def _attention(metadata: dict[str, Any]) -> tuple[int, int, int, int, int]:
+    """Layers, heads, KV heads, dimensions of a key, of a value."""
     arch = metadata["general.architecture"]
     n_head = int(metadata[f"{arch}.attention.head_count"])
     usual = int(metadata[f"{arch}.embedding_length"]) // n_head
     k_dim, v_dim = (int(metadata.get(f"{arch}.attention.{name}_length", usual)) for name in ("key", "value"))
     n_head_kv = int(metadata.get(f"{arch}.attention.head_count_kv", n_head))
-    return int(metadata[f"{arch}.block_count"]), n_head, n_head_kv, k_dim + v_dim
+    return int(metadata[f"{arch}.block_count"]), n_head, n_head_kv, k_dim, v_dim

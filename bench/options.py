@@ -7,6 +7,7 @@ import os
 
 from bench.workload import DEFAULT_TESTS, Job, Test, parse
 from llamatw import models
+from llamatw.settings import KV_TYPE_DEFAULT, KV_TYPES
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -15,7 +16,10 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     result.add_argument("-t", "--threads", type=int, default=len(os.sched_getaffinity(0)))
     result.add_argument("--rounds", type=int, default=3, help="processes for each engine (%(default)s)")
     result.add_argument("--repeats", type=int, default=3, help="in each round (%(default)s)")
-    result.add_argument("--kv-type", default="f16", help="element type of the KV cache (%(default)s)")
+    for flag, name, what in (("-ctk", "--cache-type-k", "keys"), ("-ctv", "--cache-type-v", "values")):
+        result.add_argument(
+            flag, name, default=KV_TYPE_DEFAULT, choices=KV_TYPES, help=f"type of cached {what} (%(default)s)"
+        )
     return result
 
 
@@ -28,4 +32,4 @@ def parser_with_tests(description: str | None) -> argparse.ArgumentParser:
 def job(wishes: argparse.Namespace, tests: list[Test], model: str | None = None) -> Job:
     """Of the model at this path, else the one asked for."""
     path = model or str(models.resolve(wishes.model))
-    return Job(path, wishes.threads, tests, wishes.repeats, wishes.kv_type)
+    return Job(path, wishes.threads, tests, wishes.repeats, wishes.cache_type_k, wishes.cache_type_v)

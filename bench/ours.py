@@ -37,7 +37,8 @@ def _settings(job: Job) -> EngineSettings:
         n_batch=N_BATCH,
         n_threads=job.threads,
         n_threads_batch=job.threads,
-        kv_type=job.kv_type,
+        k_type=job.k_type,
+        v_type=job.v_type,
     )
 
 

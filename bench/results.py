@@ -44,7 +44,7 @@ class Figure(Run, frozen=True, kw_only=True):
     int8_gmacs: float
     read_gbs: float
     read_median_gbs: float  # read_gbs is the best of the run
-    kv: str  # element type of the KV cache
+    kv: str  # type of the KV cache; "f16/q8_0" where keys and values differ
 
 
 def figures(
@@ -69,7 +69,7 @@ def figures(
                 int8_gmacs=round(roofline.int8_all / 1e9, 1),
                 read_gbs=round(roofline.read_all / 1e9, 1),
                 read_median_gbs=round(roofline.read_all_median / 1e9, 1),
-                kv=job.kv_type,
+                kv=job.kv,
             )
         )
     return rows

@@ -30,7 +30,7 @@ def run(job: Job, n_rounds: int, engines: list[str]) -> list[Figure]:
         limits.append(roofline.measure(job.threads))
     limit = roofline.summary(limits)
     print(limit)
-    size, columns = cost.of_model(job.model, job.kv_type), run_columns(job.model, job.threads)
+    size, columns = cost.of_model(job.model, job.k_type, job.v_type), run_columns(job.model, job.threads)
     return [row for engine in engines for row in figures(columns, engine, job, rates[engine], size, limit)]
 
 

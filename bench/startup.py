@@ -1,6 +1,6 @@
 """From the start of a process to a loaded engine and to the first token, and what memory that took.
 
-    python -m bench.startup [-m MODEL] [-t THREADS] [--rounds N] [--kv-type f16]
+    python -m bench.startup [-m MODEL] [-t THREADS] [--rounds N] [-ctk T] [-ctv T]
 
 The process imports the package, opens the model with the server's default settings and makes one step of a 16-token
 prompt; the file is in the page cache.  The KV pool counts as resident only where it has been written to.
@@ -83,7 +83,7 @@ def _start(job: Job) -> Startup:
     from llamatw.settings import EngineSettings
 
     imported, bare = time.monotonic(), _memory("VmRSS")
-    settings = EngineSettings(model_path=job.model, n_threads=job.threads, kv_type=job.kv_type)
+    settings = EngineSettings(model_path=job.model, n_threads=job.threads, k_type=job.k_type, v_type=job.v_type)
     engine = Engine.open(job.model, settings)
     ready, info = time.monotonic(), engine.info
     seq, _ = engine.open_seq(range(info.n_vocab // 2, info.n_vocab // 2 + N_PROMPT), SamplingParams())
@@ -103,7 +103,7 @@ def _figure(job: Job, rounds: list[Startup]) -> Figure:
     said = {name: statistics.median(getattr(x, name) for x in rounds) for name in Startup.__struct_fields__}
     return Figure(
         **run_columns(job.model, job.threads),
-        kv=job.kv_type,
+        kv=job.kv,
         rounds=len(rounds),
         imported_ms=round(said["imported_s"] * 1e3, 1),
         ready_ms=round(said["ready_s"] * 1e3, 1),

@@ -1,6 +1,6 @@
 """What a decode step costs beside the forward pass: output head, sampling with all that follows it, the Python layer.
 
-    python -m bench.steptax [-m MODEL] [-t THREADS] [--rounds N] [--kv-type f16]
+    python -m bench.steptax [-m MODEL] [-t THREADS] [--rounds N] [-ctk T] [-ctv T]
 
 Four sequences at the same depth take turns, one token each, so that whatever else the machine does meets them alike:
 
@@ -71,7 +71,9 @@ def main() -> None:
 
 
 def measure(job: Job, n_rounds: int) -> list[Figure]:
-    settings = EngineSettings(model_path=job.model, n_ctx=N_CTX, n_threads=job.threads, kv_type=job.kv_type)
+    settings = EngineSettings(
+        model_path=job.model, n_ctx=N_CTX, n_threads=job.threads, k_type=job.k_type, v_type=job.v_type
+    )
     engine = Engine.open(job.model, settings)
     try:
         return [_figure(job, name, _rounds(engine, sampling, n_rounds)) for name, sampling in SETTINGS.items()]
@@ -136,7 +138,7 @@ def _figure(job: Job, sampler: str, times: Times) -> Figure:
     python = float(np.median(turns["python"] - turns["step"]))
     return Figure(
         **run_columns(job.model, job.threads),
-        kv=job.kv_type,
+        kv=job.kv,
         sampler=sampler,
         steps=len(turns["step"]),
         step_us=round(step, 1),

@@ -21,6 +21,8 @@ from typing import Protocol
 
 import msgspec
 
+from llamatw.settings import KV_TYPE_DEFAULT, KVType
+
 N_BATCH = 512  # tokens in one step at the most
 N_BATCHED = 32  # tokens of each sequence in bN
 N_HEAD_START = 16  # prompt tokens before generation is timed, if the test's name has no depth
@@ -90,7 +92,13 @@ class Job(msgspec.Struct, frozen=True):
     threads: int
     tests: list[Test]
     repeats: int = 3  # after a warm-up
-    kv_type: str = "f16"
+    k_type: KVType = KV_TYPE_DEFAULT
+    v_type: KVType = KV_TYPE_DEFAULT
+
+    @property
+    def kv(self) -> str:
+        """As one word, for a column."""
+        return self.k_type if self.k_type == self.v_type else f"{self.k_type}/{self.v_type}"
 
 
 def worker_main(load: Callable[[Job], Subject]) -> None:

@@ -15,7 +15,7 @@ from twisted.python import usage
 
 from llamatw import __version__, models
 from llamatw.errors import UsageMistake
-from llamatw.settings import EngineSettings, Settings, WebSettings
+from llamatw.settings import KV_TYPE_DEFAULT, KV_TYPES, EngineSettings, KVType, Settings, WebSettings
 
 # Spellings that getopt cannot read, and second spellings of long flags.
 _SPELLINGS = {
@@ -23,6 +23,8 @@ _SPELLINGS = {
     "-np": "--parallel",
     "-tb": "--threads-batch",
     "-to": "--timeout",
+    "-ctk": "--cache-type-k",
+    "-ctv": "--cache-type-v",
     "-cb": "--cont-batching",
     "--ctx_size": "--ctx-size",
     "--predict": "--n-predict",
@@ -35,7 +37,7 @@ _UNSERVED = frozenset(
     --embeddings --rerank --reranking -spf --system-prompt-file -mm --mmproj --log-disable --chat-template
     --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
-    --yarn-beta-fast -ub --ubatch-size -ctk --cache-type-k -ctv --cache-type-v -fa --flash-attn --no-kv-unified
+    --yarn-beta-fast -ub --ubatch-size -fa --flash-attn --no-kv-unified
     -kvu --kv-unified --context-shift --metrics --slots --no-slots --props --slot-save-path --jinja --no-jinja
     --reasoning-format -hf -hfr --hf-repo -hff --hf-file -mu --model-url -md --model-draft --temp --top-k
     --top-p --min-p --repeat-penalty -s --seed --samplers --grammar --grammar-file -j --json-schema
@@ -43,6 +45,10 @@ _UNSERVED = frozenset(
     """.split()
 )
 _MAX_INT = 2**31 - 1
+_KV_TYPES_HELP = (
+    "f32; f16; bf16; i16, 16-bit integers with one scale per head and token; q8_0, 8-bit integers, "
+    "a scale per 32 values"
+)
 
 _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("model", "m", None, "GGUF file, or the name of a known model (default: SmolLM2 135M, fetched once)"),
@@ -51,6 +57,8 @@ _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("batch-size", "b", 512, "tokens in one step at the most"),
     ("threads", "t", None, "threads for generating (default: one per core)"),
     ("threads-batch", None, None, "threads for reading prompts (-tb; default: as --threads)"),
+    ("cache-type-k", None, KV_TYPE_DEFAULT, f"type of cached keys: {_KV_TYPES_HELP} (-ctk)"),
+    ("cache-type-v", None, KV_TYPE_DEFAULT, "type of cached values, of the same (-ctv)"),
     ("host", None, "127.0.0.1", "address to listen on"),
     ("port", None, 8080, "port to listen on; 0: any free one"),
     ("path", None, None, "directory of static files, instead of the built-in page"),
@@ -129,6 +137,8 @@ class Options(usage.Options):
             n_batch=self._whole("batch-size", 1, 8192),
             n_threads=threads,
             n_threads_batch=self._whole("threads-batch", 1, 256, 0),
+            k_type=self._kv_type("cache-type-k"),
+            v_type=self._kv_type("cache-type-v"),
             step_target_ms=float(self._whole("step-target-ms", 1, 60_000)),
         )
 
@@ -146,6 +156,12 @@ class Options(usage.Options):
             timeout_s=self._whole("timeout", 1, 86_400),
             verbose=bool(self["verbose"]),
         )
+
+    def _kv_type(self, flag: str) -> KVType:
+        for name in KV_TYPES:
+            if name == self[flag]:
+                return name
+        raise UsageMistake(f"--{flag} must be one of {', '.join(KV_TYPES)}, not {self[flag]!r}")
 
     def _whole(self, flag: str, low: int, high: int, default: Any = None) -> Any:
         """The flag's value as a whole number in low..high; default when it was not given."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import msgspec
+
+KVType = Literal["f32", "f16", "bf16", "i16", "q8_0"]
+KV_TYPES: tuple[KVType, ...] = get_args(KVType)
+KV_TYPE_DEFAULT: KVType = "f16"
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,7 +20,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     n_batch: int = 512  # tokens in one step at the most
     n_threads: int = 0  # 0: one per core
     n_threads_batch: int = 0  # 0: as n_threads
-    kv_type: str = "f16"  # element type of the KV cache: f16 or f32
+    k_type: KVType = KV_TYPE_DEFAULT  # elements of the KV cache: of its keys
+    v_type: KVType = KV_TYPE_DEFAULT  # and of its values
     step_target_ms: float = 50.0  # a step that carries live streams aims to stay below this
     max_queue: int = 64  # waiting requests beyond the lanes
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from llamatw import settings
 from llamatw.capi import _abi, records
 from llamatw.capi._lib import library, library_path
 
@@ -87,8 +88,17 @@ def test_constants(layout):
     }
     flags = {name: values[0] for name, values in layout.items() if name.startswith("LT_OUT_")}
     assert {f"LT_OUT_{flag.name}": flag.value for flag in records.OutFlag} == flags
-    for name in ("TOK_ADD_SPECIAL", "TOK_PARSE_SPECIAL", "SAMPLE_IGNORE_EOS", "SAMPLE_NO_CACHE", "KV_F16", "KV_F32"):
+    for name in ("TOK_ADD_SPECIAL", "TOK_PARSE_SPECIAL", "SAMPLE_IGNORE_EOS", "SAMPLE_NO_CACHE"):
         assert layout[f"LT_{name}"] == (getattr(_abi, name),)
+    kv_types = {name: values[0] for name, values in layout.items() if name.startswith("LT_KV_")}
+    assert {f"LT_KV_{name.upper()}": number for name, number in _abi.KV_TYPES.items()} == kv_types
+    assert tuple(_abi.KV_TYPES) == settings.KV_TYPES
+
+
+def test_defaults(lib):
+    options = _abi.Opts()
+    lib.lt_engine_opts_init(options)
+    assert {options.k_type, options.v_type} == {_abi.KV_TYPES[settings.KV_TYPE_DEFAULT]}
 
 
 def test_every_function_of_the_header_is_declared_with_as_many_arguments():

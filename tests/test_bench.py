@@ -88,11 +88,11 @@ def test_limit(name: str, seconds_per_step: float) -> None:
 def test_cost_of_a_model(tmp_path: Path) -> None:
     path = tmp_path / "tiny.gguf"
     shapes.write(shapes.SHAPES["tiny"], "Q8_0", path)
-    found = cost.of_model(str(path), "f16")
+    found = cost.of_model(str(path), "f16", "q8_0")
     body = 2 * (2 * 256 * 256 + 2 * 128 * 256 + 3 * 256 * 512)
     assert (found.body_macs, found.head_macs) == (body, 512 * 256)
     assert found.weight_bytes == (body + 512 * 256) * 34 // 32
-    assert (found.attention_macs, found.kv_bytes) == (2 * 4 * 128, 2 * 2 * 128 * 2)
+    assert (found.attention_macs, found.kv_bytes) == (2 * 4 * 128, 2 * 2 * 64 * (2 + 34 / 32))
 
 
 def test_roofline_summary() -> None:

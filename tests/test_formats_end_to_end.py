@@ -198,7 +198,9 @@ BAD = N_VOCAB - 1
 
 def open_engine(model: Model, path: Path, n_seqs: int = 1) -> Engine:
     model.write(path)
-    settings = EngineSettings(model_path=str(path), n_ctx=100 * n_seqs, n_seqs=n_seqs, n_batch=160, kv_type="f32")
+    settings = EngineSettings(
+        model_path=str(path), n_ctx=100 * n_seqs, n_seqs=n_seqs, n_batch=160, k_type="f32", v_type="f32"
+    )
     return Engine.open(path, settings)
 
 

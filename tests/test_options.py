@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llamatw.options import Options
+from llamatw.settings import KV_TYPE_DEFAULT
 
 
 @pytest.fixture
@@ -35,6 +36,7 @@ def test_defaults():
     assert (settings.engine.n_ctx, settings.engine.n_seqs, settings.engine.n_batch) == (None, 4, 512)
     assert (settings.web.host, settings.web.port, settings.web.n_predict) == ("127.0.0.1", 8080, -1)
     assert settings.web.api_keys == ()
+    assert settings.engine.k_type == settings.engine.v_type == KV_TYPE_DEFAULT
 
 
 def test_short_help(capsys):
@@ -70,6 +72,10 @@ def test_every_flag(model, tmp_path):
         (["-a", "-ngl"], "web.alias", "-ngl"),
         (["--alias", "--lora"], "web.alias", "--lora"),
         (["--api-key", "-np", "--api-key", "b"], "web.api_keys", ("-np", "b")),
+        (["-ctk", "q8_0"], "engine.k_type", "q8_0"),
+        (["--cache-type-k=i16"], "engine.k_type", "i16"),
+        (["-ctv", "bf16"], "engine.v_type", "bf16"),
+        (["-ctv", "f32", "--cache-type-v", "f16"], "engine.v_type", "f16"),
         (["--timeout", "3", "-to", "4"], "web.timeout_s", 4),
     ],
 )
@@ -101,6 +107,10 @@ def test_spellings(argv, field, value):
         (["--path", "/no/such/dir"], "/no/such/dir"),
         (["--api-key", " , "], "--api-key"),
         (["--api-key-file", "/no/such/file"], "/no/such/file"),
+        (["-ctk", "q4_0"], "--cache-type-k must be one of f32, f16, bf16, i16, q8_0, not 'q4_0'"),
+        (["-ctv", "iq4_nl"], "--cache-type-v must be one of f32, f16, bf16, i16, q8_0, not 'iq4_nl'"),
+        (["-ctv", ""], "--cache-type-v"),
+        (["-ctk"], "--cache-type-k"),
         (["-ngl", "9"], "-ngl is not supported"),
         (["-nocb"], "-nocb is not supported"),
         (["--mmproj", "x"], "--mmproj is not supported"),

@@ -17,7 +17,7 @@ GREEDY = SamplingParams(temperature=0)
 
 
 def open_case(folder: Path) -> tuple[Engine, dict[str, list[int]], np.ndarray]:
-    settings = EngineSettings(model_path=str(folder), n_ctx=256, n_seqs=2, n_batch=96, kv_type="f32")
+    settings = EngineSettings(model_path=str(folder), n_ctx=256, n_seqs=2, n_batch=96, k_type="f32", v_type="f32")
     prompt = json.loads((folder / "prompt.json").read_text())
     return Engine.open(folder / "model.gguf", settings), prompt, np.load(folder / "logits.npy")
 

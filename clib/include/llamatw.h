@@ -110,7 +110,13 @@ LT_API int32_t lt_token_is_eog(const lt_vocab *v, int32_t id);     /* ANY THREAD
 
 typedef struct lt_engine lt_engine;
 
-enum { LT_KV_F16 = 1, LT_KV_F32 = 0 };  /* ggml type numbers */
+enum {                 /* elements of the KV cache */
+    LT_KV_F32 = 0,
+    LT_KV_F16 = 1,
+    LT_KV_BF16 = 2,
+    LT_KV_I16 = 3,     /* 16-bit integers with one float scale per head and token */
+    LT_KV_Q8_0 = 4     /* 8-bit integers, a half scale per 32 values */
+};
 
 typedef struct {
     uint32_t struct_size;
@@ -119,7 +125,7 @@ typedef struct {
     int32_t n_batch;           /* tokens in one step, 1..8192 */
     int32_t n_threads;         /* threads for steps of few tokens, 1..256 */
     int32_t n_threads_batch;   /* threads for steps of many tokens */
-    int32_t kv_type;           /* LT_KV_F16 or LT_KV_F32 */
+    int32_t k_type, v_type;    /* LT_KV_* of keys and of values; what a backend does not have is LT_E_UNSUPPORTED */
     uint32_t flags;            /* 0 */
     int32_t *progress;         /* NULL or the caller's: 0..1000 while lt_engine_open runs; set it negative to cancel the load */
 } lt_engine_opts;

@@ -18,8 +18,8 @@ static int check_opts(const lt_engine_opts *o)
         return lt_fail(LT_E_ARG, "lt_engine_opts: struct_size is %u, must be %zu", o ? o->struct_size : 0, sizeof *o);
     if (o->flags)
         return lt_fail(LT_E_ARG, "lt_engine_opts: flags is %u, must be 0", o->flags);
-    if (o->kv_type != LT_KV_F16 && o->kv_type != LT_KV_F32)
-        return lt_fail(LT_E_ARG, "lt_engine_opts: kv_type is %d, must be 0 (F32) or 1 (F16)", o->kv_type);
+    LT_TRY(check_count("k_type", o->k_type, LT_KV_F32, LT_KV_Q8_0));
+    LT_TRY(check_count("v_type", o->v_type, LT_KV_F32, LT_KV_Q8_0));
     LT_TRY(check_count("n_ctx", o->n_ctx, 0, LT_MAX_CTX));
     LT_TRY(check_count("n_seqs", o->n_seqs, 1, LT_MAX_SEQS));
     LT_TRY(check_count("n_batch", o->n_batch, 1, LT_MAX_BATCH));
@@ -100,7 +100,7 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(check_count("the model's context_length", e->n_ctx, 1, LT_MAX_CTX));
     e->n_pages = (e->n_ctx + LT_PAGE - 1) / LT_PAGE;
     LT_TRY(lt_kv_create(&e->kv, e->n_pages, o->n_seqs, e->n_ctx));
-    LT_TRY(lt_model_ready(&e->model, e->file, e->n_pages, LT_PAGE, o->kv_type));
+    LT_TRY(lt_model_ready(&e->model, e->file, e->n_pages, LT_PAGE, o->k_type, o->v_type));
     LT_TRY(create_seqs(e));
     LT_TRY(create_step_arrays(e));
     lt_gguf_close(e->file); /* everything has been copied: the file may change, shrink or vanish from now on */

@@ -22,8 +22,7 @@ ABI_VERSION = 1
 
 TOK_ADD_SPECIAL, TOK_PARSE_SPECIAL = 1, 2
 DETOK_SPECIAL = 1
-KV_F16, KV_F32 = 1, 0
-KV_TYPES = {"f32": 0, "f16": 1}  # LT_KV_*
+KV_TYPES = {"f32": 0, "f16": 1, "bf16": 2, "i16": 3, "q8_0": 4}  # LT_KV_*
 SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE = 1, 2
 
 
@@ -70,7 +69,8 @@ class Opts(Structure):
         ("n_batch", c_int32),
         ("n_threads", c_int32),
         ("n_threads_batch", c_int32),
-        ("kv_type", c_int32),
+        ("k_type", c_int32),
+        ("v_type", c_int32),
         ("flags", c_uint32),
         ("progress", POINTER(c_int32)),
     ]

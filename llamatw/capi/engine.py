@@ -151,7 +151,7 @@ def _options(settings: EngineSettings, gguf: Gguf, progress: Progress | None) ->
     library().lt_engine_opts_init(ctypes.byref(raw))
     raw.n_ctx = _n_ctx(settings, gguf)
     raw.n_seqs, raw.n_batch = settings.n_seqs, settings.n_batch
-    raw.kv_type = _abi.KV_TYPES[settings.kv_type]
+    raw.k_type, raw.v_type = _abi.KV_TYPES[settings.k_type], _abi.KV_TYPES[settings.v_type]
     raw.n_threads = settings.n_threads or _n_cores()
     raw.n_threads_batch = settings.n_threads_batch or raw.n_threads
     if progress is not None:

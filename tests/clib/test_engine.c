@@ -90,6 +90,22 @@ static void test_shapes(void)
     }
 }
 
+/* What the CPU cannot hold yet is refused with a sentence, a type that does not exist as the caller's mistake. */
+static void test_kv_types(void)
+{
+    for (int32_t k = LT_KV_F32 - 1; k <= LT_KV_Q8_0 + 1; k++)
+        for (int32_t v = LT_KV_F32 - 1; v <= LT_KV_Q8_0 + 1; v++) {
+            lt_engine_opts o = options();
+            lt_engine *e = NULL;
+            o.k_type = k, o.v_type = v;
+            const bool exist = k >= LT_KV_F32 && k <= LT_KV_Q8_0 && v >= LT_KV_F32 && v <= LT_KV_Q8_0;
+            const int want = !exist ? LT_E_ARG : k == v && k <= LT_KV_F16 ? LT_OK : LT_E_UNSUPPORTED;
+            const int rc = lt_engine_open(&e, tiny_model(NULL), &o);
+            CHECK(rc == want && !e == (rc != LT_OK), "keys %d, values %d: code %d (%s)", k, v, rc, lt_last_error());
+            lt_engine_close(e);
+        }
+}
+
 /* ---- calls ---- */
 
 static int32_t open_seq(lt_engine *e, int32_t n, int32_t first, int32_t *n_cached)
@@ -272,6 +288,7 @@ int main(void)
 {
     test_hyperparameters();
     test_shapes();
+    test_kv_types();
     test_wrong_calls();
     test_full_pool();
     test_full_context();

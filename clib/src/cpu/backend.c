@@ -150,8 +150,11 @@ static int cpu_buffer(lt_backend *base, lt_buffer **out, int32_t max_rows, int64
 /* Not zeroed: pages hold what they held until their cells are written, and no kernel lets an unwritten cell count. */
 static int cache_create(cpu_backend *be, const lt_kv_shape *shape)
 {
+    if (shape->k_type != shape->v_type || (shape->k_type != LT_KV_F16 && shape->k_type != LT_KV_F32))
+        return lt_fail(LT_E_UNSUPPORTED, "this build's KV cache holds f16 or f32, keys and values alike, not types %d and %d",
+                       shape->k_type, shape->v_type);
     be->kv = *shape;
-    const size_t value = shape->type == LT_KV_F16 ? 2 : 4, tokens = (size_t)shape->page_tokens;
+    const size_t value = shape->k_type == LT_KV_F16 ? 2 : 4, tokens = (size_t)shape->page_tokens;
     be->v_stride = ((size_t)shape->v_dim + 15) & ~(size_t)15;
     be->k_page_bytes = (size_t)shape->k_dim * tokens * value;
     be->v_page_bytes = be->v_stride * tokens * value;

@@ -29,7 +29,7 @@ static int rope_factors(const lt_model *m, const lt_gguf *g, const float **out)
     return LT_OK;
 }
 
-int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_tokens, int32_t kv_type)
+int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_tokens, int32_t k_type, int32_t v_type)
 {
     const lt_hparams *h = &m->h;
     const float *factors;
@@ -51,7 +51,8 @@ int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_
         .n_head_kv = h->n_head_kv,
         .k_dim = h->k_dim,
         .v_dim = h->v_dim,
-        .type = kv_type,
+        .k_type = k_type,
+        .v_type = v_type,
     };
     return m->be->ops->ready(m->be, &shape, ropes, m->traits->window_period ? 2 : 1);
 }

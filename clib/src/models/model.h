@@ -53,7 +53,7 @@ int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be
 void lt_model_unload(lt_model *m);
 
 /* Sets up KV pool and rope tables; after load. */
-int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_tokens, int32_t kv_type);
+int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_tokens, int32_t k_type, int32_t v_type);
 
 /* One pass over the step's rows: appends their keys and values, leaves the hidden states for lt_model_logits. */
 void lt_model_forward(lt_model *m, const lt_batch *batch);

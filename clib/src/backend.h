@@ -39,11 +39,7 @@ typedef struct {
     int32_t n_layers, n_pages, page_tokens;
     int32_t n_head, n_head_kv; /* n_head: query heads, a multiple of n_head_kv */
     int32_t k_dim, v_dim;      /* of one head, at most LT_MAX_HEAD_DIM */
-    union {
-        int32_t k_type;       /* LT_KV_* */
-        int32_t type;         /* of both: what the CPU's attention reads */
-    };
-    int32_t v_type;
+    int32_t k_type, v_type;    /* LT_KV_* */
 } lt_kv_shape;
 
 /* Consecutive rows of the step that belong to one sequence. */

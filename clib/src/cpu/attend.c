@@ -1,6 +1,6 @@
 /* attend.c - the attention operation: rope and KV append by rows, then (group of rows, kv head) items over pages.
  *
- *      page p:  [layer][kv head]  K [k_dim][64]  V [64][v_stride]
+ *      pool:  [layer][kv head][page]  K | V        (kvpage.h)
  */
 #include "cpu/internal.h"
 
@@ -14,10 +14,11 @@ typedef struct {
     int32_t heads_per_kv, n_groups;
 } attend_call;
 
+/* The cell block of one page, layer and kv head.  Pages that follow each other in the pool do so in memory too, head by head. */
 static uint8_t *k_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
 {
-    return be->kv_data + (size_t)page * be->page_bytes +
-           ((size_t)layer * (size_t)be->kv.n_head_kv + (size_t)head) * (be->k_page_bytes + be->v_page_bytes);
+    const size_t lane = (size_t)layer * (size_t)be->kv.n_head_kv + (size_t)head;
+    return be->kv_data + (lane * (size_t)be->kv.n_pages + (size_t)page) * (be->k_page_bytes + be->v_page_bytes);
 }
 static uint8_t *v_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
 {
@@ -27,7 +28,9 @@ static uint8_t *v_page(const cpu_backend *be, int32_t page, int32_t layer, int32
 void lt_cpu_copy_page(lt_backend *base, int32_t src, int32_t dst)
 {
     cpu_backend *be = cpu_of(base);
-    memcpy(be->kv_data + (size_t)dst * be->page_bytes, be->kv_data + (size_t)src * be->page_bytes, be->page_bytes);
+    for (int32_t layer = 0; layer < be->kv.n_layers; layer++)
+        for (int32_t head = 0; head < be->kv.n_head_kv; head++)
+            memcpy(k_page(be, dst, layer, head), k_page(be, src, layer, head), be->k_page_bytes + be->v_page_bytes);
 }
 
 static float *rope_table(const cpu_backend *be, int32_t rope, int32_t row)
@@ -74,27 +77,6 @@ static void turn_heads(attend_call *c, int32_t row, float *x, int32_t n_heads, c
     }
 }
 
-/* One row's keys go down a column of each K page (transposed), its values along a row of each V page. */
-static void append_kv(attend_call *c, int32_t page, int32_t slot, const float *k, const float *v)
-{
-    const cpu_backend *be = c->be;
-    const int32_t k_dim = be->kv.k_dim, v_dim = be->kv.v_dim, page_tokens = be->kv.page_tokens;
-    uint16_t half[LT_MAX_HEAD_DIM];
-    for (int32_t h = 0; h < be->kv.n_head_kv; h++, k += k_dim, v += v_dim) {
-        uint8_t *kp = k_page(be, page, c->a->layer, h), *vp = v_page(be, page, c->a->layer, h);
-        if (be->kv.type == LT_KV_F32) {
-            for (int32_t i = 0; i < k_dim; i++)
-                ((float *)kp)[i * page_tokens + slot] = k[i];
-            memcpy((float *)vp + (size_t)slot * be->v_stride, v, (size_t)v_dim * sizeof *v);
-            continue;
-        }
-        be->k->to_half(half, k, k_dim);
-        for (int32_t i = 0; i < k_dim; i++)
-            ((uint16_t *)kp)[i * page_tokens + slot] = half[i];
-        be->k->to_half((uint16_t *)vp + (size_t)slot * be->v_stride, v, v_dim);
-    }
-}
-
 static void append_row(void *context, int32_t row, int32_t worker)
 {
     attend_call *c = context;
@@ -109,66 +91,159 @@ static void append_row(void *context, int32_t row, int32_t worker)
     for (int64_t i = 0; i < (int64_t)c->a->n_head * be->kv.k_dim; i++)
         q[i] *= c->a->scale;
     const int32_t position = be->batch->position[row];
-    append_kv(c, span->pages[position / be->kv.page_tokens], position % be->kv.page_tokens, k, c->v->data + row * c->v->stride);
-}
-
-/* Copies the group's queries of one kv head together: row-major by (row, head in the kv head's group). */
-static void gather_queries(const attend_call *c, const row_group *g, int32_t head, worker_scratch *s)
-{
-    const cpu_backend *be = c->be;
-    const size_t bytes = (size_t)c->heads_per_kv * (size_t)be->kv.k_dim * sizeof(float);
-    for (int32_t r = 0; r < g->n; r++) {
-        const int64_t row = g->span->first_row + g->first + r;
-        memcpy((char *)s->q + (size_t)r * bytes, c->q->data + row * c->q->stride + (int64_t)head * c->heads_per_kv * be->kv.k_dim, bytes);
-        for (int32_t h = 0; h < c->heads_per_kv; h++)
-            s->position[r * c->heads_per_kv + h] = g->span->first_position + g->first + r;
+    const int32_t page = span->pages[position / LT_PAGE_KEYS], slot = position % LT_PAGE_KEYS;
+    const float *v = c->v->data + row * c->v->stride;
+    for (int32_t h = 0; h < be->kv.n_head_kv; h++) {
+        lt_write_key(be->k, be->kv.k_type, k_page(be, page, c->a->layer, h), slot, k + h * be->kv.k_dim, be->kv.k_dim);
+        lt_write_value(be->k, be->kv.v_type, v_page(be, page, c->a->layer, h), slot, v + h * be->kv.v_dim, be->kv.v_dim);
     }
 }
 
-static void scatter_outputs(const attend_call *c, const row_group *g, int32_t head, const worker_scratch *s)
+/* ---- attention ----
+ *
+ * Keys are gone through in runs of RUN_PAGES pages.  A query's sums of each run are merged in ascending order, always, so that
+ * the runs of a step with few rows can be computed by different threads. */
+enum { RUN_PAGES = 16 };
+
+/* Copies the group's queries of one kv head together, row-major by (row, head in the kv head's group); as integers for such keys. */
+static int32_t gather_queries(const attend_call *c, const row_group *g, int32_t head, worker_scratch *s)
+{
+    const cpu_backend *be = c->be;
+    const int32_t dim = be->kv.k_dim, even = (dim + 1) & ~1, n_scales = (dim + LT_Q_GROUP - 1) / LT_Q_GROUP;
+    int32_t n = 0;
+    for (int32_t r = 0; r < g->n; r++)
+        for (int32_t h = 0; h < c->heads_per_kv; h++, n++) {
+            const int64_t row = g->span->first_row + g->first + r;
+            const float *q = c->q->data + row * c->q->stride + (int64_t)(head * c->heads_per_kv + h) * dim;
+            s->position[n] = g->span->first_position + g->first + r;
+            if (!lt_kv_types[be->kv.k_type].group) {
+                memcpy(s->q + (size_t)n * (size_t)dim, q, (size_t)dim * sizeof *q);
+                continue;
+            }
+            int16_t *code = s->q16 + (size_t)n * (size_t)even;
+            code[even - 1] = 0;
+            for (int32_t i = 0; i < n_scales; i++)
+                s->q_scale[n * n_scales + i] =
+                    be->k->encode(q + i * LT_Q_GROUP, dim - i * LT_Q_GROUP < LT_Q_GROUP ? dim - i * LT_Q_GROUP : LT_Q_GROUP, LT_Q_MAX,
+                                  code + i * LT_Q_GROUP);
+        }
+    return n;
+}
+
+static int32_t first_page_of(const attend_call *c, const row_group *g)
+{
+    const int32_t first = g->span->first_position + g->first, window = c->a->window;
+    return window > 0 && first >= window ? (first - window + 1) / LT_PAGE_KEYS : 0;
+}
+static int32_t last_page_of(const row_group *g)
+{
+    return (g->span->first_position + g->first + g->n - 1) / LT_PAGE_KEYS;
+}
+
+/* The gathered queries over the run's pages as far as they may be seen. */
+static void attend_run(const attend_call *c, const row_group *g, int32_t head, int32_t run, worker_scratch *s, float *out, float *state)
+{
+    cpu_backend *be = c->be;
+    const int32_t seen = first_page_of(c, g), last = last_page_of(g);
+    const int32_t first = run * RUN_PAGES > seen ? run * RUN_PAGES : seen,
+                  end = (run + 1) * RUN_PAGES < last + 1 ? (run + 1) * RUN_PAGES : last + 1;
+    const uint8_t *k_pages[RUN_PAGES], *v_pages[RUN_PAGES];
+    for (int32_t i = 0; i < end - first; i++) {
+        k_pages[i] = k_page(be, g->span->pages[first + i], c->a->layer, head);
+        v_pages[i] = v_page(be, g->span->pages[first + i], c->a->layer, head);
+    }
+    be->k->attend(&(lt_attend_job){
+        .k_pages = k_pages,
+        .v_pages = v_pages,
+        .first_page = first,
+        .n_pages = end - first,
+        .k_type = be->kv.k_type,
+        .v_type = be->kv.v_type,
+        .n_queries = g->n * c->heads_per_kv,
+        .k_dim = be->kv.k_dim,
+        .v_stride = (int32_t)be->v_stride,
+        .window = c->a->window,
+        .position = s->position,
+        .q = s->q,
+        .q16 = s->q16,
+        .q_scale = s->q_scale,
+        .out = out,
+        .state = state,
+    });
+}
+
+/* Divides by the sum of the weights, into the row's output. */
+static void store_outputs(const attend_call *c, const row_group *g, int32_t head, const float *out, const float *state)
 {
     const cpu_backend *be = c->be;
     const int32_t dim = be->kv.v_dim;
-    for (int32_t r = 0; r < g->n; r++) {
-        float *out = c->out->data + (int64_t)(g->span->first_row + g->first + r) * c->out->stride + (int64_t)head * c->heads_per_kv * dim;
-        for (int32_t h = 0; h < c->heads_per_kv; h++)
-            memcpy(out + (int64_t)h * dim, s->out + (size_t)(r * c->heads_per_kv + h) * be->v_stride, (size_t)dim * sizeof *out);
+    for (int32_t i = 0; i < g->n * c->heads_per_kv; i++) {
+        const int64_t row = g->span->first_row + g->first + i / c->heads_per_kv;
+        float *y = c->out->data + row * c->out->stride + (int64_t)(head * c->heads_per_kv + i % c->heads_per_kv) * dim;
+        const float inverse = 1.0f / state[2 * i + 1], *x = out + (size_t)i * be->v_stride;
+        for (int32_t j = 0; j < dim; j++)
+            y[j] = x[j] * inverse;
     }
 }
 
+static void merge_run(const attend_call *c, int32_t n, float *to_state, float *to, const float *state, const float *out)
+{
+    const size_t stride = c->be->v_stride;
+    for (int32_t i = 0; i < n; i++)
+        c->be->k->merge(to_state + 2 * i, to + (size_t)i * stride, state + 2 * i, out + (size_t)i * stride, (int64_t)stride);
+}
+
+/* One thread goes through all runs. */
 static void attend_item(void *context, int32_t item, int32_t worker)
 {
     attend_call *c = context;
-    cpu_backend *be = c->be;
-    worker_scratch *s = &be->scratch[worker];
-    const int32_t head = item % be->kv.n_head_kv;
-    const row_group *g = &be->groups[c->n_groups - 1 - item / be->kv.n_head_kv]; /* the longest first */
-    const int32_t first = g->span->first_position + g->first, last = first + g->n - 1, page_tokens = be->kv.page_tokens;
-    const int32_t window = c->a->window;
-    const int32_t first_page = window > 0 && first >= window ? (first - window + 1) / page_tokens : 0;
-    const int32_t n_pages = last / page_tokens + 1 - first_page;
-    for (int32_t i = 0; i < n_pages; i++) {
-        s->k_pages[i] = k_page(be, g->span->pages[first_page + i], c->a->layer, head);
-        s->v_pages[i] = v_page(be, g->span->pages[first_page + i], c->a->layer, head);
+    worker_scratch *s = &c->be->scratch[worker];
+    const int32_t head = item % c->be->kv.n_head_kv;
+    const row_group *g = &c->be->groups[c->n_groups - 1 - item / c->be->kv.n_head_kv]; /* the longest first */
+    const int32_t n = gather_queries(c, g, head, s), first = first_page_of(c, g) / RUN_PAGES;
+    attend_run(c, g, head, first, s, s->out, s->state);
+    for (int32_t run = first + 1; run <= last_page_of(g) / RUN_PAGES; run++) {
+        attend_run(c, g, head, run, s, s->run_out, s->run_state);
+        merge_run(c, n, s->state, s->out, s->run_state, s->run_out);
     }
+    store_outputs(c, g, head, s->out, s->state);
+}
+
+/* ---- steps of few rows: each run is an item ---- */
+
+static float *run_sums(const attend_call *c, const row_group *g, int32_t head, int32_t run) /* [heads_per_kv][2 + v_stride] */
+{
+    const cpu_backend *be = c->be;
+    const size_t lane = (size_t)(g - be->groups) * (size_t)be->kv.n_head_kv + (size_t)head;
+    return be->run_sums + (lane * (size_t)be->max_runs + (size_t)run) * (size_t)c->heads_per_kv * (2 + be->v_stride);
+}
+
+static void run_of_row(void *context, int32_t item, int32_t worker)
+{
+    attend_call *c = context;
+    worker_scratch *s = &c->be->scratch[worker];
+    const int32_t n_heads = c->be->kv.n_head_kv, run = item / (n_heads * c->n_groups), head = item % n_heads;
+    const row_group *g = &c->be->groups[item / n_heads % c->n_groups];
+    if (run < first_page_of(c, g) / RUN_PAGES || run > last_page_of(g) / RUN_PAGES)
+        return;
     gather_queries(c, g, head, s);
-    lt_attend_job job = {
-        .k_pages = s->k_pages,
-        .v_pages = s->v_pages,
-        .first_page = first_page,
-        .n_pages = n_pages,
-        .q = s->q,
-        .position = s->position,
-        .window = window,
-        .n_queries = g->n * c->heads_per_kv,
-        .head_dim = be->kv.k_dim,
-        .v_stride = (int32_t)be->v_stride,
-        .out = s->out,
-        .scores = s->scores,
-        .state = s->state,
-    };
-    be->k->attend[be->kv.type == LT_KV_F16](&job);
-    scatter_outputs(c, g, head, s);
+    float *state = run_sums(c, g, head, run);
+    attend_run(c, g, head, run, s, state + 2 * c->heads_per_kv, state);
+}
+
+static void merge_runs(void *context, int32_t item, int32_t worker)
+{
+    attend_call *c = context;
+    const int32_t n_heads = c->be->kv.n_head_kv, head = item % n_heads, n = c->heads_per_kv;
+    const row_group *g = &c->be->groups[item / n_heads];
+    const int32_t first = first_page_of(c, g) / RUN_PAGES;
+    float *total = run_sums(c, g, head, first);
+    (void)worker;
+    for (int32_t run = first + 1; run <= last_page_of(g) / RUN_PAGES; run++) {
+        const float *sums = run_sums(c, g, head, run);
+        merge_run(c, n, total, total + 2 * n, sums, sums + 2 * n);
+    }
+    store_outputs(c, g, head, total + 2 * n, total);
 }
 
 static int32_t group_rows(cpu_backend *be, int32_t rows_per_group)
@@ -184,6 +259,25 @@ static int32_t group_rows(cpu_backend *be, int32_t rows_per_group)
     return n;
 }
 
+/* Runs that the longest row of the step has, when every row is a group of its own and there are too few for all threads. */
+static int32_t runs_apart(const attend_call *c)
+{
+    const cpu_backend *be = c->be;
+    int32_t n_runs = 1;
+    if (c->n_groups * be->kv.n_head_kv >= LT_ITEMS_APART * be->batch->n_threads || c->n_groups != be->batch->n_rows)
+        return 1;
+    for (int32_t i = 0; i < c->n_groups; i++) {
+        const int32_t n = last_page_of(&be->groups[i]) / RUN_PAGES + 1;
+        n_runs = n > n_runs ? n : n_runs;
+    }
+    return n_runs;
+}
+
+int32_t lt_cpu_runs(int32_t n_pages)
+{
+    return (n_pages + RUN_PAGES - 1) / RUN_PAGES;
+}
+
 void lt_cpu_attend(lt_backend *base, const lt_attention *a, lt_buffer *q, lt_buffer *k, lt_buffer *v, lt_buffer *out)
 {
     cpu_backend *be = cpu_of(base);
@@ -191,5 +285,11 @@ void lt_cpu_attend(lt_backend *base, const lt_attention *a, lt_buffer *q, lt_buf
     lt_cpu_each_row(be, append_row, &c, be->batch->n_rows);
     const int32_t rows_per_group = c.heads_per_kv < LT_MAX_QUERIES ? LT_MAX_QUERIES / c.heads_per_kv : 1;
     c.n_groups = group_rows(be, rows_per_group);
-    lt_pool_run(be->pool, be->batch->n_threads, attend_item, &c, c.n_groups * be->kv.n_head_kv);
+    const int32_t n_items = c.n_groups * be->kv.n_head_kv, n_runs = runs_apart(&c);
+    if (n_runs == 1) {
+        lt_pool_run(be->pool, be->batch->n_threads, attend_item, &c, n_items);
+        return;
+    }
+    lt_pool_run(be->pool, be->batch->n_threads, run_of_row, &c, n_items * n_runs);
+    lt_pool_run(be->pool, be->batch->n_threads, merge_runs, &c, n_items);
 }

@@ -147,22 +147,23 @@ static int cpu_buffer(lt_backend *base, lt_buffer **out, int32_t max_rows, int64
     return LT_OK;
 }
 
+static size_t round_64(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
 /* Not zeroed: pages hold what they held until their cells are written, and no kernel lets an unwritten cell count. */
 static int cache_create(cpu_backend *be, const lt_kv_shape *shape)
 {
-    if (shape->k_type != shape->v_type || (shape->k_type != LT_KV_F16 && shape->k_type != LT_KV_F32))
-        return lt_fail(LT_E_UNSUPPORTED, "this build's KV cache holds f16 or f32, keys and values alike, not types %d and %d",
-                       shape->k_type, shape->v_type);
     be->kv = *shape;
-    const size_t value = shape->k_type == LT_KV_F16 ? 2 : 4, tokens = (size_t)shape->page_tokens;
-    be->v_stride = ((size_t)shape->v_dim + 15) & ~(size_t)15;
-    be->k_page_bytes = (size_t)shape->k_dim * tokens * value;
-    be->v_page_bytes = be->v_stride * tokens * value;
-    size_t total;
-    if (lt_mul_size((be->k_page_bytes + be->v_page_bytes) * (size_t)shape->n_head_kv, (size_t)shape->n_layers, &be->page_bytes) ||
-        lt_mul_size(be->page_bytes, (size_t)shape->n_pages, &total))
+    be->v_stride = (size_t)lt_v_stride(shape->v_dim);
+    be->k_page_bytes = round_64(lt_k_codes_bytes(shape->k_type, shape->k_dim) + lt_kv_scales_bytes(shape->k_type, shape->k_dim));
+    be->v_page_bytes = round_64(lt_v_codes_bytes(shape->v_type, shape->v_dim) + lt_kv_scales_bytes(shape->v_type, shape->v_dim));
+    size_t page_bytes, total;
+    if (lt_mul_size((be->k_page_bytes + be->v_page_bytes) * (size_t)shape->n_head_kv, (size_t)shape->n_layers, &page_bytes) ||
+        lt_mul_size(page_bytes, (size_t)shape->n_pages, &total))
         return lt_fail(LT_E_NOMEM, "a KV cache of %d pages does not fit into memory", shape->n_pages);
-    be->kv_data = lt_alloc((size_t)shape->n_pages, be->page_bytes);
+    be->kv_data = lt_alloc((size_t)shape->n_pages, page_bytes);
     if (!be->kv_data)
         return out_of_memory("the KV cache (a smaller context helps)", total);
     be->memory.kv_bytes = (int64_t)total;
@@ -196,12 +197,14 @@ static int worker_create(cpu_backend *be, worker_scratch *s)
     s->row = scratch_alloc(be, (size_t)be->max_in + 16, sizeof *s->row);
     s->q = scratch_alloc(be, queries * (size_t)be->kv.k_dim, sizeof *s->q);
     s->out = scratch_alloc(be, queries * be->v_stride, sizeof *s->out);
-    s->scores = scratch_alloc(be, queries * (size_t)be->kv.page_tokens, sizeof *s->scores);
     s->state = scratch_alloc(be, queries * 2, sizeof *s->state);
+    s->run_out = scratch_alloc(be, queries * be->v_stride, sizeof *s->run_out);
+    s->run_state = scratch_alloc(be, queries * 2, sizeof *s->run_state);
+    s->q16 = scratch_alloc(be, queries * ((size_t)be->kv.k_dim + 1), sizeof *s->q16);
+    s->q_scale = scratch_alloc(be, queries * (((size_t)be->kv.k_dim + LT_Q_GROUP - 1) / LT_Q_GROUP), sizeof *s->q_scale);
     s->position = scratch_alloc(be, queries, sizeof *s->position);
-    s->k_pages = scratch_alloc(be, (size_t)be->kv.n_pages, sizeof *s->k_pages);
-    s->v_pages = scratch_alloc(be, (size_t)be->kv.n_pages, sizeof *s->v_pages);
-    const bool complete = s->tile && s->row && s->q && s->out && s->scores && s->state && s->position && s->k_pages && s->v_pages;
+    const bool complete =
+        s->tile && s->row && s->q && s->out && s->state && s->run_out && s->run_state && s->q16 && s->q_scale && s->position;
     return complete ? LT_OK : lt_fail(LT_E_NOMEM, "no memory for the scratch of %d threads", lt_pool_size(be->pool));
 }
 
@@ -215,8 +218,11 @@ static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *
     be->q8 = scratch_alloc(be, rows, q8_bytes);
     be->f32 = scratch_alloc(be, rows, f32_bytes);
     be->groups = scratch_alloc(be, rows, sizeof *be->groups);
+    be->max_runs = lt_cpu_runs(shape->n_pages);
+    const size_t lanes = (size_t)(LT_ITEMS_APART * lt_pool_size(be->pool)), heads = (size_t)(shape->n_head / shape->n_head_kv);
+    be->run_sums = scratch_alloc(be, lanes * (size_t)be->max_runs, heads * (2 + be->v_stride) * sizeof *be->run_sums);
     be->scratch = lt_alloc_zero((size_t)lt_pool_size(be->pool), sizeof *be->scratch);
-    if (!be->q8 || !be->f32 || !be->groups || !be->scratch)
+    if (!be->q8 || !be->f32 || !be->groups || !be->run_sums || !be->scratch)
         return out_of_memory("a step's inputs", rows * (q8_bytes + f32_bytes));
     for (int32_t i = 0; i < lt_pool_size(be->pool); i++)
         LT_TRY(worker_create(be, &be->scratch[i]));
@@ -236,7 +242,7 @@ static lt_memory cpu_memory(const lt_backend *be)
 
 static void worker_destroy(worker_scratch *s)
 {
-    void *parts[] = {s->tile, s->row, s->q, s->out, s->scores, s->state, s->position, s->k_pages, s->v_pages};
+    void *parts[] = {s->tile, s->row, s->q, s->out, s->state, s->run_out, s->run_state, s->q16, s->q_scale, s->position};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }
@@ -263,7 +269,7 @@ static void cpu_destroy(lt_backend *base)
         worker_destroy(&be->scratch[i]);
     for (int32_t i = 0; i < be->n_ropes; i++)
         lt_free((void *)(uintptr_t)be->ropes[i].frequency);
-    void *parts[] = {be->scratch, be->groups, be->f32, be->q8, be->rope_tables, be->ropes, be->kv_data, be};
+    void *parts[] = {be->scratch, be->run_sums, be->groups, be->f32, be->q8, be->rope_tables, be->ropes, be->kv_data, be};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }

@@ -8,6 +8,7 @@
 #include "cpu/kernels.h"
 
 enum { LT_MAX_QUERIES = 64 }; /* (row, head) pairs in one attention item, unless one row alone has more */
+enum { LT_ITEMS_APART = 2 };  /* items per thread, below which attention is split into runs of keys */
 enum { LT_SERIAL_ROWS = 2 };  /* row-wise work on so few rows is done before another thread is awake */
 
 struct lt_weight {
@@ -34,9 +35,9 @@ typedef struct { /* one attention item's rows */
 typedef struct { /* per thread */
     lt_tile_scratch *tile;
     float *row;            /* prologue: one input row */
-    float *q, *out, *scores, *state;
+    float *q, *q_scale, *out, *state, *run_out, *run_state; /* attention */
+    int16_t *q16;
     int32_t *position;
-    const void **k_pages, **v_pages;
 } worker_scratch;
 
 typedef struct panel_arena { /* panels of many weights, one behind the other: small matrices share huge pages */
@@ -54,7 +55,7 @@ typedef struct {
     lt_buffer *buffers;
     lt_kv_shape kv;
     uint8_t *kv_data;
-    size_t k_page_bytes, v_page_bytes, v_stride, page_bytes; /* one head's page of one layer; all layers and heads */
+    size_t k_page_bytes, v_page_bytes, v_stride; /* one head's page of one layer */
     lt_rope *ropes;
     float *rope_tables;    /* [rope][row][cos n_rot/2 | sin n_rot/2] */
     int32_t n_ropes, max_rot, max_rows;
@@ -63,6 +64,8 @@ typedef struct {
     float *f32;            /* [max_rows][max_in_float] */
     worker_scratch *scratch;
     row_group *groups;
+    float *run_sums;       /* attention of few rows: [row][kv head][run][query heads of it][2 + v_stride] */
+    int32_t max_runs;
     const lt_batch *batch;
     lt_memory memory;
 } cpu_backend;
@@ -82,5 +85,9 @@ void lt_cpu_matmul(lt_backend *be, const lt_input *in, const lt_product *out, in
 void lt_cpu_attend(lt_backend *be, const lt_attention *a, lt_buffer *q, lt_buffer *k, lt_buffer *v, lt_buffer *out);
 void lt_cpu_begin(lt_backend *be, const lt_batch *batch);
 void lt_cpu_copy_page(lt_backend *be, int32_t src, int32_t dst);
+
+int32_t lt_cpu_runs(int32_t n_pages); /* of keys, at most */
+void lt_write_key(const lt_kernels *k, int32_t type, uint8_t *page, int32_t slot, const float *x, int32_t k_dim);
+void lt_write_value(const lt_kernels *k, int32_t type, uint8_t *page, int32_t slot, const float *x, int32_t v_dim);
 
 #endif

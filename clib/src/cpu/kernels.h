@@ -4,6 +4,7 @@
 #ifndef LT_KERNELS_H
 #define LT_KERNELS_H
 
+#include "cpu/kvpage.h"
 #include "cpu/panel.h"
 
 enum { LT_FEW_COLUMNS = 8 /* so many, and panels are unpacked in registers */, LT_TILE_SUMS = 512, LT_TILE_CODES = 18432 };
@@ -26,25 +27,27 @@ typedef struct {
     int32_t n_panels, n_columns;
 } lt_matmul_job;
 
-/* Attention of n_queries (row, head) pairs that share one kv head, over key pages in ascending order.
- *      K page: [head_dim][64] f16 or f32 (transposed: a vector of keys per dimension)
- *      V page: [64][v_stride] f16 or f32 */
+/* Attention of n_queries (row, head) pairs that share one kv head, over pages (kvpage.h) in ascending order. */
 typedef struct {
-    const void *const *k_pages, *const *v_pages; /* [n_pages], from the page first_page * 64 positions on */
+    const uint8_t *const *k_pages, *const *v_pages; /* [n_pages], from the page first_page * 64 positions on */
     int32_t first_page, n_pages;
-    const float *q;          /* [n_queries][head_dim], already scaled */
-    const int32_t *position; /* [n_queries]: sees keys <= position ... */
-    int32_t window;          /* ... and > position - window when window > 0 */
-    int32_t n_queries, head_dim, v_stride;
+    int32_t k_type, v_type;  /* LT_KV_* */
+    int32_t n_queries, k_dim, v_stride;
+    int32_t window;          /* a query sees keys <= position and, when window > 0, > position - window */
+    const int32_t *position; /* [n_queries] */
+    const float *q;          /* float keys: [n_queries][k_dim], already scaled */
+    const int16_t *q16;      /* integer keys: [n_queries][k_dim, even], at most LT_Q_MAX ... */
+    const float *q_scale;    /* ... times [n_queries][k_dim / LT_Q_GROUP, rounded up] */
     float *out;              /* [n_queries][v_stride] */
-    float *scores;           /* scratch [n_queries][64] */
-    float *state;            /* scratch [n_queries][2]: running maximum, running sum */
+    float *state;            /* [n_queries][2]: maximum, sum */
 } lt_attend_job;
 
 typedef struct {
     const char *name;
     void (*matmul[LT_FORM_COUNT])(const lt_matmul_job *job);
-    void (*attend[2])(const lt_attend_job *job); /* [0] f32 pages, [1] f16 pages */
+    void (*attend)(const lt_attend_job *job); /* out: weighted values, not yet divided by the sum */
+    void (*merge)(float *to_state, float *to, const float *from_state, const float *from, int64_t v_stride); /* two runs of keys of a query */
+    float (*encode)(const float *x, int64_t n, int32_t limit, int16_t *code); /* n <= 64; the scale */
     void (*quantize)(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride); /* to blocks `stride` units apart */
     void (*rms_norm)(float *y, const float *x, const float *weight, int64_t n, float eps); /* y may be x; weight NULL: ones */
     void (*add)(float *y, const float *x, int64_t n);                                      /* y += x */

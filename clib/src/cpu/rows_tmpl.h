@@ -1,12 +1,11 @@
 /* rows_tmpl.h - what happens to one activation row: norm, gate, quantisation.  Sums by 16 lanes, then the one tree. */
 
-/* e^x in float32 to about 2 ulp: 2^n * p(r), |r| <= ln2/2; 0 below -87.3, saturated above 88, NaN for NaN (vf_max gives its
- * second operand then).
+/* e^x in float32 to about 2 ulp for x at most 88: 2^n * p(r), |r| <= ln2/2; 0 below -87.3, NaN for NaN (vf_max gives its second
+ * operand then).
  * Coefficients: minimax of degree 6 on that interval in the usual Cody-Waite scheme (ln2 in two parts). */
-static inline vf vf_exp(vf x)
+static inline vf vf_exp_small(vf x)
 {
     vf clamped = vf_max(vf_set1(-87.3f), x);
-    clamped = vf_sub(vf_set1(0.0f), vf_max(vf_set1(-88.0f), vf_sub(vf_set1(0.0f), clamped)));
     vi n = vi_round(vf_mul(clamped, vf_set1(1.44269504f)));
     vf fn = vf_from_vi(n);
     vf r = vf_fma(fn, vf_set1(-0.693359375f), clamped);
@@ -19,6 +18,12 @@ static inline vf vf_exp(vf x)
     p = vf_fma(p, r, vf_set1(5.0000001201e-1f));
     p = vf_add(vf_fma(vf_mul(p, r), r, r), vf_set1(1.0f));
     return vf_zero_below(vf_times_power2(p, n), x, -87.3f);
+}
+
+/* Saturated above 88. */
+static inline vf vf_exp(vf x)
+{
+    return vf_exp_small(vf_sub(vf_set1(0.0f), vf_max(vf_set1(-88.0f), vf_sub(vf_set1(0.0f), x))));
 }
 
 /* Up to 16 floats; lanes beyond n are zero. */
@@ -162,4 +167,21 @@ static void quantize(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride)
         u->dsum = u->d * (float)(u->sum16[0] + u->sum16[1]);
         u->unused = 0;
     }
+}
+
+/* Up to 64 values as integers of at most `limit`, the scale returned: largest / limit.  Not finite when a value is not. */
+static float encode(const float *x, int64_t n, int32_t limit, int16_t *code)
+{
+    vi largest = vi_set1(0);
+    for (int64_t i = 0; i < n; i += 16)
+        largest = vi_max(largest, vi_magnitude(load_part(x + i, n - i)));
+    const float scale = float_of((uint32_t)vi_largest(largest)) / (float)limit;
+    const vf inverse = vf_set1(scale > 1e-35f && scale < INFINITY ? 1.0f / scale : 0.0f);
+    for (int64_t i = 0; i < n; i += 16) {
+        int16_t t[16] = {0};
+        if (scale < INFINITY)
+            vi_store_i16(t, vi_round(vf_mul(load_part(x + i, n - i), inverse)));
+        memcpy(code + i, t, (size_t)(n - i < 16 ? n - i : 16) * sizeof *t);
+    }
+    return scale;
 }

@@ -19,6 +19,8 @@ enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 2, SCALE_STEPS = 1 };
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
+#define NOINLINE __attribute__((noinline))
+
 typedef struct { __m256 lo, hi; } vf;
 typedef struct { __m256i lo, hi; } vi;
 typedef struct { __m256i lo, hi; } vb;
@@ -88,6 +90,27 @@ static inline void vi_store_i8(int8_t *p, vi a)
 {
     __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8);
     _mm_storeu_si128((__m128i *)p, _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1)));
+}
+static inline __m256 mul_unless_zero(__m256 a, __m256 b)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_NEQ_UQ), _mm256_mul_ps(a, b));
+}
+static inline vf vf_mul_unless_zero(vf a, vf b) { return BOTH(mul_unless_zero, a, b); }
+static inline void vi_store_i16(int16_t *p, vi a)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8));
+}
+
+typedef struct { __m256i lo, hi; } vp;
+static inline vp vp_load_i16(const void *p) { return (vp){_mm256_loadu_si256(p), _mm256_loadu_si256((const __m256i *)p + 1)}; }
+static inline vp vp_load_i8(const void *p)
+{
+    return (vp){_mm256_cvtepi8_epi16(_mm_loadu_si128(p)), _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p + 1))};
+}
+static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2)
+{
+    const __m256i x = _mm256_set1_epi32(x2);
+    return (vi){_mm256_add_epi32(acc.lo, _mm256_madd_epi16(a.lo, x)), _mm256_add_epi32(acc.hi, _mm256_madd_epi16(a.hi, x))};
 }
 
 static inline float vf_sum(vf a)

@@ -19,6 +19,8 @@ enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 6, SCALE_STEPS = 4 };
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
+#define NOINLINE __attribute__((noinline))
+
 typedef __m512 vf;
 typedef __m512i vi;
 typedef __m512i vb;
@@ -62,6 +64,21 @@ static inline vf vf_load_high4(const void *p)
     return vf_from_bytes(_mm_and_si128(_mm_srli_epi16(_mm_loadu_si128(p), 4), _mm_set1_epi8(15)));
 }
 static inline void vi_store_i8(int8_t *p, vi a) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(a)); }
+static inline vf vf_mul_unless_zero(vf a, vf b)
+{
+    return _mm512_maskz_mul_ps(_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_UQ), a, b);
+}
+static inline void vi_store_i16(int16_t *p, vi a) { _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(a)); }
+
+typedef __m512i vp;
+static inline vp vp_load_i16(const void *p) { return _mm512_loadu_si512(p); }
+static inline vp vp_load_i8(const void *p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p)); }
+/* Written as instructions: GCC 12 copies the accumulators of the intrinsics around and runs out of registers. */
+static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2)
+{
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(_mm512_set1_epi32(x2)));
+    return acc;
+}
 
 static inline float vf_sum(vf a)
 {
@@ -120,7 +137,11 @@ static inline void unit_sums(lt_q8_unit *x)
     x->sum16[1] = (int16_t)_mm256_extract_epi16(halves, 8);
 }
 
-static inline vi vi_dot(vi acc, vb u, int32_t x4) { return _mm512_dpbusd_epi32(acc, u, _mm512_set1_epi32(x4)); }
+static inline vi vi_dot(vi acc, vb u, int32_t x4)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(_mm512_set1_epi32(x4)));
+    return acc;
+}
 static inline vi vi_dot_wide_start(int32_t sum_x) { return _mm512_set1_epi32(-128 * sum_x); }
 static inline vi vi_dot_wide(vi acc, vb u, int32_t x4) { return vi_dot(acc, u, x4); }
 static inline void simd_prefetch(const void *p) { _mm_prefetch(p, _MM_HINT_T0); }

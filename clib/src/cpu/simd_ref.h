@@ -16,6 +16,8 @@ enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 4, SCALE_STEPS = 1 };
 #define INLINE static inline /* nothing to gain from specialising: speed is not its job */
 #define UNROLL
 
+#define NOINLINE __attribute__((noinline))
+
 typedef struct { float v[16]; } vf;
 typedef struct { int32_t v[16]; } vi;
 typedef struct { uint8_t v[64]; } vb;
@@ -103,6 +105,25 @@ static inline float vf_largest(vf a)
 }
 static inline int32_t vi_sum(vi a) { uint32_t s = 0; EACH(i) s += (uint32_t)a.v[i]; return (int32_t)s; } /* wraps */
 static inline int32_t vi_largest(vi a) { int32_t m = a.v[0]; EACH(i) m = a.v[i] > m ? a.v[i] : m; return m; }
+static inline vf vf_mul_unless_zero(vf a, vf b) { EACH(i) a.v[i] = a.v[i] == 0.0f ? 0.0f : a.v[i] * b.v[i]; return a; } /* 0 where a is */
+static inline void vi_store_i16(int16_t *p, vi a) { EACH(i) p[i] = (int16_t)a.v[i]; }
+
+typedef struct { int16_t v[32]; } vp; /* sixteen pairs */
+static inline vp vp_load_i16(const void *p) { vp r; memcpy(&r, p, sizeof r); return r; }
+static inline vp vp_load_i8(const void *p)
+{
+    vp r;
+    for (int i = 0; i < 32; i++)
+        r.v[i] = ((const int8_t *)p)[i];
+    return r;
+}
+static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2) /* acc[r] += a[2r] * x[0] + a[2r+1] * x[1] */
+{
+    int16_t x[2];
+    memcpy(x, &x2, 4);
+    EACH(r) acc.v[r] += a.v[2 * r] * x[0] + a.v[2 * r + 1] * x[1];
+    return acc;
+}
 
 #define EACH_BYTE(i) for (int i = 0; i < 64; i++)
 static inline vb vb_load(const void *p) { vb r; memcpy(&r, p, 64); return r; }

@@ -55,7 +55,7 @@ _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("ctx-size", "c", None, "tokens of context, shared by all slots; 0: the model's (default: that, at most 8192)"),
     ("parallel", None, 4, "slots: requests generating at once (-np)"),
     ("batch-size", "b", 512, "tokens in one step at the most"),
-    ("threads", "t", None, "threads for generating (default: one per core)"),
+    ("threads", "t", None, "threads for generating (default: one per core that it may use)"),
     ("threads-batch", None, None, "threads for reading prompts (-tb; default: as --threads)"),
     ("cache-type-k", None, KV_TYPE_DEFAULT, f"type of cached keys: {_KV_TYPES_HELP} (-ctk)"),
     ("cache-type-v", None, KV_TYPE_DEFAULT, "type of cached values, of the same (-ctv)"),

@@ -18,7 +18,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     n_ctx: int | None = None  # None: min(model's training context, 8192); 0: the model's
     n_seqs: int = 4  # lanes of concurrent generation ("slots")
     n_batch: int = 512  # tokens in one step at the most
-    n_threads: int = 0  # 0: one per core
+    n_threads: int = 0  # 0: one per core that the process may use, within its cgroup's quota
     n_threads_batch: int = 0  # 0: as n_threads
     k_type: KVType = KV_TYPE_DEFAULT  # elements of the KV cache: of its keys
     v_type: KVType = KV_TYPE_DEFAULT  # and of its values

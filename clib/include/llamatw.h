@@ -123,8 +123,8 @@ typedef struct {
     int32_t n_ctx;             /* tokens in the KV pool, shared by all sequences; 0: the model's training context */
     int32_t n_seqs;            /* sequences open at once, 1..256 */
     int32_t n_batch;           /* tokens in one step, 1..8192 */
-    int32_t n_threads;         /* threads for steps of few tokens, 1..256 */
-    int32_t n_threads_batch;   /* threads for steps of many tokens */
+    int32_t n_threads;         /* threads for steps of few tokens, 1..256; 0: one per core that this thread may use, within the cgroup's quota */
+    int32_t n_threads_batch;   /* threads for steps of many tokens; 0: as n_threads */
     int32_t k_type, v_type;    /* LT_KV_* of keys and of values; what a backend does not have is LT_E_UNSUPPORTED */
     uint32_t flags;            /* 0 */
     int32_t *progress;         /* NULL or the caller's: 0..1000 while lt_engine_open runs; set it negative to cancel the load */
@@ -134,8 +134,8 @@ typedef struct {
     int64_t n_params, weight_bytes, kv_bytes, scratch_bytes;
     int32_t n_ctx, n_ctx_train, n_vocab, n_embd, n_layer, n_head, n_head_kv;
     int32_t n_seqs, n_batch, n_pages, page_tokens;
+    int32_t n_threads, n_threads_batch;
     int32_t n_tensors_unused;  /* in the file for another use of the model (classification); any other is refused */
-    int32_t reserved;
     char arch[32];
 } lt_engine_info;
 

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/cpuid.h"
 #include "core/memory.h"
+#include "core/topology.h"
 
 static int check_count(const char *name, int32_t value, int32_t low, int32_t high)
 {
@@ -23,8 +23,8 @@ static int check_opts(const lt_engine_opts *o)
     LT_TRY(check_count("n_ctx", o->n_ctx, 0, LT_MAX_CTX));
     LT_TRY(check_count("n_seqs", o->n_seqs, 1, LT_MAX_SEQS));
     LT_TRY(check_count("n_batch", o->n_batch, 1, LT_MAX_BATCH));
-    LT_TRY(check_count("n_threads", o->n_threads, 1, LT_MAX_THREADS));
-    return check_count("n_threads_batch", o->n_threads_batch, 1, LT_MAX_THREADS);
+    LT_TRY(check_count("n_threads", o->n_threads, 0, LT_MAX_THREADS));
+    return check_count("n_threads_batch", o->n_threads_batch, 0, LT_MAX_THREADS);
 }
 
 static int no_memory(const char *what)
@@ -85,8 +85,20 @@ static int create_step_arrays(lt_engine *e)
                                                                                                          : no_memory("a step's arrays");
 }
 
+static void choose_threads(lt_engine_opts *o)
+{
+    lt_bits cpus;
+    lt_cpus_allowed(&cpus);
+    const int32_t n = lt_default_threads("", &cpus);
+    if (!o->n_threads)
+        o->n_threads = n < LT_MAX_THREADS ? n : LT_MAX_THREADS;
+    if (!o->n_threads_batch)
+        o->n_threads_batch = o->n_threads;
+}
+
 static int open_engine(lt_engine *e, const char *path)
 {
+    choose_threads(&e->opts);
     const lt_engine_opts *o = &e->opts;
     const int32_t n_threads = o->n_threads > o->n_threads_batch ? o->n_threads : o->n_threads_batch;
     LT_TRY(lt_gguf_open(&e->file, path));
@@ -175,6 +187,8 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
         .n_batch = e->opts.n_batch,
         .n_pages = e->n_pages,
         .page_tokens = LT_PAGE,
+        .n_threads = e->opts.n_threads,
+        .n_threads_batch = e->opts.n_threads_batch,
         .n_tensors_unused = e->model.n_tensors_unused,
     };
     snprintf(out->arch, sizeof out->arch, "%s", e->model.traits->arch);

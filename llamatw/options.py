@@ -33,7 +33,7 @@ _SPELLINGS = {
 _UNSERVED = frozenset(
     """
     -nocb --no-cont-batching -ngl --gpu-layers --n-gpu-layers -sm --split-mode -ts --tensor-split -mg --main-gpu
-    -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --mlock --no-mmap -lm --load-mode --numa --embedding
+    -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --no-mmap -lm --load-mode --numa --embedding
     --embeddings --rerank --reranking -spf --system-prompt-file -mm --mmproj --log-disable --chat-template
     --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
@@ -81,6 +81,7 @@ class Options(usage.Options):
     optParameters = _PARAMETERS
     optFlags = [  # noqa: RUF012 (usage.Options reads it as a class attribute)
         ["verbose", "v", "log request bodies"],
+        ["mlock", None, "lock weights, KV cache and scratch into memory; not allowed to: the model is not served"],
         ["cont-batching", None, "continuous batching (-cb): always on"],
     ]
     synopsis = "[-m FILE] [options]"
@@ -139,6 +140,7 @@ class Options(usage.Options):
             n_threads_batch=self._whole("threads-batch", 1, 256, 0),
             k_type=self._kv_type("cache-type-k"),
             v_type=self._kv_type("cache-type-v"),
+            mlock=bool(self["mlock"]),
             step_target_ms=float(self._whole("step-target-ms", 1, 60_000)),
         )
 

@@ -22,6 +22,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     n_threads_batch: int = 0  # 0: as n_threads
     k_type: KVType = KV_TYPE_DEFAULT  # elements of the KV cache: of its keys
     v_type: KVType = KV_TYPE_DEFAULT  # and of its values
+    mlock: bool = False  # weights, KV cache and scratch locked into memory
     step_target_ms: float = 50.0  # a step that carries live streams aims to stay below this
     max_queue: int = 64  # waiting requests beyond the lanes
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from bench import shapes
 from llamatw.capi.engine import Engine
 from llamatw.settings import EngineSettings
+from tests.live_server import ENVIRONMENT
 
 pytestmark = pytest.mark.usefixtures("engine_library")
 
@@ -52,4 +59,59 @@ def test_default_threads_follow_the_affinity(model: str) -> None:
     engine = open_engine(model, n_threads_batch=5)
     assert 1 <= engine.info.n_threads <= len(allowed)
     assert engine.info.n_threads_batch == 5
+    engine.close()
+
+
+# ---- mlock -------------------------------------------------------------------------------------------------------
+
+# Opens the model in a process of its own, without the capability that lifts the limit unless privileged.
+LOCKER = """
+import ctypes, json, re, resource, sys
+from llamatw.capi.engine import Engine
+from llamatw.errors import LlamatwError
+from llamatw.settings import EngineSettings
+model, limit, privileged = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "True"
+header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert privileged or ctypes.CDLL(None).capset(header, none) == 0
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+def locked():
+    return int(re.search(r"VmLck:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
+try:
+    engine = Engine.open(model, EngineSettings(model_path=model, n_ctx=256, n_threads=2, mlock=True))
+except LlamatwError as error:
+    print(json.dumps({"error": error.message, "after": locked()}))
+else:
+    info = engine.info
+    said = {"wanted": info.weight_bytes + info.kv_bytes + info.scratch_bytes, "locked": locked()}
+    engine.close()
+    print(json.dumps({**said, "after": locked()}))
+"""
+
+
+def lock(model: str, limit: int, privileged: bool) -> dict[str, object]:
+    command = [sys.executable, "-c", LOCKER, model, str(limit), str(privileged)]
+    process = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    said: dict[str, object] = json.loads(process.stdout)
+    return said
+
+
+def test_mlock(model: str) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    said = lock(model, hard, privileged=True)
+    if "error" in said:
+        pytest.skip(f"this system does not lock enough: {said['error']}")
+    assert said["locked"] >= said["wanted"] > 0
+    assert said["after"] == 0
+
+
+def test_mlock_against_the_limit(model: str) -> None:
+    said = lock(model, 65536, privileged=False)
+    assert re.search(r"need \d{6,} bytes of locked memory, but RLIMIT_MEMLOCK .* is 65536 bytes", str(said["error"]))
+    assert said["after"] == 0
+
+
+def test_no_lock_unless_asked(model: str) -> None:
+    engine = open_engine(model)
+    assert re.search(r"VmLck:\s+0 kB", Path("/proc/self/status").read_text())
     engine.close()

@@ -76,6 +76,8 @@ def test_every_flag(model, tmp_path):
         (["--cache-type-k=i16"], "engine.k_type", "i16"),
         (["-ctv", "bf16"], "engine.v_type", "bf16"),
         (["-ctv", "f32", "--cache-type-v", "f16"], "engine.v_type", "f16"),
+        (["--mlock"], "engine.mlock", True),
+        (["-np", "1"], "engine.mlock", False),
         (["--timeout", "3", "-to", "4"], "web.timeout_s", 4),
     ],
 )

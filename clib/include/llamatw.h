@@ -118,6 +118,8 @@ enum {                 /* elements of the KV cache */
     LT_KV_Q8_0 = 4     /* 8-bit integers, a half scale per 32 values */
 };
 
+enum { LT_OPEN_MLOCK = 1 };  /* weights, KV cache and scratch stay in physical memory: the system keeps to that, or opening fails */
+
 typedef struct {
     uint32_t struct_size;
     int32_t n_ctx;             /* tokens in the KV pool, shared by all sequences; 0: the model's training context */
@@ -126,7 +128,7 @@ typedef struct {
     int32_t n_threads;         /* threads for steps of few tokens, 1..256; 0: one per core that this thread may use, within the cgroup's quota */
     int32_t n_threads_batch;   /* threads for steps of many tokens; 0: as n_threads */
     int32_t k_type, v_type;    /* LT_KV_* of keys and of values; what a backend does not have is LT_E_UNSUPPORTED */
-    uint32_t flags;            /* 0 */
+    uint32_t flags;            /* LT_OPEN_* */
     int32_t *progress;         /* NULL or the caller's: 0..1000 while lt_engine_open runs; set it negative to cancel the load */
 } lt_engine_opts;
 

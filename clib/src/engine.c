@@ -16,8 +16,8 @@ static int check_opts(const lt_engine_opts *o)
 {
     if (!o || o->struct_size != sizeof *o)
         return lt_fail(LT_E_ARG, "lt_engine_opts: struct_size is %u, must be %zu", o ? o->struct_size : 0, sizeof *o);
-    if (o->flags)
-        return lt_fail(LT_E_ARG, "lt_engine_opts: flags is %u, must be 0", o->flags);
+    if (o->flags & ~(uint32_t)LT_OPEN_MLOCK)
+        return lt_fail(LT_E_ARG, "lt_engine_opts: flags is %u, of which not all are known", o->flags);
     LT_TRY(check_count("k_type", o->k_type, LT_KV_F32, LT_KV_Q8_0));
     LT_TRY(check_count("v_type", o->v_type, LT_KV_F32, LT_KV_Q8_0));
     LT_TRY(check_count("n_ctx", o->n_ctx, 0, LT_MAX_CTX));
@@ -104,8 +104,9 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(lt_gguf_open(&e->file, path));
     LT_TRY(lt_vocab_open(&e->vocab, e->file));
     LT_TRY(read_vocab(e));
+    e->place.lock = o->flags & LT_OPEN_MLOCK;
     LT_TRY(lt_pool_create(&e->pool, n_threads));
-    LT_TRY(lt_cpu_backend(&e->be, e->pool, o->n_batch));
+    LT_TRY(lt_cpu_backend(&e->be, e->pool, &e->place, o->n_batch));
     const int32_t max_outputs = o->n_seqs > LT_OUTPUT_ROWS ? o->n_seqs : LT_OUTPUT_ROWS;
     LT_TRY(lt_model_load(&e->model, e->file, lt_vocab_size(e->vocab), e->be, o->n_batch, max_outputs, o->progress));
     e->n_ctx = o->n_ctx ? o->n_ctx : e->model.h.n_ctx_train;
@@ -115,6 +116,7 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(lt_model_ready(&e->model, e->file, e->n_pages, LT_PAGE, o->k_type, o->v_type));
     LT_TRY(create_seqs(e));
     LT_TRY(create_step_arrays(e));
+    LT_TRY(lt_place_lock(&e->place));
     lt_gguf_close(e->file); /* everything has been copied: the file may change, shrink or vanish from now on */
     e->file = NULL;
     return LT_OK;
@@ -145,6 +147,7 @@ void lt_engine_close(lt_engine *e)
     if (!e)
         return;
     lt_model_unload(&e->model);
+    lt_place_forget(&e->place);
     if (e->be)
         e->be->ops->destroy(e->be);
     lt_pool_destroy(e->pool);

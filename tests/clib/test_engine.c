@@ -245,10 +245,9 @@ static void test_file_that_shrinks(void)
     lt_engine_close(e);
 }
 
-static void test_failing_allocations(void)
+static void sweep_failing_allocations(lt_engine_opts o)
 {
     const char *path = tiny_model(NULL);
-    const lt_engine_opts o = options();
     int n_failed_opens = 0;
     for (int64_t n = 1; n < 2000; n++) {
         lt_engine *e = NULL;
@@ -263,6 +262,14 @@ static void test_failing_allocations(void)
         n_failed_opens++;
     }
     CHECK(n_failed_opens > 50 && n_failed_opens < 1999, "%d allocations in an open", n_failed_opens);
+}
+
+static void test_failing_allocations(void)
+{
+    lt_engine_opts o = options();
+    sweep_failing_allocations(o);
+    o.flags = LT_OPEN_MLOCK;
+    sweep_failing_allocations(o);
     lt_engine *e = open_tiny();
     int32_t cached, seq = open_seq(e, 20, 0, &cached);
     const int64_t before = lt_alloc_count();

@@ -15,7 +15,7 @@ static int out_of_memory(const char *what, size_t bytes)
 /* Scratch is not zeroed (what is read was written in the same step) and counted. */
 static void *scratch_alloc(cpu_backend *be, size_t n_items, size_t item_bytes)
 {
-    void *p = lt_alloc(n_items, item_bytes);
+    void *p = lt_place_alloc(be->place, n_items, item_bytes);
     if (p)
         be->memory.scratch_bytes += (int64_t)(n_items * item_bytes);
     return p;
@@ -48,7 +48,7 @@ static uint8_t *take_panels(cpu_backend *be, size_t bytes)
         a->next = be->arena;
         be->arena = a;
         a->size = bytes > ARENA_BYTES ? bytes : ARENA_BYTES;
-        a->bytes = lt_alloc(a->size, 1);
+        a->bytes = lt_place_alloc(be->place, a->size, 1);
         if (!a->bytes) {
             a->size = 0;
             return NULL;
@@ -77,9 +77,10 @@ static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_tensor *t)
 static int copy_vector(cpu_backend *be, lt_weight *w, const lt_tensor *t)
 {
     const int64_t padded = (w->n_in + 15) & ~(int64_t)15;
-    w->vector = lt_alloc_zero((size_t)padded, sizeof *w->vector);
+    w->vector = lt_place_alloc(be->place, (size_t)padded, sizeof *w->vector);
     if (!w->vector)
         return out_of_memory(t->name, (size_t)padded * sizeof *w->vector);
+    memset(w->vector + w->n_in, 0, (size_t)(padded - w->n_in) * sizeof *w->vector);
     lt_quant_find(t->type)->dequantize(t->data, w->vector, w->n_in);
     be->memory.weight_bytes += padded * (int64_t)sizeof *w->vector;
     return LT_OK;
@@ -162,7 +163,7 @@ static int cache_create(cpu_backend *be, const lt_kv_shape *shape)
     if (lt_mul_size((be->k_page_bytes + be->v_page_bytes) * (size_t)shape->n_head_kv, (size_t)shape->n_layers, &be->page_bytes) ||
         lt_mul_size(be->page_bytes, (size_t)shape->n_pages, &total))
         return lt_fail(LT_E_NOMEM, "a KV cache of %d pages does not fit into memory", shape->n_pages);
-    be->kv_data = lt_alloc((size_t)shape->n_pages, be->page_bytes);
+    be->kv_data = lt_place_alloc(be->place, (size_t)shape->n_pages, be->page_bytes);
     if (!be->kv_data)
         return out_of_memory("the KV cache (a smaller context helps)", total);
     be->memory.kv_bytes = (int64_t)total;
@@ -208,6 +209,8 @@ static int worker_create(cpu_backend *be, worker_scratch *s)
 static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *ropes, int32_t n_ropes)
 {
     cpu_backend *be = cpu_of(base);
+    for (const panel_arena *a = be->arena; a; a = a->next)
+        lt_place_trim(be->place, a->bytes, a->used);
     LT_TRY(cache_create(be, shape));
     LT_TRY(ropes_create(be, ropes, n_ropes));
     const size_t rows = (size_t)be->max_rows, q8_bytes = (size_t)lt_q8_units(be->max_in_quantised) * sizeof *be->q8;
@@ -268,7 +271,7 @@ static void cpu_destroy(lt_backend *base)
         lt_free(parts[i]);
 }
 
-int lt_cpu_backend(lt_backend **out, lt_pool *pool, int32_t max_rows)
+int lt_cpu_backend(lt_backend **out, lt_pool *pool, lt_place *place, int32_t max_rows)
 {
     static const lt_ops ops = {
         .destroy = cpu_destroy,
@@ -289,6 +292,7 @@ int lt_cpu_backend(lt_backend **out, lt_pool *pool, int32_t max_rows)
     be->base.ops = &ops;
     be->k = lt_kernels_get();
     be->pool = pool;
+    be->place = place;
     be->max_rows = max_rows;
     *out = &be->base;
     return LT_OK;

@@ -49,6 +49,7 @@ typedef struct {
     lt_backend base;
     const lt_kernels *k;
     lt_pool *pool;
+    lt_place *place;
     lt_weight *weights;
     panel_arena *arena;
     lt_buffer *buffers;

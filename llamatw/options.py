@@ -15,7 +15,7 @@ from twisted.python import usage
 
 from llamatw import __version__, models
 from llamatw.errors import UsageMistake
-from llamatw.settings import KV_TYPE_DEFAULT, KV_TYPES, EngineSettings, KVType, Settings, WebSettings
+from llamatw.settings import KV_TYPE_DEFAULT, KV_TYPES, EngineSettings, KVType, Load, Settings, WebSettings
 
 # Spellings that getopt cannot read, and second spellings of long flags.
 _SPELLINGS = {
@@ -23,6 +23,7 @@ _SPELLINGS = {
     "-np": "--parallel",
     "-tb": "--threads-batch",
     "-to": "--timeout",
+    "-lm": "--load-mode",
     "-ctk": "--cache-type-k",
     "-ctv": "--cache-type-v",
     "-cb": "--cont-batching",
@@ -33,7 +34,7 @@ _SPELLINGS = {
 _UNSERVED = frozenset(
     """
     -nocb --no-cont-batching -ngl --gpu-layers --n-gpu-layers -sm --split-mode -ts --tensor-split -mg --main-gpu
-    -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --no-mmap -lm --load-mode --numa --embedding
+    -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --numa --embedding
     --embeddings --rerank --reranking -spf --system-prompt-file -mm --mmproj --log-disable --chat-template
     --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
@@ -44,6 +45,13 @@ _UNSERVED = frozenset(
     --ssl-key-file --ssl-cert-file --tags --cors-origins --tools
     """.split()
 )
+_LOAD_MODES: dict[str, tuple[Load, bool]] = {  # name -> way of loading, whether locked
+    "none": ("read", False),
+    "mmap": ("mmap", False),
+    "mlock": ("read", True),
+    "mmap+mlock": ("mmap", True),
+    "dio": ("direct", False),
+}
 _MAX_INT = 2**31 - 1
 _KV_TYPES_HELP = (
     "f32; f16; bf16; i16, 16-bit integers with one scale per head and token; q8_0, 8-bit integers, "
@@ -59,6 +67,7 @@ _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("threads-batch", None, None, "threads for reading prompts (-tb; default: as --threads)"),
     ("cache-type-k", None, KV_TYPE_DEFAULT, f"type of cached keys: {_KV_TYPES_HELP} (-ctk)"),
     ("cache-type-v", None, KV_TYPE_DEFAULT, "type of cached values, of the same (-ctv)"),
+    ("load-mode", None, "auto", f"auto (mmap), {', '.join(_LOAD_MODES)}: how the file is read, what is locked (-lm)"),
     ("host", None, "127.0.0.1", "address to listen on"),
     ("port", None, 8080, "port to listen on; 0: any free one"),
     ("path", None, None, "directory of static files, instead of the built-in page"),
@@ -82,6 +91,7 @@ class Options(usage.Options):
     optFlags = [  # noqa: RUF012 (usage.Options reads it as a class attribute)
         ["verbose", "v", "log request bodies"],
         ["mlock", None, "lock weights, KV cache and scratch into memory; not allowed to: the model is not served"],
+        ["no-mmap", None, "read the file piece by piece instead of mapping it"],
         ["cont-batching", None, "continuous batching (-cb): always on"],
     ]
     synopsis = "[-m FILE] [options]"
@@ -131,6 +141,7 @@ class Options(usage.Options):
 
     def _engine(self) -> EngineSettings:
         threads = self._whole("threads", 1, 256, 0)
+        load, mlock = self._load()
         return EngineSettings(
             model_path=_existing_model(self["model"]),
             n_ctx=self._whole("ctx-size", 0, _MAX_INT, None),
@@ -140,7 +151,8 @@ class Options(usage.Options):
             n_threads_batch=self._whole("threads-batch", 1, 256, 0),
             k_type=self._kv_type("cache-type-k"),
             v_type=self._kv_type("cache-type-v"),
-            mlock=bool(self["mlock"]),
+            load=load,
+            mlock=mlock,
             step_target_ms=float(self._whole("step-target-ms", 1, 60_000)),
         )
 
@@ -158,6 +170,20 @@ class Options(usage.Options):
             timeout_s=self._whole("timeout", 1, 86_400),
             verbose=bool(self["verbose"]),
         )
+
+    def _load(self) -> tuple[Load, bool]:
+        """Way of loading, and whether to lock.  Old and new spellings may stand together as long as they agree."""
+        mode, no_mmap, mlock = self["load-mode"], bool(self["no-mmap"]), bool(self["mlock"])
+        if mode == "auto":
+            return "read" if no_mmap else "mmap", mlock
+        if mode not in _LOAD_MODES:
+            raise UsageMistake(f"--load-mode must be one of auto, {', '.join(_LOAD_MODES)}, not {mode!r}")
+        load, locked = _LOAD_MODES[mode]
+        if no_mmap and load == "mmap":
+            raise UsageMistake(f"--no-mmap and --load-mode {mode} contradict each other")
+        if mlock and not locked:
+            raise UsageMistake(f"--mlock and --load-mode {mode} contradict each other")
+        return load, locked
 
     def _kv_type(self, flag: str) -> KVType:
         for name in KV_TYPES:

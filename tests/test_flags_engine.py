@@ -10,10 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import shapes
-from llamatw.capi.engine import Engine
+from llamatw.capi.engine import Engine, Row
+from llamatw.capi.records import SamplingParams
+from llamatw.errors import ModelError
 from llamatw.settings import EngineSettings
 from tests.live_server import ENVIRONMENT
 
@@ -67,7 +70,9 @@ def test_default_threads_follow_the_affinity(model: str) -> None:
 # Opens the model in a process of its own, without the capability that lifts the limit unless privileged.
 LOCKER = """
 import ctypes, json, re, resource, sys
-from llamatw.capi.engine import Engine
+from llamatw.capi.engine import Engine, Row
+from llamatw.capi.records import SamplingParams
+from llamatw.errors import ModelError
 from llamatw.errors import LlamatwError
 from llamatw.settings import EngineSettings
 model, limit, privileged = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "True"
@@ -115,3 +120,33 @@ def test_no_lock_unless_asked(model: str) -> None:
     engine = open_engine(model)
     assert re.search(r"VmLck:\s+0 kB", Path("/proc/self/status").read_text())
     engine.close()
+
+
+# ---- loading -----------------------------------------------------------------------------------------------------
+
+
+def logits_of(model: str, **wishes: object) -> np.ndarray:
+    engine = open_engine(model, **wishes)
+    logits = np.empty((40, engine.info.n_vocab), np.float32)
+    seq, _ = engine.open_seq(range(3, 43), SamplingParams())
+    engine.step([Row(seq, 40, logits)])
+    engine.close()
+    return logits
+
+
+@pytest.mark.parametrize("load", ["read", "direct"])
+@pytest.mark.parametrize("format", ["F32", "Q4_K_M", "IQ1_S"])
+def test_the_same_bits_however_loaded(tmp_path: Path, load: str, format: str) -> None:
+    path = str(tmp_path / "model.gguf")
+    shapes.write(shapes.SHAPES["tiny"], format, Path(path))
+    try:
+        logits = logits_of(path, load=load, n_threads=3)
+    except ModelError as error:
+        if "no direct reads" in error.message:
+            pytest.skip(error.message)
+        raise
+    assert np.array_equal(logits, logits_of(path))
+
+
+def test_the_real_model_read(smollm2: Path) -> None:
+    assert np.array_equal(logits_of(str(smollm2), load="read"), logits_of(str(smollm2)))

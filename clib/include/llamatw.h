@@ -120,6 +120,12 @@ enum {                 /* elements of the KV cache */
 
 enum { LT_OPEN_MLOCK = 1 };  /* weights, KV cache and scratch stay in physical memory: the system keeps to that, or opening fails */
 
+enum {                 /* how tensors come out of the file; the bits are the same */
+    LT_LOAD_MMAP = 0,
+    LT_LOAD_READ = 1,  /* read piece by piece; only the header is mapped */
+    LT_LOAD_DIRECT = 2 /* read past the page cache */
+};
+
 typedef struct {
     uint32_t struct_size;
     int32_t n_ctx;             /* tokens in the KV pool, shared by all sequences; 0: the model's training context */
@@ -129,6 +135,7 @@ typedef struct {
     int32_t n_threads_batch;   /* threads for steps of many tokens; 0: as n_threads */
     int32_t k_type, v_type;    /* LT_KV_* of keys and of values; what a backend does not have is LT_E_UNSUPPORTED */
     uint32_t flags;            /* LT_OPEN_* */
+    int32_t load;              /* LT_LOAD_* */
     int32_t *progress;         /* NULL or the caller's: 0..1000 while lt_engine_open runs; set it negative to cancel the load */
 } lt_engine_opts;
 

@@ -20,6 +20,7 @@ static int check_opts(const lt_engine_opts *o)
         return lt_fail(LT_E_ARG, "lt_engine_opts: flags is %u, of which not all are known", o->flags);
     LT_TRY(check_count("k_type", o->k_type, LT_KV_F32, LT_KV_Q8_0));
     LT_TRY(check_count("v_type", o->v_type, LT_KV_F32, LT_KV_Q8_0));
+    LT_TRY(check_count("load", o->load, LT_LOAD_MMAP, LT_LOAD_DIRECT));
     LT_TRY(check_count("n_ctx", o->n_ctx, 0, LT_MAX_CTX));
     LT_TRY(check_count("n_seqs", o->n_seqs, 1, LT_MAX_SEQS));
     LT_TRY(check_count("n_batch", o->n_batch, 1, LT_MAX_BATCH));
@@ -101,7 +102,7 @@ static int open_engine(lt_engine *e, const char *path)
     choose_threads(&e->opts);
     const lt_engine_opts *o = &e->opts;
     const int32_t n_threads = o->n_threads > o->n_threads_batch ? o->n_threads : o->n_threads_batch;
-    LT_TRY(lt_gguf_open(&e->file, path));
+    LT_TRY(lt_gguf_open_for(&e->file, path, o->load));
     LT_TRY(lt_vocab_open(&e->vocab, e->file));
     LT_TRY(read_vocab(e));
     e->place.lock = o->flags & LT_OPEN_MLOCK;

@@ -24,6 +24,7 @@ TOK_ADD_SPECIAL, TOK_PARSE_SPECIAL = 1, 2
 DETOK_SPECIAL = 1
 KV_TYPES = {"f32": 0, "f16": 1, "bf16": 2, "i16": 3, "q8_0": 4}  # LT_KV_*
 OPEN_MLOCK = 1
+LOADS = {"mmap": 0, "read": 1, "direct": 2}  # LT_LOAD_*
 SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE = 1, 2
 
 
@@ -73,6 +74,7 @@ class Opts(Structure):
         ("k_type", c_int32),
         ("v_type", c_int32),
         ("flags", c_uint32),
+        ("load", c_int32),
         ("progress", POINTER(c_int32)),
     ]
 

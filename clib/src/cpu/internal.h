@@ -53,6 +53,8 @@ typedef struct {
     lt_weight *weights;
     panel_arena *arena;
     lt_buffer *buffers;
+    uint8_t *slabs;        /* while loading a file that is read: [threads][slab_bytes] */
+    size_t slab_bytes;
     lt_kv_shape kv;
     uint8_t *kv_data;
     size_t k_page_bytes, v_page_bytes, v_stride, page_bytes; /* one head's page of one layer; all layers and heads */

@@ -7,15 +7,25 @@ are turned into long ones first.  A mistake is one line on standard error and ex
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 from twisted.python import usage
 
 from llamatw import __version__, models
 from llamatw.errors import UsageMistake
-from llamatw.settings import KV_TYPE_DEFAULT, KV_TYPES, EngineSettings, KVType, Load, Settings, WebSettings
+from llamatw.settings import (
+    KV_TYPE_DEFAULT,
+    KV_TYPES,
+    NUMA_WISHES,
+    EngineSettings,
+    KVType,
+    Load,
+    Numa,
+    Settings,
+    WebSettings,
+)
 
 # Spellings that getopt cannot read, and second spellings of long flags.
 _SPELLINGS = {
@@ -34,7 +44,7 @@ _SPELLINGS = {
 _UNSERVED = frozenset(
     """
     -nocb --no-cont-batching -ngl --gpu-layers --n-gpu-layers -sm --split-mode -ts --tensor-split -mg --main-gpu
-    -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --numa --embedding
+    -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --embedding
     --embeddings --rerank --reranking -spf --system-prompt-file -mm --mmproj --log-disable --chat-template
     --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
@@ -68,6 +78,7 @@ _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("cache-type-k", None, KV_TYPE_DEFAULT, f"type of cached keys: {_KV_TYPES_HELP} (-ctk)"),
     ("cache-type-v", None, KV_TYPE_DEFAULT, "type of cached values, of the same (-ctv)"),
     ("load-mode", None, "auto", f"auto (mmap), {', '.join(_LOAD_MODES)}: how the file is read, what is locked (-lm)"),
+    ("numa", None, "none", "on several NUMA nodes: distribute threads and memory, isolate on one, or obey numactl"),
     ("host", None, "127.0.0.1", "address to listen on"),
     ("port", None, 8080, "port to listen on; 0: any free one"),
     ("path", None, None, "directory of static files, instead of the built-in page"),
@@ -151,6 +162,7 @@ class Options(usage.Options):
             n_threads_batch=self._whole("threads-batch", 1, 256, 0),
             k_type=self._kv_type("cache-type-k"),
             v_type=self._kv_type("cache-type-v"),
+            numa=self._numa(),
             load=load,
             mlock=mlock,
             step_target_ms=float(self._whole("step-target-ms", 1, 60_000)),
@@ -185,6 +197,12 @@ class Options(usage.Options):
             raise UsageMistake(f"--mlock and --load-mode {mode} contradict each other")
         return load, locked
 
+    def _numa(self) -> Numa:
+        for wish in NUMA_WISHES:
+            if wish == self["numa"]:
+                return wish
+        raise UsageMistake(f"--numa must be one of {', '.join(NUMA_WISHES)}, not {self['numa']!r}")
+
     def _kv_type(self, flag: str) -> KVType:
         for name in KV_TYPES:
             if name == self[flag]:
@@ -216,13 +234,16 @@ def _existing_model(name: str | None) -> str:
 
 def _respelled(argv: list[str]) -> list[str]:
     """Spellings that getopt knows; a flag's value is never looked at, whatever it looks like."""
-    out, rest = [], iter(argv)
-    for word in rest:
+    out, rest = [], deque(argv)
+    while rest:
+        word = rest.popleft()
         name, equals, value = word.partition("=")
         if name in _UNSERVED:
             raise UsageMistake(f"{name} is not supported in this build")
         flag = _SPELLINGS.get(name, name)
+        if flag == "--numa" and not equals and (not rest or rest[0].startswith("-")):
+            equals, value = "=", "distribute"  # the old server's --numa had no value
         out.append(flag + equals + value)
-        if flag in _FLAGS_WITH_VALUE and not equals:
-            out.extend(islice(rest, 1))
+        if flag in _FLAGS_WITH_VALUE and not equals and rest:
+            out.append(rest.popleft())
     return out

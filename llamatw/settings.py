@@ -9,6 +9,8 @@ import msgspec
 KVType = Literal["f32", "f16", "bf16", "i16", "q8_0"]
 KV_TYPES: tuple[KVType, ...] = get_args(KVType)
 Load = Literal["mmap", "read", "direct"]
+Numa = Literal["none", "distribute", "isolate", "numactl"]
+NUMA_WISHES: tuple[Numa, ...] = get_args(Numa)
 KV_TYPE_DEFAULT: KVType = "f16"
 
 
@@ -24,6 +26,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     k_type: KVType = KV_TYPE_DEFAULT  # elements of the KV cache: of its keys
     v_type: KVType = KV_TYPE_DEFAULT  # and of its values
     load: Load = "mmap"  # how tensors come out of the file
+    numa: Numa = "none"  # how threads and memory go over the nodes of a machine that has several
     mlock: bool = False  # weights, KV cache and scratch locked into memory
     step_target_ms: float = 50.0  # a step that carries live streams aims to stay below this
     max_queue: int = 64  # waiting requests beyond the lanes

@@ -93,6 +93,8 @@ def test_constants(layout):
     kv_types = {name: values[0] for name, values in layout.items() if name.startswith("LT_KV_")}
     assert {f"LT_KV_{name.upper()}": number for name, number in _abi.KV_TYPES.items()} == kv_types
     assert tuple(_abi.KV_TYPES) == settings.KV_TYPES
+    numas = {name: values[0] for name, values in layout.items() if name.startswith("LT_NUMA_")}
+    assert {f"LT_NUMA_{name.upper()}": number for name, number in _abi.NUMAS.items()} == numas
     loads = {"mmap": "LT_LOAD_MMAP", "read": "LT_LOAD_READ", "direct": "LT_LOAD_DIRECT"}
     assert {loads[name]: number for name, number in _abi.LOADS.items()} == {
         name: values[0] for name, values in layout.items() if name.startswith("LT_LOAD_")

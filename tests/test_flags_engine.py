@@ -18,7 +18,7 @@ from llamatw.capi.engine import Engine, Row
 from llamatw.capi.records import SamplingParams
 from llamatw.errors import ModelError
 from llamatw.settings import EngineSettings
-from tests.live_server import ENVIRONMENT
+from tests.live_server import ENVIRONMENT, serving
 
 pytestmark = pytest.mark.usefixtures("engine_library")
 
@@ -150,3 +150,21 @@ def test_the_same_bits_however_loaded(tmp_path: Path, load: str, format: str) ->
 
 def test_the_real_model_read(smollm2: Path) -> None:
     assert np.array_equal(logits_of(str(smollm2), load="read"), logits_of(str(smollm2)))
+
+
+# ---- numa --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("numa", ["distribute", "isolate", "numactl"])
+def test_numa_changes_nothing_but_places(model: str, numa: str) -> None:
+    allowed = os.sched_getaffinity(0)
+    assert np.array_equal(logits_of(model, numa=numa, n_threads=2), logits_of(model, n_threads=1))
+    assert os.sched_getaffinity(0) == allowed
+
+
+def test_the_flags_together_in_a_server(tmp_path: Path, smollm2: Path) -> None:
+    with serving(tmp_path, "-m", str(smollm2), "--numa", "distribute", "-lm", "none", "-c", "512") as server:
+        server.wait_for_health(200)
+        assert server.complete({"prompt": "One two three", "n_predict": 4})["tokens_predicted"] == 4
+        lines = [line for line in server.log.read_text().splitlines() if "--numa distribute: " in line]
+    assert len(lines) == 1

@@ -1,6 +1,8 @@
 /* engine.c - opening a model, and its sequences. */
+#define _GNU_SOURCE /* sched_getcpu */
 #include "engine.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +23,7 @@ static int check_opts(const lt_engine_opts *o)
     LT_TRY(check_count("k_type", o->k_type, LT_KV_F32, LT_KV_Q8_0));
     LT_TRY(check_count("v_type", o->v_type, LT_KV_F32, LT_KV_Q8_0));
     LT_TRY(check_count("load", o->load, LT_LOAD_MMAP, LT_LOAD_DIRECT));
+    LT_TRY(check_count("numa", o->numa, LT_NUMA_NONE, LT_NUMA_NUMACTL));
     LT_TRY(check_count("n_ctx", o->n_ctx, 0, LT_MAX_CTX));
     LT_TRY(check_count("n_seqs", o->n_seqs, 1, LT_MAX_SEQS));
     LT_TRY(check_count("n_batch", o->n_batch, 1, LT_MAX_BATCH));
@@ -86,27 +89,36 @@ static int create_step_arrays(lt_engine *e)
                                                                                                          : no_memory("a step's arrays");
 }
 
-static void choose_threads(lt_engine_opts *o)
+static void choose_threads(lt_engine_opts *o, const lt_bits *cpus)
 {
-    lt_bits cpus;
-    lt_cpus_allowed(&cpus);
-    const int32_t n = lt_default_threads("", &cpus);
+    const int32_t n = lt_default_threads("", cpus);
     if (!o->n_threads)
         o->n_threads = n < LT_MAX_THREADS ? n : LT_MAX_THREADS;
     if (!o->n_threads_batch)
         o->n_threads_batch = o->n_threads;
 }
 
+/* Threads and place for memory, which depend on each other: an isolated engine has as many threads as its node has cores. */
+static int create_pool(lt_engine *e)
+{
+    lt_engine_opts *o = &e->opts;
+    lt_bits cpus;
+    lt_cpus_allowed(&cpus);
+    lt_numa_read("", &cpus, &e->numa);
+    const lt_numa_plan plan = lt_numa_decide(&e->numa, o->numa, sched_getcpu());
+    choose_threads(o, plan.n_groups == 1 ? plan.cpus : &cpus);
+    e->place = (lt_place){.lock = o->flags & LT_OPEN_MLOCK, .policy = plan.policy, .nodes = plan.nodes};
+    LT_TRY(lt_pool_create(&e->pool, o->n_threads > o->n_threads_batch ? o->n_threads : o->n_threads_batch));
+    return plan.n_groups ? lt_pool_bind(e->pool, plan.cpus, plan.n_groups) : LT_OK;
+}
+
 static int open_engine(lt_engine *e, const char *path)
 {
-    choose_threads(&e->opts);
     const lt_engine_opts *o = &e->opts;
-    const int32_t n_threads = o->n_threads > o->n_threads_batch ? o->n_threads : o->n_threads_batch;
     LT_TRY(lt_gguf_open_for(&e->file, path, o->load));
     LT_TRY(lt_vocab_open(&e->vocab, e->file));
     LT_TRY(read_vocab(e));
-    e->place.lock = o->flags & LT_OPEN_MLOCK;
-    LT_TRY(lt_pool_create(&e->pool, n_threads));
+    LT_TRY(create_pool(e));
     LT_TRY(lt_cpu_backend(&e->be, e->pool, &e->place, o->n_batch));
     const int32_t max_outputs = o->n_seqs > LT_OUTPUT_ROWS ? o->n_seqs : LT_OUTPUT_ROWS;
     LT_TRY(lt_model_load(&e->model, e->file, lt_vocab_size(e->vocab), e->be, o->n_batch, max_outputs, o->progress));
@@ -132,8 +144,9 @@ int lt_engine_open(lt_engine **out, const char *path, const lt_engine_opts *opts
     if (!e)
         return no_memory("the engine");
     e->opts = *opts;
-    const int rc = open_engine(e, path);
+    int rc = open_engine(e, path);
     if (rc < 0) {
+        rc = lt_place_fail(&e->place, rc);
         lt_engine_close(e);
         return rc;
     }
@@ -191,6 +204,7 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
         .n_batch = e->opts.n_batch,
         .n_pages = e->n_pages,
         .page_tokens = LT_PAGE,
+        .n_nodes = e->numa.n_nodes,
         .n_threads = e->opts.n_threads,
         .n_threads_batch = e->opts.n_threads_batch,
         .n_tensors_unused = e->model.n_tensors_unused,

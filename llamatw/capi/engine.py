@@ -152,6 +152,7 @@ def _options(settings: EngineSettings, gguf: Gguf, progress: Progress | None) ->
     raw.n_seqs, raw.n_batch = settings.n_seqs, settings.n_batch
     raw.k_type, raw.v_type = _abi.KV_TYPES[settings.k_type], _abi.KV_TYPES[settings.v_type]
     raw.n_threads, raw.n_threads_batch = settings.n_threads, settings.n_threads_batch
+    raw.numa = _abi.NUMAS[settings.numa]
     raw.load = _abi.LOADS[settings.load]
     raw.flags = _abi.OPEN_MLOCK * settings.mlock
     if progress is not None:

@@ -100,6 +100,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     page_tokens: int
     n_threads: int = 1
     n_threads_batch: int = 1
+    n_nodes: int = 1
     n_tensors_unused: int = 0
     arch: str
 

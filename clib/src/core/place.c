@@ -1,4 +1,5 @@
-/* place.c - remembered allocations, and locking them. */
+/* place.c - remembered allocations: their nodes, and locking them. */
+#define _GNU_SOURCE
 #include "core/place.h"
 
 #include <errno.h>
@@ -6,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/memory.h"
@@ -16,23 +18,35 @@ struct lt_block {
     size_t n_bytes;
 };
 
+static bool set_policy(lt_place *p, const lt_block *b)
+{
+    if (p->policy && syscall(SYS_mbind, b->start, b->n_bytes, p->policy, p->nodes.words, LT_MAX_BITS, 0))
+        p->error = errno;
+    return !p->error;
+}
+
 void *lt_place_alloc(lt_place *p, size_t n_items, size_t item_bytes)
 {
-    if (!p->lock)
+    if (!p->lock && !p->policy)
         return lt_alloc(n_items, item_bytes);
     lt_block *b = lt_alloc(1, sizeof *b);
     if (!b)
         return NULL;
     b->start = lt_alloc_pages(n_items, item_bytes, &b->n_bytes);
-    void *start = b->start;
-    if (!start) {
+    if (!b->start || !set_policy(p, b)) {
+        lt_free(b->start);
         lt_free(b);
         return NULL;
     }
     b->next = p->blocks;
     p->blocks = b;
     p->n_bytes += b->n_bytes;
-    return start;
+    return b->start;
+}
+
+int lt_place_fail(const lt_place *p, int code)
+{
+    return p->error ? lt_fail(LT_E_IO, "numa: the system does not place memory on nodes (mbind): %s", strerror(p->error)) : code;
 }
 
 void lt_place_trim(lt_place *p, const void *start, size_t n_bytes)

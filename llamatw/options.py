@@ -151,15 +151,14 @@ class Options(usage.Options):
         self.settings = Settings(engine=self._engine(), web=self._web())
 
     def _engine(self) -> EngineSettings:
-        threads = self._whole("threads", 1, 256, 0)
         load, mlock = self._load()
         return EngineSettings(
             model_path=_existing_model(self["model"]),
             n_ctx=self._whole("ctx-size", 0, _MAX_INT, None),
             n_seqs=self._whole("parallel", 1, 256),
             n_batch=self._whole("batch-size", 1, 8192),
-            n_threads=threads,
-            n_threads_batch=self._whole("threads-batch", 1, 256, 0),
+            n_threads=self._threads("threads"),
+            n_threads_batch=self._threads("threads-batch"),
             k_type=self._kv_type("cache-type-k"),
             v_type=self._kv_type("cache-type-v"),
             numa=self._numa(),
@@ -182,6 +181,10 @@ class Options(usage.Options):
             timeout_s=self._whole("timeout", 1, 86_400),
             verbose=bool(self["verbose"]),
         )
+
+    def _threads(self, flag: str) -> int:
+        """0 stands for the default, which the other servers spell -1."""
+        return 0 if self[flag] == "-1" else int(self._whole(flag, 1, 256, 0))
 
     def _load(self) -> tuple[Load, bool]:
         """Way of loading, and whether to lock.  Old and new spellings may stand together as long as they agree."""

@@ -64,6 +64,8 @@ def test_every_flag(model, tmp_path):
         (["--ctx_size", "5"], "engine.n_ctx", 5),
         (["--parallel", "3"], "engine.n_seqs", 3),
         (["-np", "3"], "engine.n_seqs", 3),
+        (["-t", "-1"], "engine.n_threads", 0),
+        (["-t", "4", "-tb", "-1"], "engine.n_threads_batch", 0),
         (["--threads-batch", "3"], "engine.n_threads_batch", 3),
         (["--n-predict", "-1"], "web.n_predict", -1),
         (["-n", "-1"], "web.n_predict", -1),

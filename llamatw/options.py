@@ -7,15 +7,25 @@ are turned into long ones first.  A mistake is one line on standard error and ex
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 from twisted.python import usage
 
 from llamatw import __version__, models
 from llamatw.errors import UsageMistake
-from llamatw.settings import KV_TYPE_DEFAULT, KV_TYPES, EngineSettings, KVType, Settings, WebSettings
+from llamatw.settings import (
+    KV_TYPE_DEFAULT,
+    KV_TYPES,
+    NUMA_WISHES,
+    EngineSettings,
+    KVType,
+    Load,
+    Numa,
+    Settings,
+    WebSettings,
+)
 
 # Spellings that getopt cannot read, and second spellings of long flags.
 _SPELLINGS = {
@@ -23,6 +33,7 @@ _SPELLINGS = {
     "-np": "--parallel",
     "-tb": "--threads-batch",
     "-to": "--timeout",
+    "-lm": "--load-mode",
     "-ctk": "--cache-type-k",
     "-ctv": "--cache-type-v",
     "-cb": "--cont-batching",
@@ -33,7 +44,7 @@ _SPELLINGS = {
 _UNSERVED = frozenset(
     """
     -nocb --no-cont-batching -ngl --gpu-layers --n-gpu-layers -sm --split-mode -ts --tensor-split -mg --main-gpu
-    -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --mlock --no-mmap -lm --load-mode --numa --embedding
+    -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --embedding
     --embeddings --rerank --reranking -spf --system-prompt-file -mm --mmproj --log-disable --chat-template
     --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
@@ -44,6 +55,13 @@ _UNSERVED = frozenset(
     --ssl-key-file --ssl-cert-file --tags --cors-origins --tools
     """.split()
 )
+_LOAD_MODES: dict[str, tuple[Load, bool]] = {  # name -> way of loading, whether locked
+    "none": ("read", False),
+    "mmap": ("mmap", False),
+    "mlock": ("read", True),
+    "mmap+mlock": ("mmap", True),
+    "dio": ("direct", False),
+}
 _MAX_INT = 2**31 - 1
 _KV_TYPES_HELP = (
     "f32; f16; bf16; i16, 16-bit integers with one scale per head and token; q8_0, 8-bit integers, "
@@ -55,10 +73,12 @@ _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("ctx-size", "c", None, "tokens of context, shared by all slots; 0: the model's (default: that, at most 8192)"),
     ("parallel", None, 4, "slots: requests generating at once (-np)"),
     ("batch-size", "b", 512, "tokens in one step at the most"),
-    ("threads", "t", None, "threads for generating (default: one per core)"),
+    ("threads", "t", None, "threads for generating (default: one per core that it may use)"),
     ("threads-batch", None, None, "threads for reading prompts (-tb; default: as --threads)"),
     ("cache-type-k", None, KV_TYPE_DEFAULT, f"type of cached keys: {_KV_TYPES_HELP} (-ctk)"),
     ("cache-type-v", None, KV_TYPE_DEFAULT, "type of cached values, of the same (-ctv)"),
+    ("load-mode", None, "auto", f"auto (mmap), {', '.join(_LOAD_MODES)}: how the file is read, what is locked (-lm)"),
+    ("numa", None, "none", "on several NUMA nodes: distribute threads and memory, isolate on one, or obey numactl"),
     ("host", None, "127.0.0.1", "address to listen on"),
     ("port", None, 8080, "port to listen on; 0: any free one"),
     ("path", None, None, "directory of static files, instead of the built-in page"),
@@ -81,6 +101,8 @@ class Options(usage.Options):
     optParameters = _PARAMETERS
     optFlags = [  # noqa: RUF012 (usage.Options reads it as a class attribute)
         ["verbose", "v", "log request bodies"],
+        ["mlock", None, "lock weights, KV cache and scratch into memory; not allowed to: the model is not served"],
+        ["no-mmap", None, "read the file piece by piece instead of mapping it"],
         ["cont-batching", None, "continuous batching (-cb): always on"],
     ]
     synopsis = "[-m FILE] [options]"
@@ -129,16 +151,19 @@ class Options(usage.Options):
         self.settings = Settings(engine=self._engine(), web=self._web())
 
     def _engine(self) -> EngineSettings:
-        threads = self._whole("threads", 1, 256, 0)
+        load, mlock = self._load()
         return EngineSettings(
             model_path=_existing_model(self["model"]),
             n_ctx=self._whole("ctx-size", 0, _MAX_INT, None),
             n_seqs=self._whole("parallel", 1, 256),
             n_batch=self._whole("batch-size", 1, 8192),
-            n_threads=threads,
-            n_threads_batch=self._whole("threads-batch", 1, 256, 0),
+            n_threads=self._threads("threads"),
+            n_threads_batch=self._threads("threads-batch"),
             k_type=self._kv_type("cache-type-k"),
             v_type=self._kv_type("cache-type-v"),
+            numa=self._numa(),
+            load=load,
+            mlock=mlock,
             step_target_ms=float(self._whole("step-target-ms", 1, 60_000)),
         )
 
@@ -156,6 +181,30 @@ class Options(usage.Options):
             timeout_s=self._whole("timeout", 1, 86_400),
             verbose=bool(self["verbose"]),
         )
+
+    def _threads(self, flag: str) -> int:
+        """0 stands for the default, which the other servers spell -1."""
+        return 0 if self[flag] == "-1" else int(self._whole(flag, 1, 256, 0))
+
+    def _load(self) -> tuple[Load, bool]:
+        """Way of loading, and whether to lock.  Old and new spellings may stand together as long as they agree."""
+        mode, no_mmap, mlock = self["load-mode"], bool(self["no-mmap"]), bool(self["mlock"])
+        if mode == "auto":
+            return "read" if no_mmap else "mmap", mlock
+        if mode not in _LOAD_MODES:
+            raise UsageMistake(f"--load-mode must be one of auto, {', '.join(_LOAD_MODES)}, not {mode!r}")
+        load, locked = _LOAD_MODES[mode]
+        if no_mmap and load == "mmap":
+            raise UsageMistake(f"--no-mmap and --load-mode {mode} contradict each other")
+        if mlock and not locked:
+            raise UsageMistake(f"--mlock and --load-mode {mode} contradict each other")
+        return load, locked
+
+    def _numa(self) -> Numa:
+        for wish in NUMA_WISHES:
+            if wish == self["numa"]:
+                return wish
+        raise UsageMistake(f"--numa must be one of {', '.join(NUMA_WISHES)}, not {self['numa']!r}")
 
     def _kv_type(self, flag: str) -> KVType:
         for name in KV_TYPES:
@@ -188,13 +237,16 @@ def _existing_model(name: str | None) -> str:
 
 def _respelled(argv: list[str]) -> list[str]:
     """Spellings that getopt knows; a flag's value is never looked at, whatever it looks like."""
-    out, rest = [], iter(argv)
-    for word in rest:
+    out, rest = [], deque(argv)
+    while rest:
+        word = rest.popleft()
         name, equals, value = word.partition("=")
         if name in _UNSERVED:
             raise UsageMistake(f"{name} is not supported in this build")
         flag = _SPELLINGS.get(name, name)
+        if flag == "--numa" and not equals and (not rest or rest[0].startswith("-")):
+            equals, value = "=", "distribute"  # the old server's --numa had no value
         out.append(flag + equals + value)
-        if flag in _FLAGS_WITH_VALUE and not equals:
-            out.extend(islice(rest, 1))
+        if flag in _FLAGS_WITH_VALUE and not equals and rest:
+            out.append(rest.popleft())
     return out

@@ -8,6 +8,9 @@ import msgspec
 
 KVType = Literal["f32", "f16", "bf16", "i16", "q8_0"]
 KV_TYPES: tuple[KVType, ...] = get_args(KVType)
+Load = Literal["mmap", "read", "direct"]
+Numa = Literal["none", "distribute", "isolate", "numactl"]
+NUMA_WISHES: tuple[Numa, ...] = get_args(Numa)
 KV_TYPE_DEFAULT: KVType = "f16"
 
 
@@ -18,10 +21,13 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     n_ctx: int | None = None  # None: min(model's training context, 8192); 0: the model's
     n_seqs: int = 4  # lanes of concurrent generation ("slots")
     n_batch: int = 512  # tokens in one step at the most
-    n_threads: int = 0  # 0: one per core
+    n_threads: int = 0  # 0: one per core that the process may use, within its cgroup's quota
     n_threads_batch: int = 0  # 0: as n_threads
     k_type: KVType = KV_TYPE_DEFAULT  # elements of the KV cache: of its keys
     v_type: KVType = KV_TYPE_DEFAULT  # and of its values
+    load: Load = "mmap"  # how tensors come out of the file
+    numa: Numa = "none"  # how threads and memory go over the nodes of a machine that has several
+    mlock: bool = False  # weights, KV cache and scratch locked into memory
     step_target_ms: float = 50.0  # a step that carries live streams aims to stay below this
     max_queue: int = 64  # waiting requests beyond the lanes
 

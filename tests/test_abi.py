@@ -88,11 +88,17 @@ def test_constants(layout):
     }
     flags = {name: values[0] for name, values in layout.items() if name.startswith("LT_OUT_")}
     assert {f"LT_OUT_{flag.name}": flag.value for flag in records.OutFlag} == flags
-    for name in ("TOK_ADD_SPECIAL", "TOK_PARSE_SPECIAL", "SAMPLE_IGNORE_EOS", "SAMPLE_NO_CACHE"):
+    for name in ("TOK_ADD_SPECIAL", "TOK_PARSE_SPECIAL", "SAMPLE_IGNORE_EOS", "SAMPLE_NO_CACHE", "OPEN_MLOCK"):
         assert layout[f"LT_{name}"] == (getattr(_abi, name),)
     kv_types = {name: values[0] for name, values in layout.items() if name.startswith("LT_KV_")}
     assert {f"LT_KV_{name.upper()}": number for name, number in _abi.KV_TYPES.items()} == kv_types
     assert tuple(_abi.KV_TYPES) == settings.KV_TYPES
+    numas = {name: values[0] for name, values in layout.items() if name.startswith("LT_NUMA_")}
+    assert {f"LT_NUMA_{name.upper()}": number for name, number in _abi.NUMAS.items()} == numas
+    loads = {"mmap": "LT_LOAD_MMAP", "read": "LT_LOAD_READ", "direct": "LT_LOAD_DIRECT"}
+    assert {loads[name]: number for name, number in _abi.LOADS.items()} == {
+        name: values[0] for name, values in layout.items() if name.startswith("LT_LOAD_")
+    }
 
 
 def test_defaults(lib):

@@ -118,15 +118,32 @@ enum {                 /* elements of the KV cache */
     LT_KV_Q8_0 = 4     /* 8-bit integers, a half scale per 32 values */
 };
 
+enum { LT_OPEN_MLOCK = 1 };  /* weights, KV cache and scratch stay in physical memory: the system keeps to that, or opening fails */
+
+enum {                 /* how tensors come out of the file; the bits are the same */
+    LT_LOAD_MMAP = 0,
+    LT_LOAD_READ = 1,  /* read piece by piece; only the header is mapped */
+    LT_LOAD_DIRECT = 2 /* read past the page cache */
+};
+
+enum {                 /* on a machine of several nodes; with one node, nothing is done */
+    LT_NUMA_NONE = 0,
+    LT_NUMA_DISTRIBUTE = 1, /* threads go round the nodes, memory is interleaved over them */
+    LT_NUMA_ISOLATE = 2,    /* all threads, and the default of their number, on the node where lt_engine_open runs; memory there while it lasts */
+    LT_NUMA_NUMACTL = 3     /* processors and memory as the process was given them: what numactl(8) has set */
+};  /* With 1 and 2 the thread that opens, which is to be the one that drives, is bound as well until the engine is closed. */
+
 typedef struct {
     uint32_t struct_size;
     int32_t n_ctx;             /* tokens in the KV pool, shared by all sequences; 0: the model's training context */
     int32_t n_seqs;            /* sequences open at once, 1..256 */
     int32_t n_batch;           /* tokens in one step, 1..8192 */
-    int32_t n_threads;         /* threads for steps of few tokens, 1..256 */
-    int32_t n_threads_batch;   /* threads for steps of many tokens */
+    int32_t n_threads;         /* threads for steps of few tokens, 1..256; 0: one per core that this thread may use, within the cgroup's quota */
+    int32_t n_threads_batch;   /* threads for steps of many tokens; 0: as n_threads */
     int32_t k_type, v_type;    /* LT_KV_* of keys and of values; what a backend does not have is LT_E_UNSUPPORTED */
-    uint32_t flags;            /* 0 */
+    uint32_t flags;            /* LT_OPEN_* */
+    int32_t load;              /* LT_LOAD_* */
+    int32_t numa;              /* LT_NUMA_* */
     int32_t *progress;         /* NULL or the caller's: 0..1000 while lt_engine_open runs; set it negative to cancel the load */
 } lt_engine_opts;
 
@@ -134,8 +151,9 @@ typedef struct {
     int64_t n_params, weight_bytes, kv_bytes, scratch_bytes;
     int32_t n_ctx, n_ctx_train, n_vocab, n_embd, n_layer, n_head, n_head_kv;
     int32_t n_seqs, n_batch, n_pages, page_tokens;
+    int32_t n_threads, n_threads_batch;
+    int32_t n_nodes;           /* NUMA nodes with processors that may be used */
     int32_t n_tensors_unused;  /* in the file for another use of the model (classification); any other is refused */
-    int32_t reserved;
     char arch[32];
 } lt_engine_info;
 

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "core/cpuid.h"
 #include "engine.h"
 
 int32_t lt_abi_version(void)
@@ -31,14 +30,7 @@ void lt_engine_opts_init(lt_engine_opts *o)
 {
     if (!o)
         return;
-    const int32_t n_cpus = lt_cpu_count(), n = n_cpus < LT_MAX_THREADS ? n_cpus : LT_MAX_THREADS;
-    *o = (lt_engine_opts){.struct_size = sizeof *o,
-                          .n_seqs = 4,
-                          .n_batch = 512,
-                          .n_threads = n,
-                          .n_threads_batch = n,
-                          .k_type = LT_KV_DEFAULT,
-                          .v_type = LT_KV_DEFAULT};
+    *o = (lt_engine_opts){.struct_size = sizeof *o, .n_seqs = 4, .n_batch = 512, .k_type = LT_KV_DEFAULT, .v_type = LT_KV_DEFAULT};
 }
 
 void lt_sampling_init(lt_sampling *s)

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 
+#include "core/place.h"
 #include "core/pool.h"
 #include "gguf/gguf.h"
 
@@ -100,7 +101,7 @@ struct lt_backend {
     const lt_ops *ops;
 };
 
-/* The pool stays the caller's and must outlive the backend. */
-int lt_cpu_backend(lt_backend **out, lt_pool *pool, int32_t max_rows);
+/* Pool and place stay the caller's; the pool must outlive the backend, the place be forgotten before it is destroyed. */
+int lt_cpu_backend(lt_backend **out, lt_pool *pool, lt_place *place, int32_t max_rows);
 
 #endif

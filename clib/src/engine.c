@@ -1,11 +1,13 @@
 /* engine.c - opening a model, and its sequences. */
+#define _GNU_SOURCE /* sched_getcpu */
 #include "engine.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "core/cpuid.h"
 #include "core/memory.h"
+#include "core/topology.h"
 
 static int check_count(const char *name, int32_t value, int32_t low, int32_t high)
 {
@@ -16,15 +18,17 @@ static int check_opts(const lt_engine_opts *o)
 {
     if (!o || o->struct_size != sizeof *o)
         return lt_fail(LT_E_ARG, "lt_engine_opts: struct_size is %u, must be %zu", o ? o->struct_size : 0, sizeof *o);
-    if (o->flags)
-        return lt_fail(LT_E_ARG, "lt_engine_opts: flags is %u, must be 0", o->flags);
+    if (o->flags & ~(uint32_t)LT_OPEN_MLOCK)
+        return lt_fail(LT_E_ARG, "lt_engine_opts: flags is %u, of which not all are known", o->flags);
     LT_TRY(check_count("k_type", o->k_type, LT_KV_F32, LT_KV_Q8_0));
     LT_TRY(check_count("v_type", o->v_type, LT_KV_F32, LT_KV_Q8_0));
+    LT_TRY(check_count("load", o->load, LT_LOAD_MMAP, LT_LOAD_DIRECT));
+    LT_TRY(check_count("numa", o->numa, LT_NUMA_NONE, LT_NUMA_NUMACTL));
     LT_TRY(check_count("n_ctx", o->n_ctx, 0, LT_MAX_CTX));
     LT_TRY(check_count("n_seqs", o->n_seqs, 1, LT_MAX_SEQS));
     LT_TRY(check_count("n_batch", o->n_batch, 1, LT_MAX_BATCH));
-    LT_TRY(check_count("n_threads", o->n_threads, 1, LT_MAX_THREADS));
-    return check_count("n_threads_batch", o->n_threads_batch, 1, LT_MAX_THREADS);
+    LT_TRY(check_count("n_threads", o->n_threads, 0, LT_MAX_THREADS));
+    return check_count("n_threads_batch", o->n_threads_batch, 0, LT_MAX_THREADS);
 }
 
 static int no_memory(const char *what)
@@ -85,15 +89,37 @@ static int create_step_arrays(lt_engine *e)
                                                                                                          : no_memory("a step's arrays");
 }
 
+static void choose_threads(lt_engine_opts *o, const lt_bits *cpus)
+{
+    const int32_t n = lt_default_threads("", cpus);
+    if (!o->n_threads)
+        o->n_threads = n < LT_MAX_THREADS ? n : LT_MAX_THREADS;
+    if (!o->n_threads_batch)
+        o->n_threads_batch = o->n_threads;
+}
+
+/* Threads and place for memory, which depend on each other: an isolated engine has as many threads as its node has cores. */
+static int create_pool(lt_engine *e)
+{
+    lt_engine_opts *o = &e->opts;
+    lt_bits cpus;
+    lt_cpus_allowed(&cpus);
+    lt_numa_read("", &cpus, &e->numa);
+    const lt_numa_plan plan = lt_numa_decide(&e->numa, o->numa, sched_getcpu());
+    choose_threads(o, plan.n_groups == 1 ? plan.cpus : &cpus);
+    e->place = (lt_place){.lock = o->flags & LT_OPEN_MLOCK, .policy = plan.policy, .nodes = plan.nodes};
+    LT_TRY(lt_pool_create(&e->pool, o->n_threads > o->n_threads_batch ? o->n_threads : o->n_threads_batch));
+    return plan.n_groups ? lt_pool_bind(e->pool, plan.cpus, plan.n_groups) : LT_OK;
+}
+
 static int open_engine(lt_engine *e, const char *path)
 {
     const lt_engine_opts *o = &e->opts;
-    const int32_t n_threads = o->n_threads > o->n_threads_batch ? o->n_threads : o->n_threads_batch;
-    LT_TRY(lt_gguf_open(&e->file, path));
+    LT_TRY(lt_gguf_open_for(&e->file, path, o->load));
     LT_TRY(lt_vocab_open(&e->vocab, e->file));
     LT_TRY(read_vocab(e));
-    LT_TRY(lt_pool_create(&e->pool, n_threads));
-    LT_TRY(lt_cpu_backend(&e->be, e->pool, o->n_batch));
+    LT_TRY(create_pool(e));
+    LT_TRY(lt_cpu_backend(&e->be, e->pool, &e->place, o->n_batch));
     const int32_t max_outputs = o->n_seqs > LT_OUTPUT_ROWS ? o->n_seqs : LT_OUTPUT_ROWS;
     LT_TRY(lt_model_load(&e->model, e->file, lt_vocab_size(e->vocab), e->be, o->n_batch, max_outputs, o->progress));
     e->n_ctx = o->n_ctx ? o->n_ctx : e->model.h.n_ctx_train;
@@ -103,6 +129,7 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(lt_model_ready(&e->model, e->file, e->n_pages, LT_PAGE, o->k_type, o->v_type));
     LT_TRY(create_seqs(e));
     LT_TRY(create_step_arrays(e));
+    LT_TRY(lt_place_lock(&e->place));
     lt_gguf_close(e->file); /* everything has been copied: the file may change, shrink or vanish from now on */
     e->file = NULL;
     return LT_OK;
@@ -117,8 +144,9 @@ int lt_engine_open(lt_engine **out, const char *path, const lt_engine_opts *opts
     if (!e)
         return no_memory("the engine");
     e->opts = *opts;
-    const int rc = open_engine(e, path);
+    int rc = open_engine(e, path);
     if (rc < 0) {
+        rc = lt_place_fail(&e->place, rc);
         lt_engine_close(e);
         return rc;
     }
@@ -133,6 +161,7 @@ void lt_engine_close(lt_engine *e)
     if (!e)
         return;
     lt_model_unload(&e->model);
+    lt_place_forget(&e->place);
     if (e->be)
         e->be->ops->destroy(e->be);
     lt_pool_destroy(e->pool);
@@ -175,6 +204,9 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
         .n_batch = e->opts.n_batch,
         .n_pages = e->n_pages,
         .page_tokens = LT_PAGE,
+        .n_nodes = e->numa.n_nodes,
+        .n_threads = e->opts.n_threads,
+        .n_threads_batch = e->opts.n_threads_batch,
         .n_tensors_unused = e->model.n_tensors_unused,
     };
     snprintf(out->arch, sizeof out->arch, "%s", e->model.traits->arch);

@@ -2,6 +2,8 @@
 #ifndef LT_ENGINE_H
 #define LT_ENGINE_H
 
+#include "core/numa.h"
+#include "core/place.h"
 #include "kv/kv.h"
 #include "models/model.h"
 #include "sample/sample.h"
@@ -31,6 +33,8 @@ struct lt_engine {
     lt_gguf *file;
     lt_vocab *vocab;
     lt_pool *pool;
+    lt_numa numa;
+    lt_place place;          /* of what the backend allocates */
     lt_backend *be;
     lt_model model;
     lt_kv *kv;

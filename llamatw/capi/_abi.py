@@ -23,6 +23,9 @@ ABI_VERSION = 1
 TOK_ADD_SPECIAL, TOK_PARSE_SPECIAL = 1, 2
 DETOK_SPECIAL = 1
 KV_TYPES = {"f32": 0, "f16": 1, "bf16": 2, "i16": 3, "q8_0": 4}  # LT_KV_*
+OPEN_MLOCK = 1
+NUMAS = {"none": 0, "distribute": 1, "isolate": 2, "numactl": 3}  # LT_NUMA_*
+LOADS = {"mmap": 0, "read": 1, "direct": 2}  # LT_LOAD_*
 SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE = 1, 2
 
 
@@ -72,6 +75,8 @@ class Opts(Structure):
         ("k_type", c_int32),
         ("v_type", c_int32),
         ("flags", c_uint32),
+        ("load", c_int32),
+        ("numa", c_int32),
         ("progress", POINTER(c_int32)),
     ]
 
@@ -81,7 +86,7 @@ class Info(Structure):
         *[(name, c_int64) for name in ("n_params", "weight_bytes", "kv_bytes", "scratch_bytes")],
         *[(name, c_int32) for name in ("n_ctx", "n_ctx_train", "n_vocab", "n_embd", "n_layer", "n_head", "n_head_kv")],
         *[(name, c_int32) for name in ("n_seqs", "n_batch", "n_pages", "page_tokens")],
-        *[(name, c_int32) for name in ("n_tensors_unused", "reserved")],
+        *[(name, c_int32) for name in ("n_threads", "n_threads_batch", "n_nodes", "n_tensors_unused")],
         ("arch", c_char * 32),
     ]
 

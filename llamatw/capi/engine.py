@@ -19,7 +19,6 @@ from llamatw.settings import EngineSettings
 __all__ = ["Engine", "EngineInfo", "EngineStats", "KVFull", "ModelInfo", "Out", "OutFlag", "Progress", "Row"]
 
 _DEFAULT_MAX_CTX = 8192
-_MAX_THREADS = 256
 
 
 class Progress:
@@ -152,8 +151,10 @@ def _options(settings: EngineSettings, gguf: Gguf, progress: Progress | None) ->
     raw.n_ctx = _n_ctx(settings, gguf)
     raw.n_seqs, raw.n_batch = settings.n_seqs, settings.n_batch
     raw.k_type, raw.v_type = _abi.KV_TYPES[settings.k_type], _abi.KV_TYPES[settings.v_type]
-    raw.n_threads = settings.n_threads or _n_cores()
-    raw.n_threads_batch = settings.n_threads_batch or raw.n_threads
+    raw.n_threads, raw.n_threads_batch = settings.n_threads, settings.n_threads_batch
+    raw.numa = _abi.NUMAS[settings.numa]
+    raw.load = _abi.LOADS[settings.load]
+    raw.flags = _abi.OPEN_MLOCK * settings.mlock
     if progress is not None:
         raw.progress = ctypes.pointer(progress.cell)
     return raw
@@ -165,12 +166,6 @@ def _n_ctx(settings: EngineSettings, gguf: Gguf) -> int:
         return settings.n_ctx
     n_ctx_train = gguf.get(f"{gguf.get('general.architecture', '')}.context_length", 0)
     return min(n_ctx_train, _DEFAULT_MAX_CTX) if isinstance(n_ctx_train, int) and n_ctx_train > 0 else 0
-
-
-def _n_cores() -> int:
-    """Cores that this process may run on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MAX_THREADS)
 
 
 def _model_info(gguf: Gguf, info: EngineInfo, vocab: Vocab) -> ModelInfo:

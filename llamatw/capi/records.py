@@ -98,6 +98,9 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_batch: int
     n_pages: int
     page_tokens: int
+    n_threads: int = 1
+    n_threads_batch: int = 1
+    n_nodes: int = 1
     n_tensors_unused: int = 0
     arch: str
 

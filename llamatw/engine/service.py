@@ -55,6 +55,18 @@ def in_thread(reactor: Reactor, loop: StepLoop) -> Deferred[None]:
     return deferToThreadPool(cast(Any, reactor), pool, loop.run).addBoth(end)
 
 
+def _numa_effect(settings: EngineSettings, engine: EngineLike) -> str:
+    n_nodes = engine.info.n_nodes
+    if n_nodes == 1:
+        return "there is one NUMA node for this process, so nothing had to be done"
+    effects = {
+        "distribute": f"threads and memory go round {n_nodes} NUMA nodes",
+        "isolate": f"threads and memory stay on one of {n_nodes} NUMA nodes",
+        "numactl": f"threads and memory stay where the process was bound, among {n_nodes} NUMA nodes",
+    }
+    return effects[settings.numa]
+
+
 class EngineService(Service):
     """state goes from loading to ready or failed, and at last to stopped; failure says why in a sentence."""
 
@@ -184,6 +196,10 @@ class EngineService(Service):
         self._model, self._vocab = engine.model, engine.vocab
         if self.state == "loading":
             self.state = "ready"
+        if self.settings.numa != "none":
+            self.log.info(
+                "--numa {wish}: {effect}", wish=self.settings.numa, effect=_numa_effect(self.settings, engine)
+            )
 
     def failed(self, error: Exception) -> None:
         self.failure = error.message if isinstance(error, LlamatwError) else f"{type(error).__name__}: {error}"

@@ -181,6 +181,28 @@ static void test_full_pool(void)
     lt_engine_close(e);
 }
 
+/* The panels that a file read in pieces gives are those of a mapped one: so are the tokens, and their probabilities to the bit. */
+static void test_ways_of_loading(void)
+{
+    float first = 0;
+    for (int32_t load = LT_LOAD_MMAP; load <= LT_LOAD_DIRECT; load++) {
+        lt_engine_opts o = options();
+        lt_engine *e = NULL;
+        lt_result r;
+        int32_t cached;
+        o.load = load;
+        const int rc = lt_engine_open(&e, tiny_model(NULL), &o);
+        CHECK(rc == LT_OK || (load == LT_LOAD_DIRECT && rc == LT_E_UNSUPPORTED), "load %d: %s", load, lt_last_error());
+        if (rc < 0)
+            continue;
+        const int32_t seq = open_seq(e, 100, 0, &cached);
+        CHECK(lt_step(e, &(lt_row){.seq = seq, .advance = 100}, 1, &r) == LT_OK, "%s", lt_last_error());
+        first = load == LT_LOAD_MMAP ? r.out->logprob : first;
+        CHECK(r.out->logprob == first && first < 0, "load %d: logprob %g, not %g", load, (double)r.out->logprob, (double)first);
+        lt_engine_close(e);
+    }
+}
+
 /* Until the context is full: flagged at the last token that fits, refused beyond. */
 static void test_full_context(void)
 {
@@ -245,10 +267,9 @@ static void test_file_that_shrinks(void)
     lt_engine_close(e);
 }
 
-static void test_failing_allocations(void)
+static void sweep_failing_allocations(lt_engine_opts o)
 {
     const char *path = tiny_model(NULL);
-    const lt_engine_opts o = options();
     int n_failed_opens = 0;
     for (int64_t n = 1; n < 2000; n++) {
         lt_engine *e = NULL;
@@ -263,6 +284,15 @@ static void test_failing_allocations(void)
         n_failed_opens++;
     }
     CHECK(n_failed_opens > 50 && n_failed_opens < 1999, "%d allocations in an open", n_failed_opens);
+}
+
+static void test_failing_allocations(void)
+{
+    lt_engine_opts o = options();
+    sweep_failing_allocations(o);
+    o.flags = LT_OPEN_MLOCK;
+    o.load = LT_LOAD_READ;
+    sweep_failing_allocations(o);
     lt_engine *e = open_tiny();
     int32_t cached, seq = open_seq(e, 20, 0, &cached);
     const int64_t before = lt_alloc_count();
@@ -290,6 +320,7 @@ int main(void)
     test_shapes();
     test_kv_types();
     test_wrong_calls();
+    test_ways_of_loading();
     test_full_pool();
     test_full_context();
     test_prefix_cache();

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from llamatw.capi.fake import FakeEngine
 from llamatw.capi.records import SamplingParams
@@ -35,8 +37,8 @@ class InlineReactor(Clock):
 class House:
     """A service, the pump in place of its thread, and the engine behind it."""
 
-    def __init__(self, opener=None, n_ctx=1024, n_seqs=2, **fake):
-        settings = EngineSettings(model_path="m.gguf", n_ctx=n_ctx, n_seqs=n_seqs, max_queue=2)
+    def __init__(self, opener=None, n_ctx=1024, n_seqs=2, numa="none", **fake):
+        settings = EngineSettings(model_path="m.gguf", n_ctx=n_ctx, n_seqs=n_seqs, numa=numa, max_queue=2)
         self.engine = FakeEngine(settings, **fake)
         self.reactor = InlineReactor()
         self.pump = Pump()
@@ -88,6 +90,26 @@ def test_loading_then_ready():
     house.pump.run()
     assert house.service.state == "ready" and house.service.progress == 1.0
     assert house.service.info.n_ctx == 1024 and house.service.metadata("general.name") == "fake"
+
+
+@pytest.mark.parametrize(
+    ("wish", "n_nodes", "says"),
+    [
+        ("none", 2, None),
+        ("distribute", 1, "one NUMA node"),
+        ("distribute", 2, "go round 2 NUMA nodes"),
+        ("isolate", 4, "on one of 4 NUMA nodes"),
+        ("numactl", 2, "where the process was bound"),
+    ],
+)
+def test_what_became_of_a_numa_wish_is_logged_once(wish, n_nodes, says):
+    house = House(numa=wish)
+    house.engine.info = msgspec.structs.replace(house.engine.info, n_nodes=n_nodes)
+    with capturedLogs() as events:
+        house.pump.run()
+    lines = [line for line in map(formatEvent, events) if "numa" in line.lower()]
+    assert len(lines) == (says is not None)
+    assert says is None or (lines[0].startswith(f"--numa {wish}: ") and says in lines[0])
 
 
 def test_tokenize_and_back(house):

@@ -1,8 +1,6 @@
 /* cpuid.c - feature detection; the compiler's builtins also ask the system about the wide registers (XCR0). */
-#define _GNU_SOURCE
 #include "core/cpuid.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,13 +26,4 @@ int lt_cpu_level(void)
         if (!strcmp(mask, names[i]))
             return i;
     return level;
-}
-
-int lt_cpu_count(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set))
-        return 1;
-    int n = CPU_COUNT(&set);
-    return n > 0 ? n : 1;
 }

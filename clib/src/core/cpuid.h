@@ -6,6 +6,5 @@ enum { LT_CPU_REF = 0, LT_CPU_AVX2 = 1, LT_CPU_AVX512VNNI = 2 };
 
 /* The highest level available.  LT_CPU_MASK=ref|avx2|avx512vnni in the environment lowers it (never raises it). */
 int lt_cpu_level(void);
-int lt_cpu_count(void); /* processors this process may run on */
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { HUGE_PAGE = 2 << 20 };
 
@@ -26,11 +27,22 @@ static int refused(size_t n_items, size_t item_bytes, size_t *bytes)
     int64_t i = atomic_fetch_add(&n_allocs, 1) + 1;
     if (i == atomic_load_explicit(&fail_at, memory_order_relaxed))
         return 1;
-    if (lt_mul_size(n_items, item_bytes, bytes) || *bytes > PTRDIFF_MAX - 64)
+    if (lt_mul_size(n_items, item_bytes, bytes) || *bytes > PTRDIFF_MAX - HUGE_PAGE)
         return 1;
     if (*bytes == 0)
         *bytes = 1;
     return 0;
+}
+
+static void *allocate(size_t alignment, size_t bytes)
+{
+    void *p = NULL;
+    const int huge = bytes >= (size_t)2 * HUGE_PAGE;
+    if (posix_memalign(&p, huge ? HUGE_PAGE : alignment, bytes))
+        return NULL;
+    if (huge)
+        madvise(p, bytes, MADV_HUGEPAGE); /* a wish: weights are read end to end at every step */
+    return p;
 }
 
 void *lt_alloc(size_t n_items, size_t item_bytes)
@@ -38,13 +50,17 @@ void *lt_alloc(size_t n_items, size_t item_bytes)
     size_t bytes;
     if (refused(n_items, item_bytes, &bytes))
         return NULL;
-    void *p = NULL;
-    const int huge = bytes >= (size_t)2 * HUGE_PAGE;
-    if (posix_memalign(&p, huge ? HUGE_PAGE : 64, bytes))
+    return allocate(64, bytes);
+}
+
+void *lt_alloc_pages(size_t n_items, size_t item_bytes, size_t *n_bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t bytes;
+    if (refused(n_items, item_bytes, &bytes))
         return NULL;
-    if (huge)
-        madvise(p, bytes, MADV_HUGEPAGE); /* a wish: weights are read end to end at every step */
-    return p;
+    *n_bytes = (bytes + page - 1) / page * page;
+    return allocate(page, *n_bytes);
 }
 
 void *lt_alloc_zero(size_t n_items, size_t item_bytes)

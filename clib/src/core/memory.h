@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 void *lt_alloc(size_t n_items, size_t item_bytes);            /* uninitialised; 64-byte aligned, in huge pages when large; NULL on overflow */
+void *lt_alloc_pages(size_t n_items, size_t item_bytes, size_t *n_bytes); /* as lt_alloc, but whole pages, shared with nobody: *n_bytes of them */
 void *lt_alloc_zero(size_t n_items, size_t item_bytes);       /* zeroed; from 1 MiB on lazily, by the system, and 16-byte aligned */
 void *lt_resize(void *p, size_t n_items, size_t item_bytes);  /* realloc; not aligned beyond malloc's; p from lt_resize or NULL only */
 void lt_free(void *p);

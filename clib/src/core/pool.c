@@ -4,12 +4,15 @@
  *
  * A worker reads the job's fields and then claims an item by compare-and-swap on the ticket it saw before reading.  The claim
  * succeeds only while that generation still has unclaimed items, so fields torn by a newer job are never used. */
+#define _GNU_SOURCE
 #include "core/pool.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +32,8 @@ struct lt_pool {
     _Atomic int32_t stop;
     int32_t n_threads, n_started;
     pthread_t *threads;
+    pid_t caller; /* who bound the threads; 0: nobody has */
+    lt_bits caller_cpus;
     struct worker {
         lt_pool *pool;
         int32_t index;
@@ -153,6 +158,21 @@ int lt_pool_create(lt_pool **out, int32_t n_threads)
     return LT_OK;
 }
 
+static int set_own_cpus(const lt_bits *cpus)
+{
+    return syscall(SYS_sched_setaffinity, 0, sizeof *cpus, cpus) ? errno : 0;
+}
+
+int lt_pool_bind(lt_pool *p, const lt_bits *groups, int32_t n_groups)
+{
+    lt_cpus_allowed(&p->caller_cpus);
+    p->caller = (pid_t)syscall(SYS_gettid);
+    int error = set_own_cpus(&groups[0]);
+    for (int32_t i = 1; i <= p->n_started && !error; i++)
+        error = pthread_setaffinity_np(p->threads[i], sizeof *groups, (const cpu_set_t *)(const void *)&groups[i % n_groups]);
+    return error ? lt_fail(LT_E_IO, "numa: the system does not bind threads to processors: %s", strerror(error)) : LT_OK;
+}
+
 void lt_pool_destroy(lt_pool *p)
 {
     if (!p)
@@ -162,6 +182,8 @@ void lt_pool_destroy(lt_pool *p)
     syscall(SYS_futex, &p->wake, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
     for (int32_t i = 1; i <= p->n_started; i++)
         pthread_join(p->threads[i], NULL);
+    if (p->caller && p->caller == (pid_t)syscall(SYS_gettid))
+        set_own_cpus(&p->caller_cpus);
     lt_free(p->threads);
     lt_free(p->workers);
     lt_free(p);

@@ -5,7 +5,7 @@
 
 #include "quant/quant.h"
 
-enum { ARENA_BYTES = 32 << 20 };
+enum { ARENA_BYTES = 32 << 20, SLAB_BYTES = 256 << 10, ITEMS_PER_THREAD = 4 };
 
 static int out_of_memory(const char *what, size_t bytes)
 {
@@ -15,7 +15,7 @@ static int out_of_memory(const char *what, size_t bytes)
 /* Scratch is not zeroed (what is read was written in the same step) and counted. */
 static void *scratch_alloc(cpu_backend *be, size_t n_items, size_t item_bytes)
 {
-    void *p = lt_alloc(n_items, item_bytes);
+    void *p = lt_place_alloc(be->place, n_items, item_bytes);
     if (p)
         be->memory.scratch_bytes += (int64_t)(n_items * item_bytes);
     return p;
@@ -23,17 +23,63 @@ static void *scratch_alloc(cpu_backend *be, size_t n_items, size_t item_bytes)
 
 /* ---- weights ---- */
 
+/* Room for so many bytes of the file for each thread, unless it is mapped. */
+static int slabs_create(cpu_backend *be, const lt_tensor *t, size_t bytes)
+{
+    if (t->data || bytes + LT_READ_SLACK <= be->slab_bytes)
+        return LT_OK;
+    size_t total;
+    lt_free(be->slabs);
+    be->slab_bytes = (bytes + LT_READ_SLACK + LT_READ_ALIGN - 1) / LT_READ_ALIGN * LT_READ_ALIGN;
+    be->slabs = lt_alloc_pages((size_t)lt_pool_size(be->pool), be->slab_bytes, &total);
+    if (be->slabs)
+        return LT_OK;
+    const size_t wanted = be->slab_bytes;
+    be->slab_bytes = 0;
+    return out_of_memory("reading the file", wanted);
+}
+
+static void slabs_destroy(cpu_backend *be)
+{
+    lt_free(be->slabs);
+    be->slabs = NULL;
+    be->slab_bytes = 0;
+}
+
 typedef struct {
+    cpu_backend *be;
+    const lt_gguf *file;
     const lt_tensor *t;
     lt_weight *w;
     size_t row_bytes;
+    int32_t panels_per_item;
+    _Atomic int error;
 } pack_call;
 
-static void pack_item(void *context, int32_t panel, int32_t worker)
+static void pack_item(void *context, int32_t item, int32_t worker)
 {
-    const pack_call *c = context;
-    (void)worker;
-    lt_pack_panel(c->t->type, c->t->data, c->row_bytes, c->w->n_in, c->w->n_out, panel, c->w->panels + (size_t)panel * c->w->panel_bytes);
+    pack_call *c = context;
+    const lt_weight *w = c->w;
+    const int64_t first = (int64_t)item * c->panels_per_item, left = w->n_out - first * LT_PANEL_ROWS;
+    const int64_t n_rows = left < c->panels_per_item * LT_PANEL_ROWS ? left : c->panels_per_item * LT_PANEL_ROWS;
+    const uint8_t *src;
+    const int error = lt_gguf_read(c->file, c->t, (size_t)(first * LT_PANEL_ROWS) * c->row_bytes, (size_t)n_rows * c->row_bytes,
+                                   c->be->slabs + (size_t)worker * c->be->slab_bytes, &src);
+    if (error) {
+        c->error = error;
+        return;
+    }
+    for (int64_t p = 0; p * LT_PANEL_ROWS < n_rows; p++)
+        lt_pack_panel(c->t->type, src, c->row_bytes, w->n_in, n_rows, p, w->panels + (size_t)(first + p) * w->panel_bytes);
+}
+
+/* Items large enough to be read in one call, small enough that every thread has some. */
+static int32_t panels_per_item(const cpu_backend *be, int64_t n_panels, size_t row_bytes)
+{
+    const int64_t share = n_panels / (ITEMS_PER_THREAD * lt_pool_size(be->pool)),
+                  room = (int64_t)(SLAB_BYTES / (row_bytes * LT_PANEL_ROWS));
+    const int64_t n = share < room ? share : room;
+    return n > 1 ? (int32_t)n : 1;
 }
 
 /* Room for panels, 64-byte aligned, until the backend goes; NULL without memory. */
@@ -48,7 +94,7 @@ static uint8_t *take_panels(cpu_backend *be, size_t bytes)
         a->next = be->arena;
         be->arena = a;
         a->size = bytes > ARENA_BYTES ? bytes : ARENA_BYTES;
-        a->bytes = lt_alloc(a->size, 1);
+        a->bytes = lt_place_alloc(be->place, a->size, 1);
         if (!a->bytes) {
             a->size = 0;
             return NULL;
@@ -58,7 +104,7 @@ static uint8_t *take_panels(cpu_backend *be, size_t bytes)
     return a->bytes + a->used - bytes;
 }
 
-static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_tensor *t)
+static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_gguf *file, const lt_tensor *t)
 {
     const int64_t n_panels = (w->n_out + LT_PANEL_ROWS - 1) / LT_PANEL_ROWS;
     w->panel_bytes = lt_panel_bytes(w->form, w->n_in);
@@ -66,21 +112,31 @@ static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_tensor *t)
     w->panels = take_panels(be, (size_t)n_panels * w->panel_bytes);
     if (!w->panels)
         return out_of_memory(t->name, (size_t)n_panels * w->panel_bytes);
-    pack_call c = {t, w, t->n_bytes / (size_t)w->n_out};
-    lt_pool_run(be->pool, lt_pool_size(be->pool), pack_item, &c, (int32_t)n_panels);
+    pack_call c = {.be = be, .file = file, .t = t, .w = w, .row_bytes = t->n_bytes / (size_t)w->n_out};
+    c.panels_per_item = panels_per_item(be, n_panels, c.row_bytes);
+    LT_TRY(slabs_create(be, t, (size_t)c.panels_per_item * LT_PANEL_ROWS * c.row_bytes));
+    lt_pool_run(be->pool, lt_pool_size(be->pool), pack_item, &c, (int32_t)((n_panels + c.panels_per_item - 1) / c.panels_per_item));
+    if (c.error)
+        return lt_gguf_fail_read(file, t, c.error);
     be->memory.weight_bytes += (int64_t)((size_t)n_panels * w->panel_bytes);
     int64_t *widest = FORM_IS_FLOAT(w->form) ? &be->max_in_float : &be->max_in_quantised;
     *widest = w->n_in > *widest ? w->n_in : *widest;
     return LT_OK;
 }
 
-static int copy_vector(cpu_backend *be, lt_weight *w, const lt_tensor *t)
+static int copy_vector(cpu_backend *be, lt_weight *w, const lt_gguf *file, const lt_tensor *t)
 {
     const int64_t padded = (w->n_in + 15) & ~(int64_t)15;
-    w->vector = lt_alloc_zero((size_t)padded, sizeof *w->vector);
+    w->vector = lt_place_alloc(be->place, (size_t)padded, sizeof *w->vector);
     if (!w->vector)
         return out_of_memory(t->name, (size_t)padded * sizeof *w->vector);
-    lt_quant_find(t->type)->dequantize(t->data, w->vector, w->n_in);
+    memset(w->vector + w->n_in, 0, (size_t)(padded - w->n_in) * sizeof *w->vector);
+    LT_TRY(slabs_create(be, t, t->n_bytes));
+    const uint8_t *src;
+    const int error = lt_gguf_read(file, t, 0, t->n_bytes, be->slabs, &src);
+    if (error)
+        return lt_gguf_fail_read(file, t, error);
+    lt_quant_find(t->type)->dequantize(src, w->vector, w->n_in);
     be->memory.weight_bytes += padded * (int64_t)sizeof *w->vector;
     return LT_OK;
 }
@@ -98,7 +154,7 @@ static int cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, co
     *w = (lt_weight){.n_in = (int64_t)t->ne[0], .n_out = (int64_t)t->ne[1], .form = (lt_form)form, .next = be->weights};
     be->weights = w;
     be->max_in = w->n_in > be->max_in ? w->n_in : be->max_in;
-    LT_TRY(use == LT_USE_VECTOR ? copy_vector(be, w, t) : pack_matrix(be, w, t));
+    LT_TRY(use == LT_USE_VECTOR ? copy_vector(be, w, file, t) : pack_matrix(be, w, file, t));
     lt_gguf_release(file, t);
     *out = w;
     return LT_OK;
@@ -163,7 +219,7 @@ static int cache_create(cpu_backend *be, const lt_kv_shape *shape)
     if (lt_mul_size((be->k_page_bytes + be->v_page_bytes) * (size_t)shape->n_head_kv, (size_t)shape->n_layers, &page_bytes) ||
         lt_mul_size(page_bytes, (size_t)shape->n_pages, &total))
         return lt_fail(LT_E_NOMEM, "a KV cache of %d pages does not fit into memory", shape->n_pages);
-    be->kv_data = lt_alloc((size_t)shape->n_pages, page_bytes);
+    be->kv_data = lt_place_alloc(be->place, (size_t)shape->n_pages, page_bytes);
     if (!be->kv_data)
         return out_of_memory("the KV cache (a smaller context helps)", total);
     be->memory.kv_bytes = (int64_t)total;
@@ -211,6 +267,9 @@ static int worker_create(cpu_backend *be, worker_scratch *s)
 static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *ropes, int32_t n_ropes)
 {
     cpu_backend *be = cpu_of(base);
+    slabs_destroy(be);
+    for (const panel_arena *a = be->arena; a; a = a->next)
+        lt_place_trim(be->place, a->bytes, a->used);
     LT_TRY(cache_create(be, shape));
     LT_TRY(ropes_create(be, ropes, n_ropes));
     const size_t rows = (size_t)be->max_rows, q8_bytes = (size_t)lt_q8_units(be->max_in_quantised) * sizeof *be->q8;
@@ -250,6 +309,7 @@ static void worker_destroy(worker_scratch *s)
 static void cpu_destroy(lt_backend *base)
 {
     cpu_backend *be = cpu_of(base);
+    slabs_destroy(be);
     for (lt_weight *w = be->weights, *next; w; w = next) {
         next = w->next;
         lt_free(w->vector);
@@ -274,7 +334,7 @@ static void cpu_destroy(lt_backend *base)
         lt_free(parts[i]);
 }
 
-int lt_cpu_backend(lt_backend **out, lt_pool *pool, int32_t max_rows)
+int lt_cpu_backend(lt_backend **out, lt_pool *pool, lt_place *place, int32_t max_rows)
 {
     static const lt_ops ops = {
         .destroy = cpu_destroy,
@@ -295,6 +355,7 @@ int lt_cpu_backend(lt_backend **out, lt_pool *pool, int32_t max_rows)
     be->base.ops = &ops;
     be->k = lt_kernels_get();
     be->pool = pool;
+    be->place = place;
     be->max_rows = max_rows;
     *out = &be->base;
     return LT_OK;

@@ -50,9 +50,12 @@ typedef struct {
     lt_backend base;
     const lt_kernels *k;
     lt_pool *pool;
+    lt_place *place;
     lt_weight *weights;
     panel_arena *arena;
     lt_buffer *buffers;
+    uint8_t *slabs;        /* while loading a file that is read: [threads][slab_bytes] */
+    size_t slab_bytes;
     lt_kv_shape kv;
     uint8_t *kv_data;
     size_t k_page_bytes, v_page_bytes, v_stride; /* one head's page of one layer */

@@ -99,7 +99,7 @@ static int place(const lt_part *part, lt_entry *e, uint64_t *end)
     if (e->offset > room || e->tensor.n_bytes > room - e->offset)
         return lt_fail(LT_E_FORMAT, "%s: tensor %s needs %" PRIu64 " bytes at offset %" PRIu64 ", the file has %" PRIu64 " bytes of data",
                        part->map.shown, e->name, e->tensor.n_bytes, e->offset, room);
-    e->tensor.data = part->data + e->offset;
+    e->tensor.data = part->map.load == LT_LOAD_MMAP ? part->data + e->offset : NULL;
     *end = e->offset + e->tensor.n_bytes;
     return LT_OK;
 }
@@ -119,6 +119,7 @@ static int read_part(lt_gguf *g, uint32_t p, uint32_t first)
     part->data = part->map.base + ((header + mask) & ~mask);
     for (uint32_t i = 0; i < part->n_tensors; i++)
         LT_TRY(place(part, &g->tensors[first + i], &end));
+    lt_mapping_end_header(&part->map, header);
     return LT_OK;
 }
 

@@ -1,4 +1,5 @@
 /* gguf.c - the handle: opening, closing, and the calls of llamatw.h. */
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -11,18 +12,24 @@ static int open_parts(lt_gguf *g, const char *path)
     if (!g->parts)
         return lt_fail(LT_E_NOMEM, "no memory to open a model file");
     g->n_parts = 1;
-    LT_TRY(lt_part_open(&g->parts[0], path));
+    LT_TRY(lt_part_open(&g->parts[0], path, g->load));
     LT_TRY(lt_split_open(g));
     return lt_directory_read(g);
 }
 
 int lt_gguf_open(lt_gguf **out, const char *path)
 {
+    return lt_gguf_open_for(out, path, LT_LOAD_MMAP);
+}
+
+int lt_gguf_open_for(lt_gguf **out, const char *path, int32_t load)
+{
     if (!out || !path)
         return lt_fail(LT_E_ARG, "lt_gguf_open: NULL argument");
     lt_gguf *g = lt_alloc_zero(1, sizeof *g);
     if (!g)
         return lt_fail(LT_E_NOMEM, "no memory to open a model file");
+    g->load = load;
     int rc = open_parts(g, path);
     if (rc < 0) {
         lt_gguf_close(g);
@@ -154,6 +161,24 @@ const lt_tensor *lt_gguf_find_tensor(const lt_gguf *g, const char *name)
 
 void lt_gguf_release(const lt_gguf *g, const lt_tensor *t)
 {
-    (void)g;
-    lt_mapping_release(t->data, t->n_bytes);
+    if (g->load == LT_LOAD_MMAP)
+        lt_mapping_release(t->data, t->n_bytes);
+}
+
+int lt_gguf_read(const lt_gguf *g, const lt_tensor *t, uint64_t first, uint64_t n, uint8_t *buffer, const uint8_t **bytes)
+{
+    if (t->data) {
+        *bytes = (const uint8_t *)t->data + first;
+        return 0;
+    }
+    const lt_entry *e = (const lt_entry *)(const void *)t; /* an lt_tensor is the start of one */
+    const lt_part *part = &g->parts[e->part];
+    return lt_mapping_read(&part->map, (uint64_t)(part->data - part->map.base) + e->offset + first, n, buffer, bytes);
+}
+
+int lt_gguf_fail_read(const lt_gguf *g, const lt_tensor *t, int error)
+{
+    const lt_part *part = &g->parts[((const lt_entry *)(const void *)t)->part];
+    return lt_fail(LT_E_IO, "%s: tensor %s cannot be read: %s", part->map.shown, t->name,
+                   error == ENODATA ? "the file has become shorter" : strerror(error));
 }

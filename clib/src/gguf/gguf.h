@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "core/status.h"
+#include "gguf/mapping.h"
 
 /* Typed metadata.  `required`: absence is LT_E_FORMAT; otherwise *out keeps its value when the key is absent.
  * Integer getters accept any integer type whose value fits; a wrong type is LT_E_FORMAT ("key K must be u32, is str"). */
@@ -27,7 +28,11 @@ typedef struct {
 int lt_gguf_get_strings(const lt_gguf *g, const char *key, bool required, lt_gguf_strings *out); /* out->left = 0 when absent */
 bool lt_gguf_next_string(lt_gguf_strings *it, const char **str, uint64_t *len);
 
-/* Tensors.  The data pointer is into the mapping, aligned to 8 bytes or more, and stays until lt_gguf_close. */
+/* lt_gguf_open is this with LT_LOAD_MMAP. */
+int lt_gguf_open_for(lt_gguf **out, const char *path, int32_t load);
+
+/* Tensors.  The data pointer is into the mapping, aligned to 8 bytes or more, and stays until lt_gguf_close; NULL in a file
+ * that is read. */
 typedef struct {
     const char *name; /* NUL-terminated copy */
     uint64_t ne[4];
@@ -37,6 +42,11 @@ typedef struct {
 } lt_tensor;
 const lt_tensor *lt_gguf_find_tensor(const lt_gguf *g, const char *name); /* NULL when absent; O(1) */
 const char *lt_gguf_path(const lt_gguf *g);
+
+/* ANY THREAD.  *bytes points to n bytes of the tensor from `first` on: in the mapping, or in the buffer, into which they were
+ * read (aligned to LT_READ_ALIGN, room for n + LT_READ_SLACK).  0 or an errno for lt_gguf_fail_read, which has the sentence. */
+int lt_gguf_read(const lt_gguf *g, const lt_tensor *t, uint64_t first, uint64_t n, uint8_t *buffer, const uint8_t **bytes);
+int lt_gguf_fail_read(const lt_gguf *g, const lt_tensor *t, int error);
 
 /* Tells the system that these source pages will not be needed again (weights already packed). */
 void lt_gguf_release(const lt_gguf *g, const lt_tensor *t);

@@ -63,10 +63,10 @@ static int read_alignment(lt_part *part)
     return LT_OK;
 }
 
-int lt_part_open(lt_part *part, const char *path)
+int lt_part_open(lt_part *part, const char *path, int32_t load)
 {
     *part = (lt_part){0};
-    LT_TRY(lt_mapping_open(&part->map, path, LT_HEADER_BYTES));
+    LT_TRY(lt_mapping_open(&part->map, path, LT_HEADER_BYTES, load));
     lt_cursor c = {part->map.base, part->map.base + part->map.size};
     LT_TRY(read_header(part, &c));
     LT_TRY(lt_meta_read(part, &c));

@@ -55,6 +55,7 @@ struct lt_gguf {
     lt_entry *tensors;
     lt_names names;
     uint32_t n_parts, n_tensors;
+    int32_t load; /* LT_LOAD_* */
 };
 
 /* meta.c */
@@ -68,7 +69,7 @@ const char *lt_meta_type_name(int32_t type);
 bool lt_name_is_text(lt_bytes name); /* valid UTF-8 without NUL */
 
 /* part.c */
-int lt_part_open(lt_part *part, const char *path); /* `part` fit for lt_part_close in every case */
+int lt_part_open(lt_part *part, const char *path, int32_t load); /* `part` fit for lt_part_close in every case */
 void lt_part_close(lt_part *part);
 
 /* split.c */

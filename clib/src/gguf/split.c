@@ -105,7 +105,7 @@ static int open_others(lt_gguf *g, char *path, const split_info *model)
     char *suffix = path + strlen(path) - SUFFIX_BYTES;
     for (uint32_t no = 1; no < model->count; no++) {
         write_suffix(suffix, no, model->count);
-        int rc = lt_part_open(&g->parts[no], path);
+        int rc = lt_part_open(&g->parts[no], path, g->load);
         g->n_parts = no + 1; /* also after a failure: it has to be closed */
         LT_TRY(rc);
         LT_TRY(check_other(&g->parts[0], &g->parts[no], model, no));

@@ -14,15 +14,19 @@ static bool sees_window(const lt_model *m, int32_t layer)
 }
 
 /* The file's per-frequency divisors, when it has them: float32 [n_rot/2]. */
-static int rope_factors(const lt_model *m, const lt_gguf *g, const float **out)
+static int rope_factors(const lt_model *m, const lt_gguf *g, uint8_t *buffer, const float **out)
 {
     const lt_tensor *t = lt_gguf_find_tensor(g, "rope_freqs.weight");
+    const uint8_t *bytes;
     *out = NULL;
     if (!t)
         return LT_OK;
     if (t->type != 0 || t->ne[0] != (uint64_t)m->h.n_rot / 2 || t->n_dims != 1)
         return lt_fail(LT_E_FORMAT, "%s: tensor rope_freqs.weight must be F32 [%d]", lt_gguf_path(g), m->h.n_rot / 2);
-    *out = t->data;
+    const int error = lt_gguf_read(g, t, 0, t->n_bytes, buffer, &bytes);
+    if (error)
+        return lt_gguf_fail_read(g, t, error);
+    *out = (const float *)(const void *)bytes;
     for (int32_t i = 0; i < m->h.n_rot / 2; i++)
         if (!((*out)[i] > 1e-6f && (*out)[i] < 1e6f))
             return lt_fail(LT_E_FORMAT, "%s: tensor rope_freqs.weight: element %d is %g", lt_gguf_path(g), i, (double)(*out)[i]);
@@ -33,9 +37,10 @@ int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_
 {
     const lt_hparams *h = &m->h;
     const float *factors;
+    _Alignas(LT_READ_ALIGN) uint8_t buffer[LT_MAX_HEAD_DIM / 2 * sizeof(float) + LT_READ_SLACK];
     float frequency[2][LT_MAX_HEAD_DIM / 2];
     lt_rope ropes[2];
-    LT_TRY(rope_factors(m, g, &factors));
+    LT_TRY(rope_factors(m, g, buffer, &factors));
     for (int i = 0; i < 2; i++)
         ropes[i] = (lt_rope){
             .n_rot = h->n_rot,

@@ -56,6 +56,8 @@ INLINE const uint8_t *super_of(lt_form form, const uint8_t *panel, int64_t b)
 
 /* ---- few columns ---- */
 
+enum { PREFETCH = 2048 }; /* bytes ahead */
+
 /* The canonical accumulation of one unit into one column: see panel.h. */
 INLINE vf accumulate(dot_kind k, vf acc, const unit *t, const lt_q8_unit *x)
 {
@@ -75,6 +77,7 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
 {
     const dot_kind k = dot_kind_of(form);
     const int64_t n_units = job->n_in / LT_UNIT;
+    const int share = FORM_SUPER_BYTES(form) / lt_forms[form].units; /* of the superblock, to prefetch with each unit */
     const uint8_t *super = job->panels + (size_t)panel * panel_size(form, job->n_in);
     const lt_q8_unit *x = (const lt_q8_unit *)job->x + column * LT_BLOCK_UNITS;
     vf acc[8];
@@ -83,8 +86,7 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
         for (int u = 0; u < LT_BLOCK_UNITS && b < n_units; u++, b++) {
             const int within = u % lt_forms[form].units;
             unit t;
-            simd_prefetch(super + 2048 + within * FORM_UNIT_BYTES(form));
-            simd_prefetch(super + 2048 + 64 + within * FORM_UNIT_BYTES(form));
+            UNROLL for (int i = 0; i < share; i += 64) simd_prefetch(super + PREFETCH + within * share + i);
             load_unit(form, job->levels, super, within, &t);
             UNROLL for (int c = 0; c < C; c++) acc[c] = accumulate(k, acc[c], &t, x + c * LT_BLOCK_UNITS + u);
             if (within == lt_forms[form].units - 1)

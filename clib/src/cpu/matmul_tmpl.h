@@ -54,9 +54,18 @@ INLINE const uint8_t *super_of(lt_form form, const uint8_t *panel, int64_t b)
     return panel + (size_t)(b / lt_forms[form].units) * FORM_SUPER_BYTES(form);
 }
 
+/* Reads a panel once from end to end.  So it comes from memory as fast as the processor can ask for it, which it cannot while it
+ * computes: a unit times eight columns fills its window. */
+INLINE void warm(lt_form form, const lt_matmul_job *job, int64_t panel)
+{
+    const size_t bytes = panel_size(form, job->n_in);
+    for (size_t i = 0; i < bytes; i += 64)
+        simd_touch(job->panels + (size_t)panel * bytes + i);
+}
+
 /* ---- few columns ---- */
 
-enum { PREFETCH = 2048 }; /* bytes ahead */
+enum { PREFETCH = 2048 /* bytes ahead */, WARM_ABOVE = 4 /* columns */ };
 
 /* The canonical accumulation of one unit into one column: see panel.h. */
 INLINE vf accumulate(dot_kind k, vf acc, const unit *t, const lt_q8_unit *x)
@@ -64,7 +73,7 @@ INLINE vf accumulate(dot_kind k, vf acc, const unit *t, const lt_q8_unit *x)
     UNROLL for (int s = 0; s < k.subs; s++)
     {
         vi dot = dot_start(k, x, s);
-        UNROLL for (int j = s * 8 / k.subs; j < (s + 1) * 8 / k.subs; j++) dot = dot_step(k, dot, t->w[j], load4(x->q + 4 * j));
+        UNROLL for (int j = s * 8 / k.subs; j < (s + 1) * 8 / k.subs; j++) dot = k.offset == LT_WIDE ? vi_dot_wide_at(dot, t->w[j], x->q + 4 * j) : vi_dot_at(dot, t->w[j], x->q + 4 * j);
         acc = vf_fma(vf_from_vi(dot), vf_mul(t->dw[s], vf_set1(x->d)), acc);
         if (k.has_min)
             acc = add_min(k, acc, t->mw[s], x, s);
@@ -99,6 +108,8 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
 INLINE void direct_columns(lt_form form, const lt_matmul_job *job, int64_t panel)
 {
     int64_t c = 0;
+    if (job->n_columns > WARM_ABOVE)
+        warm(form, job, panel);
     for (; c + DIRECT_COLUMNS <= job->n_columns; c += DIRECT_COLUMNS)
         direct(form, DIRECT_COLUMNS, job, panel, c);
     if (DIRECT_COLUMNS > 4 && c + 4 <= job->n_columns) {
@@ -225,6 +236,8 @@ INLINE void pair_of_panels(lt_form form, const lt_matmul_job *job, int64_t panel
     float *sums = job->scratch->sums;
     const lt_q8_unit *x = (const lt_q8_unit *)job->x + first * LT_BLOCK_UNITS;
     memset(sums, 0, (size_t)n * 32 * sizeof *sums);
+    for (int p = 0; p < n_panels; p++)
+        warm(form, job, panel + p);
     for (int64_t b = 0; b < n_units; b += LT_BLOCK_UNITS, x += job->x_stride) {
         const int units = n_units - b < LT_BLOCK_UNITS ? (int)(n_units - b) : LT_BLOCK_UNITS;
         for (int p = 0; p < n_panels; p++)

@@ -206,6 +206,15 @@ static inline vi vi_dot_wide(vi acc, vb u, int32_t x4)
     __m256i x = _mm256_set1_epi32(x4);
     return (vi){dot_s8(acc.lo, u.lo, x), dot_s8(acc.hi, u.hi, x)};
 }
+static inline int32_t four_at(const int8_t *x)
+{
+    int32_t x4;
+    memcpy(&x4, x, 4);
+    return x4;
+}
+static inline vi vi_dot_at(vi acc, vb u, const int8_t *x) { return vi_dot(acc, u, four_at(x)); }
+static inline vi vi_dot_wide_at(vi acc, vb u, const int8_t *x) { return vi_dot_wide(acc, u, four_at(x)); }
+static inline void simd_touch(const void *p) { __asm__ volatile("" : : "r"(*(const volatile char *)p)); }
 static inline void simd_prefetch(const void *p) { _mm_prefetch(p, _MM_HINT_T0); }
 
 #endif

@@ -1,4 +1,4 @@
-/* internal.h - the CPU backend's state, shared by its three files. */
+/* internal.h - the CPU backend's state, shared by its files. */
 #ifndef LT_CPU_INTERNAL_H
 #define LT_CPU_INTERNAL_H
 
@@ -78,12 +78,20 @@ static inline cpu_backend *cpu_of(lt_backend *be)
     return (cpu_backend *)be;
 }
 
+static inline int out_of_memory(const char *what, size_t bytes)
+{
+    return lt_fail(LT_E_NOMEM, "no memory for %s: %zu bytes", what, bytes);
+}
+
 /* Runs `work` on items 0..n_rows-1, each a row. */
 static inline void lt_cpu_each_row(cpu_backend *be, lt_work work, void *context, int32_t n_rows)
 {
     lt_pool_run(be->pool, n_rows <= LT_SERIAL_ROWS ? 1 : be->batch->n_threads, work, context, n_rows);
 }
 
+int lt_cpu_weight(lt_backend *be, lt_weight **out, const lt_gguf *file, const lt_tensor *t, lt_weight_use use);
+void lt_cpu_slabs_destroy(cpu_backend *be);
+void lt_cpu_embed(lt_backend *be, lt_buffer *y, const lt_weight *w, float scale);
 void lt_cpu_matmul(lt_backend *be, const lt_input *in, const lt_product *out, int32_t n_out);
 void lt_cpu_attend(lt_backend *be, const lt_attention *a, lt_buffer *q, lt_buffer *k, lt_buffer *v, lt_buffer *out);
 void lt_cpu_begin(lt_backend *be, const lt_batch *batch);

@@ -1,0 +1,170 @@
+/* weights.c - weights as panels: read or mapped, packed by all threads, kept in arenas; and the embedding lookup. */
+#include "cpu/internal.h"
+
+#include <string.h>
+
+#include "quant/quant.h"
+
+enum { ARENA_BYTES = 32 << 20, SLAB_BYTES = 256 << 10, ITEMS_PER_THREAD = 4 };
+
+/* Room for so many bytes of the file for each thread, unless it is mapped. */
+static int slabs_create(cpu_backend *be, const lt_tensor *t, size_t bytes)
+{
+    if (t->data || bytes + LT_READ_SLACK <= be->slab_bytes)
+        return LT_OK;
+    size_t total;
+    lt_free(be->slabs);
+    be->slab_bytes = (bytes + LT_READ_SLACK + LT_READ_ALIGN - 1) / LT_READ_ALIGN * LT_READ_ALIGN;
+    be->slabs = lt_alloc_pages((size_t)lt_pool_size(be->pool), be->slab_bytes, &total);
+    if (be->slabs)
+        return LT_OK;
+    const size_t wanted = be->slab_bytes;
+    be->slab_bytes = 0;
+    return out_of_memory("reading the file", wanted);
+}
+
+void lt_cpu_slabs_destroy(cpu_backend *be)
+{
+    lt_free(be->slabs);
+    be->slabs = NULL;
+    be->slab_bytes = 0;
+}
+
+typedef struct {
+    cpu_backend *be;
+    const lt_gguf *file;
+    const lt_tensor *t;
+    lt_weight *w;
+    size_t row_bytes;
+    int32_t panels_per_item;
+    _Atomic int error;
+} pack_call;
+
+static void pack_item(void *context, int32_t item, int32_t worker)
+{
+    pack_call *c = context;
+    const lt_weight *w = c->w;
+    const int64_t first = (int64_t)item * c->panels_per_item, left = w->n_out - first * LT_PANEL_ROWS;
+    const int64_t n_rows = left < c->panels_per_item * LT_PANEL_ROWS ? left : c->panels_per_item * LT_PANEL_ROWS;
+    const uint8_t *src;
+    const int error = lt_gguf_read(c->file, c->t, (size_t)(first * LT_PANEL_ROWS) * c->row_bytes, (size_t)n_rows * c->row_bytes,
+                                   c->be->slabs + (size_t)worker * c->be->slab_bytes, &src);
+    if (error) {
+        c->error = error;
+        return;
+    }
+    for (int64_t p = 0; p * LT_PANEL_ROWS < n_rows; p++)
+        lt_pack_panel(c->t->type, src, c->row_bytes, w->n_in, n_rows, p, w->panels + (size_t)(first + p) * w->panel_bytes);
+}
+
+/* Items large enough to be read in one call, small enough that every thread has some. */
+static int32_t panels_per_item(const cpu_backend *be, int64_t n_panels, size_t row_bytes)
+{
+    const int64_t share = n_panels / (ITEMS_PER_THREAD * lt_pool_size(be->pool)),
+                  room = (int64_t)(SLAB_BYTES / (row_bytes * LT_PANEL_ROWS));
+    const int64_t n = share < room ? share : room;
+    return n > 1 ? (int32_t)n : 1;
+}
+
+/* Room for panels, 64-byte aligned, until the backend goes; NULL without memory. */
+static uint8_t *take_panels(cpu_backend *be, size_t bytes)
+{
+    bytes = (bytes + 63) & ~(size_t)63;
+    panel_arena *a = be->arena;
+    if (!a || a->size - a->used < bytes) {
+        a = lt_alloc_zero(1, sizeof *a);
+        if (!a)
+            return NULL;
+        a->next = be->arena;
+        be->arena = a;
+        a->size = bytes > ARENA_BYTES ? bytes : ARENA_BYTES;
+        a->bytes = lt_place_alloc(be->place, a->size, 1);
+        if (!a->bytes) {
+            a->size = 0;
+            return NULL;
+        }
+    }
+    a->used += bytes;
+    return a->bytes + a->used - bytes;
+}
+
+static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_gguf *file, const lt_tensor *t)
+{
+    const int64_t n_panels = (w->n_out + LT_PANEL_ROWS - 1) / LT_PANEL_ROWS;
+    w->panel_bytes = lt_panel_bytes(w->form, w->n_in);
+    lt_form_levels(t->type, w->levels);
+    w->panels = take_panels(be, (size_t)n_panels * w->panel_bytes);
+    if (!w->panels)
+        return out_of_memory(t->name, (size_t)n_panels * w->panel_bytes);
+    pack_call c = {.be = be, .file = file, .t = t, .w = w, .row_bytes = t->n_bytes / (size_t)w->n_out};
+    c.panels_per_item = panels_per_item(be, n_panels, c.row_bytes);
+    LT_TRY(slabs_create(be, t, (size_t)c.panels_per_item * LT_PANEL_ROWS * c.row_bytes));
+    lt_pool_run(be->pool, lt_pool_size(be->pool), pack_item, &c, (int32_t)((n_panels + c.panels_per_item - 1) / c.panels_per_item));
+    if (c.error)
+        return lt_gguf_fail_read(file, t, c.error);
+    be->memory.weight_bytes += (int64_t)((size_t)n_panels * w->panel_bytes);
+    int64_t *widest = FORM_IS_FLOAT(w->form) ? &be->max_in_float : &be->max_in_quantised;
+    *widest = w->n_in > *widest ? w->n_in : *widest;
+    return LT_OK;
+}
+
+static int copy_vector(cpu_backend *be, lt_weight *w, const lt_gguf *file, const lt_tensor *t)
+{
+    const int64_t padded = (w->n_in + 15) & ~(int64_t)15;
+    w->vector = lt_place_alloc(be->place, (size_t)padded, sizeof *w->vector);
+    if (!w->vector)
+        return out_of_memory(t->name, (size_t)padded * sizeof *w->vector);
+    memset(w->vector + w->n_in, 0, (size_t)(padded - w->n_in) * sizeof *w->vector);
+    LT_TRY(slabs_create(be, t, t->n_bytes));
+    const uint8_t *src;
+    const int error = lt_gguf_read(file, t, 0, t->n_bytes, be->slabs, &src);
+    if (error)
+        return lt_gguf_fail_read(file, t, error);
+    lt_quant_find(t->type)->dequantize(src, w->vector, w->n_in);
+    be->memory.weight_bytes += padded * (int64_t)sizeof *w->vector;
+    return LT_OK;
+}
+
+int lt_cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const lt_tensor *t, lt_weight_use use)
+{
+    cpu_backend *be = cpu_of(base);
+    const int form = lt_form_of(t->type);
+    if (form < 0)
+        return lt_fail(LT_E_UNSUPPORTED, "%s: tensor %s has type %s, which this build cannot compute with", lt_gguf_path(file), t->name,
+                       lt_type_name(t->type));
+    lt_weight *w = lt_alloc_zero(1, sizeof *w);
+    if (!w)
+        return out_of_memory(t->name, sizeof *w);
+    *w = (lt_weight){.n_in = (int64_t)t->ne[0], .n_out = (int64_t)t->ne[1], .form = (lt_form)form, .next = be->weights};
+    be->weights = w;
+    be->max_in = w->n_in > be->max_in ? w->n_in : be->max_in;
+    LT_TRY(use == LT_USE_VECTOR ? copy_vector(be, w, file, t) : pack_matrix(be, w, file, t));
+    lt_gguf_release(file, t);
+    *out = w;
+    return LT_OK;
+}
+
+typedef struct {
+    cpu_backend *be;
+    lt_buffer *y;
+    const lt_weight *w;
+    float scale;
+} embed_call;
+
+static void embed_row(void *context, int32_t row, int32_t worker)
+{
+    const embed_call *c = context;
+    (void)worker;
+    float *y = c->y->data + row * c->y->stride;
+    lt_unpack_row(c->w->form, c->w->levels, c->w->panels, c->w->n_in, c->be->batch->token[row], y);
+    if (c->scale != 1.0f)
+        for (int64_t i = 0; i < c->w->n_in; i++)
+            y[i] *= c->scale;
+}
+
+void lt_cpu_embed(lt_backend *base, lt_buffer *y, const lt_weight *w, float scale)
+{
+    cpu_backend *be = cpu_of(base);
+    embed_call c = {be, y, w, scale};
+    lt_cpu_each_row(be, embed_row, &c, be->batch->n_rows);
+}

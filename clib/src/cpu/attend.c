@@ -11,7 +11,7 @@ typedef struct {
     cpu_backend *be;
     const lt_attention *a;
     lt_buffer *q, *k, *v, *out;
-    int32_t heads_per_kv, n_groups;
+    int32_t heads_per_kv, n_groups, n_clusters;
 } attend_call;
 
 /* The cell block of one page, layer and kv head.  Pages that follow each other in the pool do so in memory too, head by head. */
@@ -105,12 +105,12 @@ static void append_row(void *context, int32_t row, int32_t worker)
  * the runs of a step with few rows can be computed by different threads. */
 enum { RUN_PAGES = 16 };
 
-/* Copies the group's queries of one kv head together, row-major by (row, head in the kv head's group); as integers for such keys. */
-static int32_t gather_queries(const attend_call *c, const row_group *g, int32_t head, worker_scratch *s)
+/* Copies the group's queries of one kv head behind the n that are there, row-major by (row, head in the kv head's group); as integers
+ * for such keys. */
+static int32_t gather_queries(const attend_call *c, const row_group *g, int32_t head, worker_scratch *s, int32_t n)
 {
     const cpu_backend *be = c->be;
     const int32_t dim = be->kv.k_dim, even = (dim + 1) & ~1, n_scales = (dim + LT_Q_GROUP - 1) / LT_Q_GROUP;
-    int32_t n = 0;
     for (int32_t r = 0; r < g->n; r++)
         for (int32_t h = 0; h < c->heads_per_kv; h++, n++) {
             const int64_t row = g->span->first_row + g->first + r;
@@ -140,13 +140,18 @@ static int32_t last_page_of(const row_group *g)
     return (g->span->first_position + g->first + g->n - 1) / LT_PAGE_KEYS;
 }
 
-/* The gathered queries over the run's pages as far as they may be seen. */
-static void attend_run(const attend_call *c, const row_group *g, int32_t head, int32_t run, worker_scratch *s, float *out, float *state)
+typedef struct { /* some of the gathered queries and where their sums are */
+    int32_t first, n;
+    float *out, *state; /* of the first gathered query */
+    bool resume;
+} query_set;
+
+/* Pages [first, end) of the group's sequence, at most a run of them. */
+static void attend_pages(const attend_call *c, const row_group *g, int32_t head, int32_t first, int32_t end, const worker_scratch *s,
+                         query_set set)
 {
     cpu_backend *be = c->be;
-    const int32_t seen = first_page_of(c, g), last = last_page_of(g);
-    const int32_t first = run * RUN_PAGES > seen ? run * RUN_PAGES : seen,
-                  end = (run + 1) * RUN_PAGES < last + 1 ? (run + 1) * RUN_PAGES : last + 1;
+    const int32_t dim = be->kv.k_dim, even = (dim + 1) & ~1, n_scales = (dim + LT_Q_GROUP - 1) / LT_Q_GROUP;
     const uint8_t *k_pages[RUN_PAGES], *v_pages[RUN_PAGES];
     for (int32_t i = 0; i < end - first; i++) {
         k_pages[i] = k_page(be, g->span->pages[first + i], c->a->layer, head);
@@ -159,17 +164,27 @@ static void attend_run(const attend_call *c, const row_group *g, int32_t head, i
         .n_pages = end - first,
         .k_type = be->kv.k_type,
         .v_type = be->kv.v_type,
-        .n_queries = g->n * c->heads_per_kv,
-        .k_dim = be->kv.k_dim,
+        .n_queries = set.n,
+        .k_dim = dim,
         .v_stride = (int32_t)be->v_stride,
+        .resume = set.resume,
         .window = c->a->window,
-        .position = s->position,
-        .q = s->q,
-        .q16 = s->q16,
-        .q_scale = s->q_scale,
-        .out = out,
-        .state = state,
+        .position = s->position + set.first,
+        .q = s->q + (size_t)set.first * (size_t)dim,
+        .q16 = s->q16 + (size_t)set.first * (size_t)even,
+        .q_scale = s->q_scale + (size_t)set.first * (size_t)n_scales,
+        .out = set.out + (size_t)set.first * be->v_stride,
+        .state = set.state + 2 * set.first,
     });
+}
+
+static int32_t least(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+static int32_t most(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
 }
 
 /* Divides by the sum of the weights, into the row's output. */
@@ -193,20 +208,57 @@ static void merge_run(const attend_call *c, int32_t n, float *to_state, float *t
         c->be->k->merge(to_state + 2 * i, to + (size_t)i * stride, state + 2 * i, out + (size_t)i * stride, (int64_t)stride);
 }
 
-/* One thread goes through all runs. */
+/* One run of the cluster's pages: those that all share with all queries, the others group by group. */
+static void run_of_cluster(const attend_call *c, const group_cluster *cluster, int32_t head, int32_t run, worker_scratch *s, query_set all)
+{
+    const row_group *g = &c->be->groups[cluster->first];
+    const int32_t first = run * RUN_PAGES, end = first + RUN_PAGES, shared = least(end, cluster->n_shared);
+    if (shared > first)
+        attend_pages(c, g, head, first, shared, s, all);
+    query_set own = {.out = all.out, .state = all.state, .resume = shared > first};
+    for (const row_group *stop = g + cluster->n; g < stop; g++, own.first += own.n) {
+        const int32_t from = most(most(first, cluster->n_shared), first_page_of(c, g)), to = least(end, last_page_of(g) + 1);
+        own.n = g->n * c->heads_per_kv;
+        if (from < to)
+            attend_pages(c, g, head, from, to, s, own);
+    }
+}
+
+/* Sums of one more run join the others', of those groups that reach so far. */
+static void merge_cluster(const attend_call *c, const group_cluster *cluster, int32_t run, worker_scratch *s)
+{
+    const row_group *g = &c->be->groups[cluster->first];
+    int32_t first = 0;
+    for (const row_group *stop = g + cluster->n; g < stop; g++) {
+        const int32_t n = g->n * c->heads_per_kv;
+        const size_t at = (size_t)first * c->be->v_stride;
+        if (last_page_of(g) / RUN_PAGES >= run)
+            merge_run(c, n, s->state + 2 * first, s->out + at, s->run_state + 2 * first, s->run_out + at);
+        first += n;
+    }
+}
+
+/* One thread goes through all runs of a cluster. */
 static void attend_item(void *context, int32_t item, int32_t worker)
 {
     attend_call *c = context;
     worker_scratch *s = &c->be->scratch[worker];
     const int32_t head = item % c->be->kv.n_head_kv;
-    const row_group *g = &c->be->groups[c->n_groups - 1 - item / c->be->kv.n_head_kv]; /* the longest first */
-    const int32_t n = gather_queries(c, g, head, s), first = first_page_of(c, g) / RUN_PAGES;
-    attend_run(c, g, head, first, s, s->out, s->state);
-    for (int32_t run = first + 1; run <= last_page_of(g) / RUN_PAGES; run++) {
-        attend_run(c, g, head, run, s, s->run_out, s->run_state);
-        merge_run(c, n, s->state, s->out, s->run_state, s->run_out);
+    const group_cluster *cluster = &c->be->clusters[c->n_clusters - 1 - item / c->be->kv.n_head_kv]; /* the longest first */
+    const row_group *groups = &c->be->groups[cluster->first];
+    const int32_t first = first_page_of(c, groups) / RUN_PAGES;
+    int32_t n = 0, last = 0;
+    for (int32_t i = 0; i < cluster->n; i++) {
+        n = gather_queries(c, &groups[i], head, s, n);
+        last = most(last, last_page_of(&groups[i]) / RUN_PAGES);
     }
-    store_outputs(c, g, head, s->out, s->state);
+    run_of_cluster(c, cluster, head, first, s, (query_set){0, n, s->out, s->state, false});
+    for (int32_t run = first + 1; run <= last; run++) {
+        run_of_cluster(c, cluster, head, run, s, (query_set){0, n, s->run_out, s->run_state, false});
+        merge_cluster(c, cluster, run, s);
+    }
+    for (int32_t i = 0, q = 0; i < cluster->n; q += groups[i++].n * c->heads_per_kv)
+        store_outputs(c, &groups[i], head, s->out + (size_t)q * c->be->v_stride, s->state + 2 * q);
 }
 
 /* ---- steps of few rows: each run is an item ---- */
@@ -226,9 +278,9 @@ static void run_of_row(void *context, int32_t item, int32_t worker)
     const row_group *g = &c->be->groups[item / n_heads % c->n_groups];
     if (run < first_page_of(c, g) / RUN_PAGES || run > last_page_of(g) / RUN_PAGES)
         return;
-    gather_queries(c, g, head, s);
     float *state = run_sums(c, g, head, run);
-    attend_run(c, g, head, run, s, state + 2 * c->heads_per_kv, state);
+    const query_set all = {0, gather_queries(c, g, head, s, 0), state + 2 * c->heads_per_kv, state, false};
+    attend_pages(c, g, head, most(run * RUN_PAGES, first_page_of(c, g)), least((run + 1) * RUN_PAGES, last_page_of(g) + 1), s, all);
 }
 
 static void merge_runs(void *context, int32_t item, int32_t worker)
@@ -255,6 +307,39 @@ static int32_t group_rows(cpu_backend *be, int32_t rows_per_group)
             int32_t left = span->n_rows - first;
             be->groups[n++] = (row_group){span, first, left < rows_per_group ? left : rows_per_group};
         }
+    }
+    return n;
+}
+
+/* Full pages that two rows' sequences begin with and that both see whole. */
+static int32_t shared_pages(const row_group *a, const row_group *b)
+{
+    const int32_t n = least(last_page_of(a), last_page_of(b));
+    int32_t i = 0;
+    while (i < n && a->span->pages[i] == b->span->pages[i])
+        i++;
+    return i;
+}
+
+/* Neighbouring rows that share some pages form a cluster, as long as enough items for all threads are left. */
+static int32_t cluster_groups(const attend_call *c)
+{
+    enum { LEAST_SHARED = 4 }; /* pages */
+    cpu_backend *be = c->be;
+    const int32_t share = c->n_groups * be->kv.n_head_kv / (2 * be->batch->n_threads);
+    const int32_t most_groups = c->a->window > 0 ? 1 : least(share, LT_MAX_QUERIES / c->heads_per_kv);
+    int32_t n = 0;
+    for (int32_t i = 0; i < c->n_groups; i++) {
+        const row_group *g = &be->groups[i];
+        group_cluster *last = n ? &be->clusters[n - 1] : NULL;
+        const bool joins = last && g->n == 1 && g[-1].n == 1 && last->n < most_groups;
+        const int32_t common = joins ? shared_pages(&be->groups[last->first], g) : 0;
+        if (common < LEAST_SHARED) {
+            be->clusters[n++] = (group_cluster){i, 1, 0};
+            continue;
+        }
+        last->n_shared = last->n == 1 ? common : least(common, last->n_shared);
+        last->n++;
     }
     return n;
 }
@@ -287,7 +372,8 @@ void lt_cpu_attend(lt_backend *base, const lt_attention *a, lt_buffer *q, lt_buf
     c.n_groups = group_rows(be, rows_per_group);
     const int32_t n_items = c.n_groups * be->kv.n_head_kv, n_runs = runs_apart(&c);
     if (n_runs == 1) {
-        lt_pool_run(be->pool, be->batch->n_threads, attend_item, &c, n_items);
+        c.n_clusters = cluster_groups(&c);
+        lt_pool_run(be->pool, be->batch->n_threads, attend_item, &c, c.n_clusters * be->kv.n_head_kv);
         return;
     }
     lt_pool_run(be->pool, be->batch->n_threads, run_of_row, &c, n_items * n_runs);

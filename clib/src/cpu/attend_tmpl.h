@@ -319,7 +319,7 @@ static void attend_page(const lt_attend_job *job, int page)
 /* Leaves each query's running maximum and sum in state, and the sum of its weighted values in out. */
 static void attend(const lt_attend_job *job)
 {
-    for (int c = 0; c < job->n_queries; c++) {
+    for (int c = 0; !job->resume && c < job->n_queries; c++) {
         job->state[2 * c] = LOWEST;
         job->state[2 * c + 1] = 0.0f;
         memset(job->out + (int64_t)c * job->v_stride, 0, (size_t)job->v_stride * sizeof(float));

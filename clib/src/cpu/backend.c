@@ -104,11 +104,12 @@ static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *
     be->q8 = scratch_alloc(be, rows, q8_bytes);
     be->f32 = scratch_alloc(be, rows, f32_bytes);
     be->groups = scratch_alloc(be, rows, sizeof *be->groups);
+    be->clusters = scratch_alloc(be, rows, sizeof *be->clusters);
     be->max_runs = lt_cpu_runs(shape->n_pages);
     const size_t lanes = (size_t)(LT_ITEMS_APART * lt_pool_size(be->pool)), heads = (size_t)(shape->n_head / shape->n_head_kv);
     be->run_sums = scratch_alloc(be, lanes * (size_t)be->max_runs, heads * (2 + be->v_stride) * sizeof *be->run_sums);
     be->scratch = lt_alloc_zero((size_t)lt_pool_size(be->pool), sizeof *be->scratch);
-    if (!be->q8 || !be->f32 || !be->groups || !be->run_sums || !be->scratch)
+    if (!be->q8 || !be->f32 || !be->groups || !be->clusters || !be->run_sums || !be->scratch)
         return out_of_memory("a step's inputs", rows * (q8_bytes + f32_bytes));
     for (int32_t i = 0; i < lt_pool_size(be->pool); i++)
         LT_TRY(worker_create(be, &be->scratch[i]));
@@ -156,7 +157,7 @@ static void cpu_destroy(lt_backend *base)
         worker_destroy(&be->scratch[i]);
     for (int32_t i = 0; i < be->n_ropes; i++)
         lt_free((void *)(uintptr_t)be->ropes[i].frequency);
-    void *parts[] = {be->scratch, be->run_sums, be->groups, be->f32, be->q8, be->rope_tables, be->ropes, be->kv_data, be};
+    void *parts[] = {be->scratch, be->run_sums, be->clusters, be->groups, be->f32, be->q8, be->rope_tables, be->ropes, be->kv_data, be};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }

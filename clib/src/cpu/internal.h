@@ -32,6 +32,10 @@ typedef struct { /* one attention item's rows */
     int32_t first, n; /* rows within the span */
 } row_group;
 
+typedef struct { /* groups of one row whose sequences begin with the same pages: those are read once for all; else one group */
+    int32_t first, n, n_shared; /* groups, pages */
+} group_cluster;
+
 typedef struct { /* per thread */
     lt_tile_scratch *tile;
     float *row;            /* prologue: one input row */
@@ -67,6 +71,7 @@ typedef struct {
     float *f32;            /* [max_rows][max_in_float] */
     worker_scratch *scratch;
     row_group *groups;
+    group_cluster *clusters;
     float *run_sums;       /* attention of few rows: [row][kv head][run][query heads of it][2 + v_stride] */
     int32_t max_runs;
     const lt_batch *batch;

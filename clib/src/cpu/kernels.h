@@ -33,6 +33,7 @@ typedef struct {
     int32_t first_page, n_pages;
     int32_t k_type, v_type;  /* LT_KV_* */
     int32_t n_queries, k_dim, v_stride;
+    bool resume;             /* out and state hold what came of the pages before these */
     int32_t window;          /* a query sees keys <= position and, when window > 0, > position - window */
     const int32_t *position; /* [n_queries] */
     const float *q;          /* float keys: [n_queries][k_dim], already scaled */

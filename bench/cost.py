@@ -11,7 +11,7 @@ from bench.roofline import Roofline
 from bench.workload import N_BATCH, Test
 from llamatw.capi.gguf import Gguf
 
-KV_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "i16": 2.0, "q8_0": 34 / 32}  # of an element; i16: plus scales
+KV_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "i16": 2 + 4 / 64, "q8_0": 1 + 2 / 32}  # of an element, with its scale
 
 
 class Cost(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ _LOAD_MODES: dict[str, tuple[Load, bool]] = {  # name -> way of loading, whether
 }
 _MAX_INT = 2**31 - 1
 _KV_TYPES_HELP = (
-    "f32; f16; bf16; i16, 16-bit integers with one scale per head and token; q8_0, 8-bit integers, "
+    "f32; f16; bf16; i16, 16-bit integers with one scale per 64 values of a head; q8_0, 8-bit integers, "
     "a scale per 32 values"
 )
 

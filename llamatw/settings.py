@@ -11,7 +11,7 @@ KV_TYPES: tuple[KVType, ...] = get_args(KVType)
 Load = Literal["mmap", "read", "direct"]
 Numa = Literal["none", "distribute", "isolate", "numactl"]
 NUMA_WISHES: tuple[Numa, ...] = get_args(Numa)
-KV_TYPE_DEFAULT: KVType = "f16"
+KV_TYPE_DEFAULT: KVType = "i16"
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,11 +6,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
+import numpy as np
 import pytest
 
-from bench import cost, plot, results, roofline, shapes, workload
+from bench import cost, kvcost, plot, results, roofline, shapes, workload
 from bench.cost import Cost
 from bench.roofline import Roofline
+from llamatw.settings import KV_TYPES
 
 LIMITS = Roofline("avx2", 2, int8_1=1e9, int8_all=1e9, read_1=1e9, read_all=1e9)
 COST = Cost(body_macs=1000, head_macs=100, weight_bytes=5000, attention_macs=10, kv_bytes=20)
@@ -93,6 +95,28 @@ def test_cost_of_a_model(tmp_path: Path) -> None:
     assert (found.body_macs, found.head_macs) == (body, 512 * 256)
     assert found.weight_bytes == (body + 512 * 256) * 34 // 32
     assert (found.attention_macs, found.kv_bytes) == (2 * 4 * 128, 2 * 2 * 64 * (2 + 34 / 32))
+
+
+def test_every_kv_type_has_its_bytes() -> None:
+    assert cost.KV_BYTES.keys() == set(KV_TYPES)
+    assert (cost.KV_BYTES["i16"], cost.KV_BYTES["q8_0"]) == (2.0625, 1.0625)
+
+
+def test_divergence() -> None:
+    half, quarter = np.log([[0.5, 0.5], [0.25, 0.75]]).astype(np.float32)
+    found = kvcost.divergence(np.stack([half, half]) + 3, np.stack([half, quarter]))
+    assert found == pytest.approx([0, 0.5 * np.log(2) + 0.5 * np.log(2 / 3)], abs=1e-6)
+
+
+@pytest.mark.usefixtures("engine_library")
+def test_kv_cost(tmp_path: Path) -> None:
+    path = str(tmp_path / "tiny.gguf")
+    shapes.write(shapes.SHAPES["tiny"], "F32", Path(path))
+    texts = [{"prompt": "as an object"}, {"ids": list(range(5, 75))}, "or as a text"]
+    exact, agreed = kvcost.compare(path, 2, texts, ("f32", "f32"))
+    assert agreed.all() and not exact.any() and len(exact) > 70 + 20
+    worst = [float(kvcost.compare(path, 2, texts, kv)[0].max()) for kv in kvcost.TYPES]
+    assert all(0 < kl < 1e-2 for kl in worst)
 
 
 def test_roofline_summary() -> None:

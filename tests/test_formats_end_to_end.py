@@ -7,6 +7,7 @@ that one bad token harms only its own sequence, and that a file with more in it 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from bench.shapes import FLOATS, FORMATS, random_blocks
 from llamatw.capi.engine import Engine, Row
 from llamatw.capi.records import OutFlag, SamplingParams
 from llamatw.errors import ModelError
-from llamatw.settings import EngineSettings
+from llamatw.settings import KV_TYPES, EngineSettings, KVType
 
 GREEDY = SamplingParams(temperature=0, ignore_eos=True)
 N_VOCAB, N_LAYER, N_TOKENS, EPS = 277, 2, 75, 1e-5
@@ -194,12 +195,13 @@ CASES = {
 }
 IDS = [int(i) for i in np.random.default_rng(2).integers(3, N_VOCAB - 1, N_TOKENS)]
 BAD = N_VOCAB - 1
+KV_ERROR: dict[KVType, float] = {"f32": 1e-6, "f16": 6e-4, "i16": 6e-4, "bf16": 4e-3, "q8_0": 1e-2}  # of the deviation
 
 
-def open_engine(model: Model, path: Path, n_seqs: int = 1) -> Engine:
+def open_engine(model: Model, path: Path, n_seqs: int = 1, kv: tuple[KVType, KVType] = ("f32", "f32")) -> Engine:
     model.write(path)
     settings = EngineSettings(
-        model_path=str(path), n_ctx=100 * n_seqs, n_seqs=n_seqs, n_batch=160, k_type="f32", v_type="f32"
+        model_path=str(path), n_ctx=100 * n_seqs, n_seqs=n_seqs, n_batch=160, k_type=kv[0], v_type=kv[1]
     )
     return Engine.open(path, settings)
 
@@ -221,13 +223,29 @@ def test_logits(tmp_path: Path, case: str) -> None:
 
 
 @pytest.mark.usefixtures("engine_library")
+@pytest.mark.parametrize("case", ["F32", "odd sizes", "odd sizes F16"])
+def test_kv_types(tmp_path: Path, case: str) -> None:
+    """Every type of keys with every type of values."""
+    model = Model(CASES[case])
+    expected = model.logits(IDS)
+    for k_type, v_type in itertools.product(KV_TYPES, KV_TYPES):
+        engine = open_engine(model, tmp_path / "model.gguf", kv=(k_type, v_type))
+        logits, apart = run(engine, IDS, N_TOKENS), run(engine, IDS, 7)
+        engine.close()
+        difference = float((logits - expected).std() / expected.std())
+        assert difference < KV_ERROR[k_type] + KV_ERROR[v_type], (k_type, v_type)
+        assert apart.tobytes() == logits.tobytes()
+
+
+@pytest.mark.usefixtures("engine_library")
+@pytest.mark.parametrize("kv", KV_TYPES)
 @pytest.mark.parametrize("kind", [Type.F32, Type.Q8_0])
-def test_a_bad_token_harms_only_its_own_sequence(tmp_path: Path, kind: Type) -> None:
+def test_a_bad_token_harms_only_its_own_sequence(tmp_path: Path, kind: Type, kv: KVType) -> None:
     """The page before it is shared, though computed in the same step and, three heads to one, in the same attention
     item: 21 rows, which reach over the page's end."""
     model = Model(Shape(n_head=6, type=kind, types={"token_embd": Type.F32}))
     model.matrices["token_embd"].raw[BAD] = np.nan
-    engine = open_engine(model, tmp_path / "model.gguf", n_seqs=3)
+    engine = open_engine(model, tmp_path / "model.gguf", n_seqs=3, kv=(kv, kv))
     bad, _ = engine.open_seq([*IDS[:70], BAD, *IDS[70:]], GREEDY)
     beside, _ = engine.open_seq(IDS, GREEDY)
     logits = np.empty((N_TOKENS, N_VOCAB), np.float32)

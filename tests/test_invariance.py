@@ -1,6 +1,7 @@
 """Batch invariance, the engine's first law: a sequence's logits are the same bits whatever surrounds it.
 
-Axes: neighbours in the step, prefill chunks, cold or cached prefix (whole pages, part of a page), threads, ISA level.
+Axes: neighbours in the step, prefill chunks, cold or cached prefix (whole pages, part of a page), threads, ISA level,
+types of the KV cache, contexts of more than one run of 1024 keys.
 A kernel that splits k (the library llamatw_split_k, built from tests/clib/split_k.c) must make the test fail.
 """
 
@@ -17,14 +18,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import shapes
 from llamatw.capi.engine import Engine, Row
 from llamatw.capi.records import SamplingParams
-from llamatw.settings import EngineSettings
+from llamatw.settings import KV_TYPE_DEFAULT, EngineSettings, KVType
 
 GREEDY = SamplingParams(temperature=0, ignore_eos=True)
 SAMPLED = SamplingParams(temperature=1.0, seed=7, ignore_eos=True)
 N_PROMPT, N_NEW = 150, 4
 CHUNKS = [1, 7, 64, 512]
+N_LONG = 1500  # tokens: two runs of keys, which threads share when a step has few rows
 
 Trace = tuple[list[int], list[str]]  # ids sampled, digest of the logits they were sampled from
 
@@ -80,8 +83,10 @@ class _Neighbour:
         return Row(self.seq, advance)
 
 
-def open_engine(path: Path, n_threads: int) -> Engine:
-    settings = EngineSettings(model_path=str(path), n_ctx=2048, n_seqs=8, n_batch=1024, n_threads=n_threads)
+def open_engine(path: Path, n_threads: int, kv: KVType = KV_TYPE_DEFAULT, n_ctx: int = 2048) -> Engine:
+    settings = EngineSettings(
+        model_path=str(path), n_ctx=n_ctx, n_seqs=8, n_batch=1024, n_threads=n_threads, k_type=kv, v_type=kv
+    )
     return Engine.open(path, settings)
 
 
@@ -146,6 +151,64 @@ def test_random_combinations(engine: Engine) -> None:
                 keep=draw.random() < 0.5,
             )
             assert again == first
+
+
+@pytest.mark.parametrize("kv", ["i16", "q8_0", "f16"])
+def test_kv_types(path: Path, kv: KVType) -> None:
+    """Across a page's end, beside others and in pieces, at the level below too."""
+    engine = open_engine(path, 2, kv)
+    prompt = prompt_of(engine, 3, 70)
+    expected = generate(engine, prompt)
+    assert generate(engine, prompt, chunk=7, neighbours=7) == expected
+    generate(engine, prompt[:65], keep=True)
+    assert generate(engine, prompt, use_cache=True) == expected
+    engine.close()
+    expression = f"print(generate(open_engine(Path({str(path)!r}), 2, {kv!r}), {prompt!r}))"
+    done = run_elsewhere(expression, LT_CPU_MASK="avx2")
+    assert done.stdout.strip() == repr(expected), done.stderr
+
+
+@pytest.fixture(scope="module")
+def long_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small enough for thousands of positions; in F32, as activations of 8 bits would hide a last bit of attention."""
+    path = tmp_path_factory.mktemp("long") / "tiny.gguf"
+    shapes.write(shapes.SHAPES["tiny"], "F32", path)
+    return path
+
+
+@pytest.mark.parametrize("kv", ["i16", "q8_0", "f16"])
+def test_long_contexts(long_model: Path, engine_library: Path, kv: KVType) -> None:
+    """Decoded alone, two runs of keys go to two threads; with neighbours, or in a prompt, one thread does both."""
+    traces = []
+    for n_threads in (1, 2, 3):
+        engine = open_engine(long_model, n_threads, kv, n_ctx=4096)
+        prompt = prompt_of(engine, 4, N_LONG)
+        traces.append(generate(engine, prompt))
+        traces.append(generate(engine, prompt, neighbours=7))
+        traces += [generate(engine, prompt, chunk=chunk) for chunk in (7, 64, 512)]
+        engine.close()
+    assert all(trace == traces[0] for trace in traces)
+
+
+@pytest.mark.parametrize("kv", ["i16", "f16"])
+def test_long_contexts_with_a_window(gemma3: Path, engine_library: Path, kv: KVType) -> None:
+    digests = set()
+    for n_threads, chunk, neighbours in ((2, 512, 0), (2, 64, 7), (3, 500, 0)):
+        engine = open_engine(gemma3, n_threads, kv, n_ctx=4096)
+        digests.add(digest(last_logits(engine, prompt_of(engine, 4, N_LONG), chunk, neighbours)))
+        engine.close()
+    assert len(digests) == 1
+
+
+def last_logits(engine: Engine, prompt: list[int], chunk: int, neighbours: int) -> np.ndarray:
+    """The prompt's last token is computed by itself, beside so many neighbours."""
+    seq, _ = engine.open_seq(prompt, GREEDY, use_cache=False)
+    others = [_Neighbour(engine, i) for i in range(neighbours)]
+    for first in range(0, len(prompt) - 1, chunk):
+        engine.step([Row(seq, min(chunk, len(prompt) - 1 - first)), *(o.row() for o in others)])
+    logits = np.empty((1, engine.info.n_vocab), np.float32)
+    engine.step([Row(seq, 1, logits), *(o.row() for o in others)])
+    return logits
 
 
 def run_elsewhere(expression: str, **environment: str) -> subprocess.CompletedProcess[str]:

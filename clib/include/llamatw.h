@@ -114,7 +114,7 @@ enum {                 /* elements of the KV cache */
     LT_KV_F32 = 0,
     LT_KV_F16 = 1,
     LT_KV_BF16 = 2,
-    LT_KV_I16 = 3,     /* 16-bit integers with one float scale per head and token */
+    LT_KV_I16 = 3,     /* 16-bit integers, a float scale per 64 values of a head */
     LT_KV_Q8_0 = 4     /* 8-bit integers, a half scale per 32 values */
 };
 

@@ -10,7 +10,7 @@
 #include "token/vocab.h"
 
 enum { LT_MAX_SEQS = 256, LT_MAX_BATCH = 8192, LT_MAX_THREADS = 256, LT_MAX_CTX = 1 << 26, LT_OUTPUT_ROWS = 16 };
-enum { LT_KV_DEFAULT = LT_KV_F16 }; /* KV_TYPE_DEFAULT of llamatw/settings.py says the same */
+enum { LT_KV_DEFAULT = LT_KV_I16 }; /* KV_TYPE_DEFAULT of llamatw/settings.py says the same */
 
 typedef struct {
     int32_t *history;        /* [n_ctx + 1]: prompt, then generated */

@@ -200,6 +200,37 @@ def test_long_contexts_with_a_window(gemma3: Path, engine_library: Path, kv: KVT
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("kv", ["i16", "q8_0", "f16"])
+@pytest.mark.parametrize("n_shared", [300, 1200])
+def test_shared_pages_are_read_together(long_model: Path, engine_library: Path, kv: KVType, n_shared: int) -> None:
+    """Eight conversations with one beginning decode in one step, where rows that share pages go through them together;
+    and each from pages of its own, in a step of its own."""
+    engine = open_engine(long_model, 2, kv, n_ctx=16384)
+    common = prompt_of(engine, 5, n_shared)
+    prompts = [common + prompt_of(engine, 20 + i, 3 + 40 * i) for i in range(8)]
+    together = [open_prefilled(engine, prompt, scope=0) for prompt in prompts]
+    logits = [np.empty((1, engine.info.n_vocab), np.float32) for _ in prompts]
+    assert engine.stats().tokens_cached >= 7 * (n_shared // 64 * 64)
+    engine.step([Row(seq, 1, row) for seq, row in zip(together, logits, strict=True)])
+    for seq in together:
+        engine.close_seq(seq, keep=False)
+    for i, prompt in enumerate(prompts):
+        alone = np.empty_like(logits[i])
+        seq = open_prefilled(engine, prompt, scope=1 + i)
+        engine.step([Row(seq, 1, alone)])
+        engine.close_seq(seq, keep=False)
+        assert digest(alone) == digest(logits[i])
+    engine.close()
+
+
+def open_prefilled(engine: Engine, prompt: list[int], scope: int) -> int:
+    """Computed but for its last token."""
+    seq, computed = engine.open_seq(prompt, GREEDY, scope=scope)
+    for first in range(computed, len(prompt) - 1, 512):
+        engine.step([Row(seq, min(512, len(prompt) - 1 - first))])
+    return seq
+
+
 def last_logits(engine: Engine, prompt: list[int], chunk: int, neighbours: int) -> np.ndarray:
     """The prompt's last token is computed by itself, beside so many neighbours."""
     seq, _ = engine.open_seq(prompt, GREEDY, use_cache=False)

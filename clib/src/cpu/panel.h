@@ -12,7 +12,8 @@
  *      2 bit   128 bytes: t[0..1], w[j] = bits 2*(j%4) of t[j/4]      (added as bits 4.. where a 4-bit plane comes first)
  *      1 bit    64 bytes: eight 64-bit masks, one per w[j]            (adds 16 after 4 bits, 4 after 2 bits)
  * In forms of levels (quant.h) the code is a number in a table of 16.  Grids are resolved when a file is packed, since looking
- * them up for every token would cost more than the bytes that they save: IQ2 and IQ1 take 3 bits a weight here, IQ3 takes 4.
+ * them up for every token would cost more than the bytes that they save: with scales, IQ1 and IQ2 take 3.4 or 3.6 bits a weight
+ * here, IQ3 takes 4.4.
  *
  * Superblock:   d[16] | m[16] if any | for each sub-block: scale byte [16], min byte [16] as far as there are any | 1 or 8 units
  *

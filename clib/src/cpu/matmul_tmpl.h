@@ -65,7 +65,7 @@ INLINE void warm(lt_form form, const lt_matmul_job *job, int64_t panel)
 
 /* ---- few columns ---- */
 
-enum { PREFETCH = 2048 /* bytes ahead */, WARM_ABOVE = 4 /* columns */ };
+enum { PREFETCH = 2048 /* bytes ahead */, WARM_ABOVE = 12 << 10 /* values of all columns: more do not stay in L1 beside the panels */ };
 
 /* The canonical accumulation of one unit into one column: see panel.h. */
 INLINE vf accumulate(dot_kind k, vf acc, const unit *t, const lt_q8_unit *x)
@@ -108,7 +108,7 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
 INLINE void direct_columns(lt_form form, const lt_matmul_job *job, int64_t panel)
 {
     int64_t c = 0;
-    if (job->n_columns > WARM_ABOVE)
+    if (job->n_columns * job->n_in > WARM_ABOVE)
         warm(form, job, panel);
     for (; c + DIRECT_COLUMNS <= job->n_columns; c += DIRECT_COLUMNS)
         direct(form, DIRECT_COLUMNS, job, panel, c);

@@ -94,7 +94,7 @@ void lt_unpack_row(lt_form form, const uint8_t levels[16], const uint8_t *panels
 
 /* 32 values of an activation row, quantised to 8 bits: one cache line.
  *
- * The scale is rounded up to three significant bits, d = (1 + step/4) * 2^exponent.  That costs a few hundredths of a bit, and it
+ * The scale is rounded up to three significant bits, d = (1 + step/4) * 2^exponent.  That costs about a tenth of a bit, and it
  * lets a kernel take dw * d from four prepared multiples of dw and a shift of the exponent, off the ports that multiply. */
 typedef struct {
     int8_t q[LT_UNIT];

@@ -13,13 +13,6 @@ INLINE dot_kind dot_kind_of(lt_form form)
     return (dot_kind){lt_forms[form].subs, lt_forms[form].offset, lt_forms[form].min != MIN_NONE};
 }
 
-INLINE int32_t load4(const int8_t *p)
-{
-    int32_t x;
-    memcpy(&x, p, 4);
-    return x;
-}
-
 INLINE vi dot_start(dot_kind k, const lt_q8_unit *x, int s)
 {
     const int32_t sum = k.subs == 1 ? x->sum16[0] + x->sum16[1] : x->sum16[s];
@@ -169,7 +162,7 @@ INLINE void tile(dot_kind k, const int C, const uint8_t *t, int n, const lt_q8_u
                 const vb w[2] = {vb_load(t + 64 * j), vb_load(t + 512 + 64 * j)};
                 UNROLL for (int c = 0; c < C; c++)
                 {
-                    const int32_t x4 = load4(x[c * LT_BLOCK_UNITS].q + 4 * j);
+                    const int32_t x4 = four_at(x[c * LT_BLOCK_UNITS].q + 4 * j);
                     UNROLL for (int p = 0; p < 2; p++) dot[p][c] = dot_step(k, dot[p][c], w[p], x4);
                 }
             }

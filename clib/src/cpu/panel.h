@@ -26,6 +26,7 @@
 #define LT_PANEL_H
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "core/status.h"
 
@@ -106,6 +107,13 @@ typedef struct {
     float dsum16[2];
     int32_t unused;
 } lt_q8_unit;
+
+static inline int32_t four_at(const int8_t *q) /* what one dot-product instruction takes */
+{
+    int32_t x4;
+    memcpy(&x4, q, 4);
+    return x4;
+}
 
 /* Rows of n_in values lie side by side, eight units of each row at a time, which is how many columns are multiplied:
  *      [n_in / 256, rounded up][n_rows][8 units]  */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cpu/panel.h"
+#include "cpu/simd_x86.h"
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx2
@@ -177,14 +178,6 @@ static inline vb vb_lookup(vb a, const uint8_t table[16])
 }
 
 static inline vf vf_scaled(const float *table, const lt_q8_unit *x) { return vf_mul(vf_load(table), vf_set1(x->d)); }
-static inline void unit_sums(lt_q8_unit *x)
-{
-    const __m256i biased = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)x->q), _mm256_set1_epi8((char)0x80));
-    const __m256i sums = _mm256_sad_epu8(biased, _mm256_setzero_si256()); /* of eight bytes, each 128 too large */
-    const __m256i halves = _mm256_sub_epi64(_mm256_add_epi64(sums, _mm256_bsrli_epi128(sums, 8)), _mm256_set1_epi64x(16 * 128));
-    x->sum16[0] = (int16_t)_mm256_extract_epi16(halves, 0);
-    x->sum16[1] = (int16_t)_mm256_extract_epi16(halves, 8);
-}
 
 static inline __m256i dot_u8(__m256i acc, __m256i u, __m256i x) /* pairs stay below 2^15: u <= 128, |x| <= 127 */
 {
@@ -205,12 +198,6 @@ static inline vi vi_dot_wide(vi acc, vb u, int32_t x4)
 {
     __m256i x = _mm256_set1_epi32(x4);
     return (vi){dot_s8(acc.lo, u.lo, x), dot_s8(acc.hi, u.hi, x)};
-}
-static inline int32_t four_at(const int8_t *x)
-{
-    int32_t x4;
-    memcpy(&x4, x, 4);
-    return x4;
 }
 static inline vi vi_dot_at(vi acc, vb u, const int8_t *x) { return vi_dot(acc, u, four_at(x)); }
 static inline vi vi_dot_wide_at(vi acc, vb u, const int8_t *x) { return vi_dot_wide(acc, u, four_at(x)); }

@@ -174,12 +174,6 @@ static inline vi vi_dot_wide(vi acc, vb u, int32_t x4)
             acc.v[r] += ((int)u.v[4 * r + i] - 128) * x[i];
     return acc;
 }
-static inline int32_t four_at(const int8_t *x)
-{
-    int32_t x4;
-    memcpy(&x4, x, 4);
-    return x4;
-}
 static inline vi vi_dot_at(vi acc, vb u, const int8_t *x) { return vi_dot(acc, u, four_at(x)); }
 static inline vi vi_dot_wide_at(vi acc, vb u, const int8_t *x) { return vi_dot_wide(acc, u, four_at(x)); }
 static inline void simd_touch(const void *p) { (void)p; }

@@ -1,0 +1,18 @@
+/* simd_x86.h - what AVX2 and AVX-512 VNNI spell alike. */
+#ifndef LT_SIMD_X86_H
+#define LT_SIMD_X86_H
+
+#include <immintrin.h>
+
+#include "cpu/panel.h"
+
+static inline void unit_sums(lt_q8_unit *x)
+{
+    const __m256i biased = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)x->q), _mm256_set1_epi8((char)0x80));
+    const __m256i sums = _mm256_sad_epu8(biased, _mm256_setzero_si256()); /* of eight bytes, each 128 too large */
+    const __m256i halves = _mm256_sub_epi64(_mm256_add_epi64(sums, _mm256_bsrli_epi128(sums, 8)), _mm256_set1_epi64x(16 * 128));
+    x->sum16[0] = (int16_t)_mm256_extract_epi16(halves, 0);
+    x->sum16[1] = (int16_t)_mm256_extract_epi16(halves, 8);
+}
+
+#endif

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Any, Protocol
 
 import msgspec
 from twisted.logger import Logger
@@ -68,11 +69,18 @@ class Abort(msgspec.Struct, frozen=True):
     id: int
 
 
+class Call(msgspec.Struct, frozen=True):
+    """Work between two steps, for what is no step: it holds up everybody's tokens, so it must be short."""
+
+    work: Callable[[EngineLike, Scheduler], Any]
+    result: Future[Any]
+
+
 class Stop(msgspec.Struct, frozen=True):
     """Finish what there is, then end."""
 
 
-Message = Submit | Abort | Stop
+Message = Submit | Abort | Call | Stop
 
 
 class StepLoop:
@@ -138,7 +146,7 @@ class StepLoop:
         """Once round; False when it is time to end."""
         scheduler = self._scheduler
         assert scheduler is not None
-        self._drain(scheduler, block and scheduler.is_idle and not self._stopping)
+        self._drain(engine, scheduler, block and scheduler.is_idle and not self._stopping)
         while rows := scheduler.plan(self._clock()):
             if self._step(engine, scheduler, rows):
                 break
@@ -147,10 +155,18 @@ class StepLoop:
 
     def _close(self) -> None:
         engine, self._engine = self._engine, None
+        self.cancel_calls()
         if engine is not None:
             engine.close()
 
-    def _drain(self, scheduler: Scheduler, block: bool) -> None:
+    def cancel_calls(self) -> None:
+        """Calls that nobody will carry out any more end with CancelledError; other messages are of no use either."""
+        while not self._inbox.empty():
+            message = self._inbox.get()
+            if isinstance(message, Call):
+                message.result.cancel()
+
+    def _drain(self, engine: EngineLike, scheduler: Scheduler, block: bool) -> None:
         while block or not self._inbox.empty():
             message = self._inbox.get()
             block = False
@@ -159,6 +175,8 @@ class StepLoop:
                     scheduler.submit(seq)
                 case Abort(id):
                     scheduler.abort(id)
+                case Call(work, result):
+                    _carry_out(work, result, engine, scheduler)
                 case Stop():
                     self._stopping = True
 
@@ -198,3 +216,13 @@ class StepLoop:
         idle = tuple(SlotState(id=slot.id) for slot in self.snapshot.slots)
         self.snapshot = msgspec.structs.replace(self.snapshot, slots=idle, n_waiting=0)
         self._call(self._listener.failed, error)
+
+
+def _carry_out(
+    work: Callable[[EngineLike, Scheduler], Any], result: Future[Any], engine: EngineLike, scheduler: Scheduler
+) -> None:
+    if result.set_running_or_notify_cancel():
+        try:
+            result.set_result(work(engine, scheduler))
+        except Exception as error:
+            result.set_exception(error)

@@ -13,9 +13,10 @@ gets on.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from llamatw.capi.records import Code, Out, OutFlag, Row, SamplingParams
 from llamatw.engine.budget import StepBudget
@@ -26,6 +27,16 @@ from llamatw.errors import EngineFailure, LlamatwError
 Deltas = list[tuple[int, Delta]]  # with the sequence's id
 
 _CUT_CHARACTER = "\N{REPLACEMENT CHARACTER}"  # stands for the bytes of a character that was never finished
+
+
+class Memory(NamedTuple):
+    """The ids that a lane has in the prefix cache, unless they were evicted since."""
+
+    scope: int
+    ids: array[int]
+
+
+_NOTHING = Memory(0, array("i"))
 
 
 class Slots(Protocol):
@@ -46,6 +57,7 @@ class Scheduler:
         self.lanes: list[Sequence | None] = [None] * n_seqs
         self.counters = Counters()
         self.budget = StepBudget(n_batch, step_target_ms)
+        self._memories = [_NOTHING] * n_seqs
         self._slots = slots
         self._n_batch = n_batch
         self._starved = False  # nobody is admitted until somebody has left
@@ -108,6 +120,15 @@ class Scheduler:
         handles = {row.seq for row in rows}
         for seq in [seq for seq in self.running if seq.handle in handles]:
             self._finish(seq, FinishReason.ERROR, error)
+
+    def memory(self, lane: int) -> Memory:
+        """What the lane computes, or did last."""
+        seq = self.lanes[lane]
+        return self._memories[lane] if seq is None else _memory_of(seq)
+
+    def remember(self, lane: int, memory: Memory = _NOTHING) -> None:
+        """An idle lane's memory becomes this."""
+        self._memories[lane] = memory
 
     def take_deltas(self) -> Deltas:
         """What has happened since the last call, for the reactor."""
@@ -202,6 +223,7 @@ class Scheduler:
         handle, seq.handle = seq.handle, -1
         self.running.remove(seq)
         self.lanes[seq.slot] = None
+        self._memories[seq.slot] = _memory_of(seq)
         self._slots.close_seq(handle, keep)
 
     def _emit(
@@ -230,3 +252,7 @@ def _finish_reason(seq: Sequence, flags: OutFlag) -> FinishReason | None:
     if 0 <= seq.params.max_tokens <= len(seq.generated):
         return FinishReason.LIMIT
     return FinishReason.CONTEXT if flags & OutFlag.FULL else None
+
+
+def _memory_of(seq: Sequence) -> Memory:
+    return Memory(seq.params.scope, seq.history()[: seq.n_computed])

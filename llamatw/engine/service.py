@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import count
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -17,14 +18,15 @@ from twisted.python.threadpool import ThreadPool
 
 from llamatw.capi.engine import Engine, Progress
 from llamatw.capi.records import ModelInfo
-from llamatw.engine.loop import Abort, EngineLike, Opener, StepLoop, Stop, Submit, VocabLike
-from llamatw.engine.scheduler import Deltas
+from llamatw.engine.loop import Abort, Call, EngineLike, Opener, StepLoop, Stop, Submit, VocabLike
+from llamatw.engine.scheduler import Deltas, Scheduler
 from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sequence
 from llamatw.engine.stats import Snapshot
 from llamatw.engine.stream import TokenStream
 from llamatw.errors import BadRequest, ContextExceeded, LlamatwError, TooManyRequests, Unavailable
 from llamatw.settings import EngineSettings
 
+T = TypeVar("T")
 State = Literal["loading", "ready", "failed", "stopped"]
 Spawn = Callable[["Reactor", StepLoop], Deferred[None]]
 
@@ -105,6 +107,7 @@ class EngineService(Service):
         grace = self._reactor.callLater(_GRACE_S, self._end_streams, Unavailable("the server is stopping"))
 
         def ended(_: None) -> None:
+            self._loop.cancel_calls()
             if grace.active():
                 grace.cancel()
 
@@ -156,6 +159,14 @@ class EngineService(Service):
         self._loop.post(Submit(seq))
         return stream
 
+    def call(self, work: Callable[[EngineLike, Scheduler], T]) -> Future[T]:
+        """Has the engine's thread do some short work between two steps.  Unavailable when there is no engine."""
+        if self.state != "ready":
+            raise self._unavailable()
+        result: Future[T] = Future()
+        self._loop.post(Call(work, result))
+        return result
+
     def _check_prompt(self, prompt: list[int]) -> None:
         model = self.info
         if not prompt:
@@ -206,6 +217,7 @@ class EngineService(Service):
         if self.state != "stopped":
             self.state = "failed"
             self.log.error("the engine failed: {failure}", failure=self.failure)
+        self._loop.cancel_calls()
         self._end_streams(Unavailable(self.failure))
 
     def deliver(self, deltas: Deltas) -> None:

@@ -163,9 +163,7 @@ print(models.resolve("toy"))
 
 def test_two_processes_at_the_same_time_fetch_once(tmp_path: Path, toy: Model) -> None:
     command = [sys.executable, "-c", FETCH_TOY, msgspec.json.encode(toy).decode()]
-    processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert sum("unpacking" in errors for _, errors in outputs) == 1

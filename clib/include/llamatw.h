@@ -184,6 +184,8 @@ typedef struct {
 typedef struct {
     int32_t seq;
     int32_t advance;           /* tokens of the history to compute now, >= 1 */
+    int32_t n_draft;           /* guesses at the tokens after the history that may be computed along, 0..LT_MAX_DRAFT; without mask only */
+    int32_t reserved;
     const uint32_t *mask;      /* NULL, or one bit per token: 1 = may be sampled; ceil(n_vocab/32) words */
     float *logits;             /* NULL, or the caller's [advance, n_vocab]: raw logits after each token advanced over */
 } lt_row;
@@ -196,19 +198,23 @@ enum {
     LT_OUT_NAN = 16       /* no logit to sample from (NaN, +inf, or none that the mask allows): the sequence must be closed */
 };
 
+enum { LT_MAX_DRAFT = 15 };
+
 typedef struct {
     int32_t seq;
     int32_t flags;
     int32_t token;        /* -1 unless LT_OUT_TOKEN */
     float logprob;        /* of token under the raw logits (before penalties and filters), natural log */
     uint32_t text_off, text_len;  /* valid UTF-8 that this token completed, in lt_result.text; length 0 for EOG */
+    int32_t n_drafted;    /* guesses that were computed along with this one's row, right or wrong */
+    int32_t reserved;
 } lt_out;
 
 typedef struct {
-    const lt_out *out;    /* n_out of them, one per row, in row order; valid until the next lt_step */
+    const lt_out *out;    /* n_out of them in row order: one per row, and one more for each right guess; valid until the next lt_step */
     const char *text;     /* bytes of all rows; valid until the next lt_step */
     int32_t n_out;
-    int32_t n_tokens;     /* tokens computed by this step */
+    int32_t n_tokens;     /* tokens computed by this step, guesses among them */
 } lt_result;
 
 LT_API void lt_engine_opts_init(lt_engine_opts *o);
@@ -222,7 +228,13 @@ LT_API int lt_engine_read_stats(const lt_engine *e, lt_engine_stats *out);
 /* Opens a sequence with a copy of the prompt (n >= 1 ids).  *n_cached tokens of it need no computing: they came from the
  * prefix tree (at most n - 1).  `scope` separates users that must not see each other's cache; 0 is the common one. */
 LT_API int lt_seq_open(lt_engine *e, const int32_t *prompt, int32_t n, uint64_t scope, const lt_sampling *s, int32_t *seq, int32_t *n_cached);
-/* All rows or none; a sequence at most once.  LT_E_KV_FULL: close a sequence and try again. */
+/* Takes from the prefix tree and the other open sequences what they have computed of seq's history meanwhile (not for
+ * LT_SAMPLE_NO_CACHE).  *n_computed is what seq has then; it can be less by a part of a page when no page is free. */
+LT_API int lt_seq_adopt(lt_engine *e, int32_t seq, int32_t *n_computed);
+/* All rows or none; a sequence at most once.  LT_E_KV_FULL: close a sequence and try again.
+ * A row that catches up with its history samples the next token.  With n_draft, the tokens after that are guessed from what
+ * followed the same ids before (in the prefix tree, in this history) and computed in the same pass; each is sampled as ever,
+ * and as long as the samples are what was guessed, the row gains one more.  So the tokens are the same with and without. */
 LT_API int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result);
 LT_API int lt_seq_close(lt_engine *e, int32_t seq, int32_t keep);   /* keep != 0: its pages stay as prefix cache */
 

@@ -83,8 +83,8 @@ static int create_step_arrays(lt_engine *e)
     e->wanted = lt_alloc(rows, sizeof *e->wanted);
     e->spans = lt_alloc(seqs, sizeof *e->spans);
     e->needs = lt_alloc(seqs, sizeof *e->needs);
-    e->outs = lt_alloc(seqs, sizeof *e->outs);
-    e->text = lt_alloc(seqs, e->text_per_row);
+    e->outs = lt_alloc(rows, sizeof *e->outs); /* no more answers than tokens */
+    e->text = lt_alloc(rows, e->text_per_row);
     return e->token && e->position && e->rows && e->wanted && e->spans && e->needs && e->outs && e->text ? LT_OK
                                                                                                          : no_memory("a step's arrays");
 }
@@ -245,6 +245,15 @@ static int check_prompt(const lt_engine *e, const int32_t *prompt, int32_t n)
     return LT_OK;
 }
 
+static int take_prefix(lt_engine *e, int32_t seq, uint64_t scope, const int32_t *ids, int32_t max_cached, int32_t *n_cached)
+{
+    lt_kv_copy copy = {0};
+    LT_TRY(lt_kv_open(e->kv, seq, scope, ids, max_cached, n_cached, &copy));
+    if (copy.n_tokens)
+        e->be->ops->copy_page(e->be, copy.src, copy.dst);
+    return LT_OK;
+}
+
 int lt_seq_open(lt_engine *e, const int32_t *prompt, int32_t n, uint64_t scope, const lt_sampling *s, int32_t *seq, int32_t *n_cached)
 {
     if (!e || !s || !seq || !n_cached || s->struct_size != sizeof *s)
@@ -259,16 +268,28 @@ int lt_seq_open(lt_engine *e, const int32_t *prompt, int32_t n, uint64_t scope, 
     if (id == e->opts.n_seqs)
         return lt_fail(LT_E_LIMIT, "%d sequences are open, which is all there are", id);
     lt_seq *q = &e->seqs[id];
-    lt_kv_copy copy = {0};
     int32_t cached = 0;
-    LT_TRY(lt_kv_open(e->kv, id, scope, prompt, s->flags & LT_SAMPLE_NO_CACHE ? 0 : n - 1, &cached, &copy));
-    if (copy.n_tokens)
-        e->be->ops->copy_page(e->be, copy.src, copy.dst);
+    LT_TRY(take_prefix(e, id, scope, prompt, s->flags & LT_SAMPLE_NO_CACHE ? 0 : n - 1, &cached));
     *q = (lt_seq){.history = q->history, .n_total = n, .n_computed = cached, .scope = scope, .sampling = *s, .open = true};
     memcpy(q->history, prompt, (size_t)n * sizeof *prompt);
     e->tokens_cached += cached;
     *seq = id;
     *n_cached = cached;
+    return LT_OK;
+}
+
+int lt_seq_adopt(lt_engine *e, int32_t seq, int32_t *n_computed)
+{
+    if (!e || !n_computed || seq < 0 || seq >= e->opts.n_seqs || !e->seqs[seq].open)
+        return lt_fail(LT_E_ARG, "lt_seq_adopt: NULL argument or sequence %d is not open", seq);
+    lt_seq *q = &e->seqs[seq];
+    if (q->sampling.flags & LT_SAMPLE_NO_CACHE || q->poisoned)
+        return lt_fail(LT_E_ARG, "sequence %d must not take anything from the cache", seq);
+    lt_kv_close(e->kv, seq, q->history, q->n_computed, true);
+    const int32_t before = q->n_computed;
+    LT_TRY(take_prefix(e, seq, q->scope, q->history, q->n_total - 1, &q->n_computed));
+    e->tokens_cached += q->n_computed > before ? q->n_computed - before : 0;
+    *n_computed = q->n_computed;
     return LT_OK;
 }
 

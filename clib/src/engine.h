@@ -20,11 +20,13 @@ typedef struct {
     lt_utf8_stream text;
     bool open, poisoned;     /* poisoned: nothing could be sampled from its logits; what it has not shared yet stays unshared */
     bool in_step;
+    int32_t n_drafted;       /* in this step; they stand behind the history */
 } lt_seq;
 
 typedef struct { /* one row of the pass whose logits are wanted */
     int32_t row;             /* in the pass */
-    int32_t out;             /* index into lt_engine.outs when a token is sampled from it, else -1 */
+    int32_t span;            /* whose */
+    int32_t n_known;         /* ids before the token that is sampled from it, guesses among them; -1: none is sampled */
     float *copy_to;          /* NULL or where the caller wants the logits */
     lt_sampled sampled;
 } lt_wanted;

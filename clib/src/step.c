@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "draft.h"
+
 enum { FEW_TOKENS = 8 }; /* a step of so many is bound by memory, not arithmetic: n_threads, not n_threads_batch */
 
 static int check_row(const lt_engine *e, const lt_row *row)
@@ -18,6 +20,10 @@ static int check_row(const lt_engine *e, const lt_row *row)
         return lt_fail(LT_E_ARG, "sequence %d: advance is %d, must be 1..%d", row->seq, row->advance, q->n_total - q->n_computed);
     if (q->n_computed + row->advance > e->n_ctx)
         return lt_fail(LT_E_LIMIT, "sequence %d: the context of %d tokens is full", row->seq, e->n_ctx);
+    if (row->n_draft < 0 || row->n_draft > LT_MAX_DRAFT)
+        return lt_fail(LT_E_ARG, "sequence %d: n_draft is %d, must be 0..%d", row->seq, row->n_draft, LT_MAX_DRAFT);
+    if (row->n_draft && (row->mask || q->n_computed + row->advance < q->n_total))
+        return lt_fail(LT_E_ARG, "sequence %d: n_draft is for rows without mask that reach the history's end", row->seq);
     return LT_OK;
 }
 
@@ -28,7 +34,8 @@ static int check_rows(lt_engine *e, const lt_row *rows, int32_t n_rows)
     int32_t checked = 0;
     while (checked < n_rows && (rc = check_row(e, &rows[checked])) == LT_OK) {
         e->seqs[rows[checked].seq].in_step = true;
-        n_tokens += rows[checked++].advance;
+        n_tokens += rows[checked].advance + rows[checked].n_draft;
+        checked++;
     }
     for (int32_t i = 0; i < checked; i++)
         e->seqs[rows[i].seq].in_step = false;
@@ -44,6 +51,23 @@ static int reserve_pages(lt_engine *e, const lt_row *rows, int32_t n_rows)
     return lt_kv_reserve(e->kv, e->needs, n_rows);
 }
 
+/* Guesses take no page of their own: what they could gain is less than what a page of somebody's prefix is worth. */
+static void guess(lt_engine *e, const lt_row *row)
+{
+    lt_seq *q = &e->seqs[row->seq];
+    int32_t n_pages, max = row->n_draft;
+    lt_kv_table(e->kv, row->seq, &n_pages);
+    const int32_t in_pages = n_pages * LT_PAGE - q->n_total, in_context = e->n_ctx - 1 - q->n_total;
+    max = max < in_pages ? max : in_pages;
+    max = max < in_context ? max : in_context;
+    q->n_drafted = 0;
+    if (max <= 0)
+        return;
+    q->n_drafted = lt_kv_follow(e->kv, row->seq, q->history, q->n_total, max);
+    if (!q->n_drafted)
+        q->n_drafted = lt_draft(q->history, q->n_total, max);
+}
+
 /* Lays the rows' tokens out one after the other; notes which of them need logits. */
 static int32_t lay_out(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_batch *batch)
 {
@@ -52,17 +76,18 @@ static int32_t lay_out(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_batc
         const lt_row *row = &rows[i];
         const lt_seq *q = &e->seqs[row->seq];
         int32_t n_pages;
-        e->spans[i] = (lt_span){n, row->advance, q->n_computed, lt_kv_table(e->kv, row->seq, &n_pages)};
-        const bool catches_up = q->n_computed + row->advance == q->n_total;
-        for (int32_t j = 0; j < row->advance; j++, n++) {
-            const bool samples = catches_up && j == row->advance - 1;
-            e->token[n] = q->history[q->n_computed + j];
-            e->position[n] = q->n_computed + j;
-            if (samples || row->logits)
+        e->spans[i] = (lt_span){n, row->advance + q->n_drafted, q->n_computed, lt_kv_table(e->kv, row->seq, &n_pages)};
+        for (int32_t j = 0; j < e->spans[i].n_rows; j++, n++) {
+            const int32_t n_known = q->n_computed + j + 1;
+            const bool copies = row->logits && j < row->advance;
+            e->token[n] = q->history[n_known - 1];
+            e->position[n] = n_known - 1;
+            if (n_known >= q->n_total || copies)
                 e->wanted[n_wanted++] = (lt_wanted){
                     .row = n,
-                    .out = samples ? i : -1,
-                    .copy_to = row->logits ? row->logits + (size_t)j * (size_t)e->model.h.n_vocab : NULL,
+                    .span = i,
+                    .n_known = n_known >= q->n_total ? n_known : -1,
+                    .copy_to = copies ? row->logits + (size_t)j * (size_t)e->model.h.n_vocab : NULL,
                 };
         }
     }
@@ -89,11 +114,11 @@ static void sample_item(void *context, int32_t item, int32_t worker)
     const float *logits = e->be->ops->read(e->be, e->model.logits, item);
     if (w->copy_to)
         memcpy(w->copy_to, logits, (size_t)e->model.h.n_vocab * sizeof *logits);
-    if (w->out < 0)
+    if (w->n_known < 0)
         return;
-    const lt_row *row = &c->rows[w->out];
+    const lt_row *row = &c->rows[w->span];
     const lt_seq *q = &e->seqs[row->seq];
-    w->sampled = lt_sample(e->samplers[worker], &q->sampling, logits, q->history, q->n_total, e->eog, e->n_eog, row->mask);
+    w->sampled = lt_sample(e->samplers[worker], &q->sampling, logits, q->history, w->n_known, e->eog, e->n_eog, row->mask);
 }
 
 /* The head runs over at most max_outputs rows at a time: logits of a whole prompt need not fit into memory. */
@@ -135,20 +160,37 @@ static void append_token(lt_engine *e, lt_seq *q, lt_out *out, lt_sampled sample
         out->flags |= LT_OUT_FULL;
 }
 
-static void finish_rows(lt_engine *e, const lt_row *rows, int32_t n_rows, int32_t n_wanted)
+/* Takes samples as long as what they were drawn after is true: the first always is, each right guess lets the next one count. */
+static lt_out *append_tokens(lt_engine *e, lt_seq *q, const lt_wanted *w, lt_out *out, uint32_t *text_len)
+{
+    for (int32_t left = q->n_drafted;; left--, w++) {
+        const int32_t guessed = left ? q->history[q->n_total] : -1;
+        append_token(e, q, out, w->sampled, text_len);
+        if (out->token != guessed || !left || out->flags & (LT_OUT_EOG | LT_OUT_NAN))
+            return out + 1;
+        q->n_computed++;
+        out[1] = (lt_out){.seq = out->seq, .token = -1, .text_off = *text_len, .n_drafted = q->n_drafted};
+        out++;
+    }
+}
+
+static int32_t finish_rows(lt_engine *e, const lt_row *rows, int32_t n_rows, const lt_wanted *w, const lt_wanted *end)
 {
     uint32_t text_len = 0;
-    const lt_wanted *w = e->wanted;
+    lt_out *out = e->outs;
     for (int32_t i = 0; i < n_rows; i++) {
         lt_seq *q = &e->seqs[rows[i].seq];
-        e->outs[i] = (lt_out){.seq = rows[i].seq, .token = -1, .text_off = text_len};
+        *out = (lt_out){.seq = rows[i].seq, .token = -1, .text_off = text_len, .n_drafted = q->n_drafted};
         q->n_computed += rows[i].advance;
-        for (; w < e->wanted + n_wanted && w->row < e->spans[i].first_row + e->spans[i].n_rows; w++)
-            if (w->out == i)
-                append_token(e, q, &e->outs[i], w->sampled, &text_len);
+        while (w < end && w->span == i && w->n_known < 0)
+            w++;
+        out = w < end && w->span == i ? append_tokens(e, q, w, out, &text_len) : out + 1;
+        while (w < end && w->span == i)
+            w++;
         if (!q->poisoned)
             lt_kv_publish(e->kv, rows[i].seq, q->history, q->n_computed);
     }
+    return (int32_t)(out - e->outs);
 }
 
 int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result)
@@ -157,13 +199,15 @@ int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result)
         return lt_fail(LT_E_ARG, "lt_step: NULL argument or %d rows, must be 1..n_seqs", n_rows);
     LT_TRY(check_rows(e, rows, n_rows));
     LT_TRY(reserve_pages(e, rows, n_rows));
+    for (int32_t i = 0; i < n_rows; i++)
+        guess(e, &rows[i]);
     lt_batch batch;
     const int32_t n_wanted = lay_out(e, rows, n_rows, &batch);
     lt_model_forward(&e->model, &batch);
     compute_outputs(e, rows, n_wanted, batch.n_threads);
-    finish_rows(e, rows, n_rows, n_wanted);
+    const int32_t n_out = finish_rows(e, rows, n_rows, e->wanted, e->wanted + n_wanted);
     e->n_steps++;
     e->tokens_computed += batch.n_rows;
-    *result = (lt_result){.out = e->outs, .text = e->text, .n_out = n_rows, .n_tokens = batch.n_rows};
+    *result = (lt_result){.out = e->outs, .text = e->text, .n_out = n_out, .n_tokens = batch.n_rows};
     return LT_OK;
 }

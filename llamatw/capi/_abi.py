@@ -111,7 +111,14 @@ class Sampling(Structure):
 
 
 class Row(Structure):
-    _fields_ = [("seq", c_int32), ("advance", c_int32), ("mask", c_void_p), ("logits", c_void_p)]
+    _fields_ = [
+        ("seq", c_int32),
+        ("advance", c_int32),
+        ("n_draft", c_int32),
+        ("reserved", c_int32),
+        ("mask", c_void_p),
+        ("logits", c_void_p),
+    ]
 
 
 class Out(Structure):
@@ -122,6 +129,8 @@ class Out(Structure):
         ("logprob", c_float),
         ("text_off", c_uint32),
         ("text_len", c_uint32),
+        ("n_drafted", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -179,6 +188,7 @@ FUNCTIONS = {
         *(_handle, c_void_p, c_int32, c_uint64, POINTER(Sampling)),
         *(POINTER(c_int32), POINTER(c_int32)),
     ),
+    "lt_seq_adopt": (c_int, _handle, c_int32, POINTER(c_int32)),
     "lt_step": (c_int, _handle, POINTER(Row), c_int32, POINTER(Result)),
     "lt_seq_close": (c_int, _handle, c_int32, c_int32),
 }

@@ -89,7 +89,7 @@ class Engine:
         return seq.value, n_cached.value
 
     def step(self, rows: Sequence[Row]) -> list[Out]:
-        """All rows or none; the answers stand in row order."""
+        """All rows or none; the answers stand in row order, one for each row and one more for each right guess."""
         if len(rows) > len(self._rows):
             raise EngineFailure(f"{len(rows)} rows in a step, the engine has {len(self._rows)} sequences", Code.LIMIT)
         held = [self._fill(raw, row) for raw, row in zip(self._rows, rows, strict=False)]
@@ -99,12 +99,18 @@ class Engine:
         text, outs = self._result.text, self._result.out
         return [_out(outs[index], text) for index in range(self._result.n_out)]
 
+    def adopt(self, seq: int) -> int:
+        """Takes what others have computed of its history meanwhile; how much of it is computed then."""
+        n_computed = ctypes.c_int32()
+        check(self._lib.lt_seq_adopt(self._handle, seq, ctypes.byref(n_computed)))
+        return n_computed.value
+
     def close_seq(self, seq: int, keep: bool = True) -> None:
         """keep: its pages stay as prefix cache."""
         check(self._lib.lt_seq_close(self._handle, seq, int(keep)))
 
     def _fill(self, raw: _abi.Row, row: Row) -> object:
-        raw.seq, raw.advance, raw.logits, raw.mask = row.seq, row.advance, None, None
+        raw.seq, raw.advance, raw.n_draft, raw.logits, raw.mask = row.seq, row.advance, row.n_draft, None, None
         if row.logits is not None:
             shape, wanted = row.logits.shape, (row.advance, self.info.n_vocab)
             if shape != wanted or row.logits.dtype != "float32" or not row.logits.flags.c_contiguous:
@@ -142,7 +148,7 @@ def _fields(raw: ctypes.Structure) -> dict[str, Any]:
 
 def _out(raw: _abi.Out, text: int) -> Out:
     piece = ctypes.string_at(text + raw.text_off, raw.text_len).decode("utf-8", "replace") if raw.text_len else ""
-    return Out(raw.seq, OutFlag(raw.flags), raw.token, raw.logprob, piece)
+    return Out(raw.seq, OutFlag(raw.flags), raw.token, raw.logprob, piece, raw.n_drafted)
 
 
 def _options(settings: EngineSettings, gguf: Gguf, progress: Progress | None) -> _abi.Opts:

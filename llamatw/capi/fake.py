@@ -95,6 +95,7 @@ class _Open(msgspec.Struct, eq=False):
     n_prompt: int
     n_computed: int
     scope: int
+    use_cache: bool
     sampling: SamplingParams
     decoder: codecs.IncrementalDecoder = msgspec.field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
@@ -153,7 +154,7 @@ class FakeEngine:
         n_cached = self._longest_prefix(history, scope) if use_cache else 0
         n_prompt = self._prompt_ends.pop(history.tobytes(), len(history))
         handle = min(set(range(self.info.n_seqs)) - self._open.keys())
-        self._open[handle] = _Open(history, n_prompt, n_cached, scope, sampling)
+        self._open[handle] = _Open(history, n_prompt, n_cached, scope, use_cache, sampling)
         self._n_cached += n_cached
         return handle, n_cached
 
@@ -165,7 +166,16 @@ class FakeEngine:
         self._check(rows)
         self._reserve(rows)
         self.steps.append([(row.seq, row.advance) for row in rows])
-        return [self._run(row) for row in rows]
+        return [out for row in rows for out in self._run(row)]
+
+    def adopt(self, seq: int) -> int:
+        mine = self._open[seq]
+        if not mine.use_cache:
+            raise EngineFailure(f"sequence {seq} must not take anything from the cache", Code.ARG)
+        n_computed = max(self._longest_prefix(mine.history, mine.scope), mine.n_computed)
+        self._n_cached += n_computed - mine.n_computed
+        mine.n_computed = n_computed
+        return n_computed
 
     def close_seq(self, seq: int, keep: bool = True) -> None:
         if seq not in self._open:
@@ -185,7 +195,9 @@ class FakeEngine:
             seq = self._open.get(row.seq)
             if seq is None or not 1 <= row.advance <= len(seq.history) - seq.n_computed:
                 raise EngineFailure(f"bad row: sequence {row.seq}, advance {row.advance}", Code.ARG)
-        n_tokens = sum(row.advance for row in rows)
+            if row.n_draft and (row.mask is not None or seq.n_computed + row.advance < len(seq.history)):
+                raise EngineFailure(f"bad row: sequence {row.seq}, n_draft {row.n_draft}", Code.ARG)
+        n_tokens = sum(row.advance + row.n_draft for row in rows)
         if len({row.seq for row in rows}) != len(rows) or n_tokens > self.info.n_batch:
             raise EngineFailure(f"a step of {n_tokens} tokens, the limit is {self.info.n_batch}", Code.LIMIT)
 
@@ -201,20 +213,28 @@ class FakeEngine:
         while n_used + sum(_pages(len(history)) for history in self._kept.values()) > self.info.n_pages:
             self._kept.popitem(last=False)
 
-    def _run(self, row: Row) -> Out:
+    def _run(self, row: Row) -> list[Out]:
+        """Guesses are what it will say, but for the last, which is wrong."""
         seq = self._open[row.seq]
         seq.n_computed += row.advance
         if self.is_nan(seq.history):
-            return Out(row.seq, OutFlag.NAN, -1, 0.0, "")
+            return [Out(row.seq, OutFlag.NAN, -1, 0.0, "")]
         if seq.n_computed < len(seq.history):
-            return Out(row.seq, OutFlag(0), -1, 0.0, "")
+            return [Out(row.seq, OutFlag(0), -1, 0.0, "")]
+        outs = [self._say(row, seq)]
+        while len(outs) < row.n_draft and not outs[-1].flags & (OutFlag.EOG | OutFlag.FULL):
+            seq.n_computed += 1
+            outs.append(self._say(row, seq))
+        return outs
+
+    def _say(self, row: Row, seq: _Open) -> Out:
         token = self._next(seq)
         seq.history.append(token)
         is_eog = self.vocab.is_eog(token)
         text = "" if token >= 256 else seq.decoder.decode(bytes([token]))
         flags = OutFlag.TOKEN | OutFlag.EOG * is_eog | OutFlag.FULL * (len(seq.history) >= self.info.n_ctx)
         flags |= OutFlag.PARTIAL * bool(seq.decoder.getstate()[0])
-        return Out(row.seq, OutFlag(flags), token, -0.5, text)
+        return Out(row.seq, OutFlag(flags), token, -0.5, text, row.n_draft)
 
     def _next(self, seq: _Open) -> int:
         if self.say is None:

@@ -67,17 +67,20 @@ class Row(msgspec.Struct):
     seq: int
     advance: int
     logits: Logits | None = None  # float32 [advance, n_vocab], C-contiguous: filled with raw logits
+    n_draft: int = 0  # tokens after the history that may be guessed and computed along: see lt_step
     mask: Any = None  # bytes-like, one bit per token, ceil(n_vocab / 32) words: 1 = may be sampled
 
 
 class Out(msgspec.Struct, frozen=True):
-    """What a step gave one row.  `token` is -1 unless flags has TOKEN; `logprob` is under the raw logits."""
+    """What a step gave one row; a row whose guesses are right gets several.  `token` is -1 unless flags has TOKEN;
+    `logprob` is under the raw logits."""
 
     seq: int
     flags: OutFlag
     token: int
     logprob: float
     text: str  # whole characters that this token completed
+    n_drafted: int = 0  # guesses computed with the row, right or wrong
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):

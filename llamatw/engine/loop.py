@@ -172,7 +172,7 @@ class StepLoop:
             block = False
             match message:
                 case Submit(seq):
-                    scheduler.submit(seq)
+                    scheduler.submit(seq, self._clock())
                 case Abort(id):
                     scheduler.abort(id)
                 case Call(work, result):

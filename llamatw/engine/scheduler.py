@@ -1,28 +1,36 @@
 """Who runs next.  Deterministic: no clock (times are told), no thread, no ctypes.
 
 There is no prefill mode and no decode mode: in every sequence n_computed chases n_total, and a plan says how far each
-may go in this step.  Decoding rows come first, one token each; what is left of the step's budget goes to prompts in
-order of arrival.  When pages run out the youngest sequence is closed and put in front of the queue: the oldest always
-gets on.
+may go in this step.  Decoding rows come first, one token each; what is left of the step's budget goes to prompts.  When
+pages run out the youngest sequence is closed and waits again: the oldest always gets on.
 
-        submit             plan: a lane is free            commit: EOS, limit, context, error
-    ----------->  waiting  -------------------->  running  ----------------------------------->  finished
+        submit             plan: a lane is free            commit: EOS, limit, context, timeout, error
+    ----------->  waiting  -------------------->  running  ------------------------------------------->  finished
                      ^                               |
                      '------------- starve ----------'
+
+Lanes and prompt tokens go to the owner (API key) that has fewest of them.  Among an owner's prompts the one goes first
+that is due first: at its arrival plus its length, in prompt tokens read.  So short prompts overtake long ones, and a
+prompt is overtaken by no more tokens than it has itself.
+
+A prompt that begins like another one that is being read waits for it and takes what that one has computed.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 from llamatw.capi.records import Code, Out, OutFlag, Row, SamplingParams
 from llamatw.engine.budget import StepBudget
+from llamatw.engine.guesses import MAX_ROWS
 from llamatw.engine.sequence import Delta, FinishReason, Sequence, Status
 from llamatw.engine.stats import Counters
-from llamatw.errors import EngineFailure, LlamatwError
+from llamatw.engine.turns import MIN_SHARED, Shares, n_shared
+from llamatw.errors import EngineFailure, LlamatwError, Unavailable
 
 Deltas = list[tuple[int, Delta]]  # with the sequence's id
 
@@ -45,19 +53,22 @@ class Slots(Protocol):
     def open_seq(
         self, prompt: Iterable[int], sampling: SamplingParams, scope: int = 0, use_cache: bool = True
     ) -> tuple[int, int]: ...
+    def adopt(self, seq: int) -> int: ...
     def close_seq(self, seq: int, keep: bool = True) -> None: ...
 
 
 class Scheduler:
-    """Invariant (see check): running and waiting are in order of arrival, and all of running arrived before waiting."""
+    """running and waiting are in no order that matters; ids are in order of arrival."""
 
     def __init__(self, slots: Slots, n_seqs: int, n_batch: int, step_target_ms: float) -> None:
         self.running: list[Sequence] = []
-        self.waiting: deque[Sequence] = deque()
+        self.waiting: list[Sequence] = []
         self.lanes: list[Sequence | None] = [None] * n_seqs
         self.counters = Counters()
         self.budget = StepBudget(n_batch, step_target_ms)
         self._memories = [_NOTHING] * n_seqs
+        self._shares = Shares()
+        self._n_read = 0  # prompt tokens that plans have given out
         self._slots = slots
         self._n_batch = n_batch
         self._starved = False  # nobody is admitted until somebody has left
@@ -67,8 +78,9 @@ class Scheduler:
     def is_idle(self) -> bool:
         return not self.running and not self.waiting
 
-    def submit(self, seq: Sequence) -> None:
+    def submit(self, seq: Sequence, now: float) -> None:
         self.counters.n_requests += 1
+        seq.arrived = now
         self.waiting.append(seq)
 
     def abort(self, id: int) -> None:
@@ -80,13 +92,15 @@ class Scheduler:
 
     def plan(self, now: float) -> list[Row]:
         """The rows of the next step; empty when nobody runs."""
+        self._end_late(now)
         self._admit(now)
-        rows = [Row(seq.handle, 1) for seq in self.running if seq.is_decoding][: self._n_batch]
-        left = self.budget.chunk(len(rows))
-        for seq in self.running:
-            if left > 0 and not seq.is_decoding:
-                rows.append(Row(seq.handle, min(seq.n_behind, left)))
-                left -= rows[-1].advance
+        decoding = [seq for seq in self.running if seq.is_decoding]
+        if len(decoding) > self._n_batch:  # by turns, then
+            decoding = decoding[self.counters.n_steps % len(decoding) :] + decoding
+            decoding = decoding[: self._n_batch]
+        rows = self._prompts(self.budget.chunk(len(decoding)))
+        spare = 0 if rows else min(MAX_ROWS, self._n_batch) - len(decoding)
+        rows = [Row(seq.handle, 1, n_draft=self._n_draft(seq, spare // len(decoding))) for seq in decoding] + rows
         self.counters.n_steps += bool(rows)
         return rows
 
@@ -95,15 +109,15 @@ class Scheduler:
         running = {seq.handle: seq for seq in self.running}
         chunks = [row.advance for row in rows if not running[row.seq].is_decoding]
         n_chunk, n_before = sum(chunks), sum(len(seq.generated) for seq in running.values())
-        for row, out in zip(rows, outs, strict=True):
-            self._advance(running[row.seq], row.advance, out, now)
+        for row, (_, group) in zip(rows, groupby(outs, lambda out: out.seq), strict=True):
+            self._advance(running[row.seq], row.advance, list(group), now)
         n_predicted = sum(len(seq.generated) for seq in running.values()) - n_before
         self.budget.learn(len(rows) - len(chunks), n_chunk, step_ms)
         self.counters.count_step(n_chunk, n_predicted, step_ms)
 
     def starve(self) -> None:
         """The step found no pages and ran nothing: the youngest makes room; who is alone can never have more."""
-        youngest = self.running[-1]
+        youngest = max(self.running, key=lambda seq: seq.id)
         if len(self.running) == 1:
             self._finish(youngest, FinishReason.CONTEXT)
             return
@@ -111,7 +125,7 @@ class Scheduler:
         youngest.status = Status.WAITING
         youngest.n_replay += youngest.n_held
         youngest.n_held = 0
-        self.waiting.appendleft(youngest)
+        self.waiting.append(youngest)
         self._starved = True
         self.counters.n_starved += 1
 
@@ -138,7 +152,7 @@ class Scheduler:
     def check(self) -> None:
         """Asserts the invariants; for tests and idle moments."""
         ids = [seq.id for seq in (*self.running, *self.waiting)]
-        assert ids == sorted(set(ids)), f"out of order: {ids}"
+        assert len(ids) == len(set(ids)), f"twice: {sorted(ids)}"
         assert all(seq.status is Status.RUNNING and seq.handle >= 0 for seq in self.running)
         assert all(seq.status is Status.WAITING and seq.handle == -1 for seq in self.waiting)
         assert sorted(seq.slot for seq in self.running) == [n for n, seq in enumerate(self.lanes) if seq is not None]
@@ -146,9 +160,18 @@ class Scheduler:
         assert len({seq.handle for seq in self.running}) == len(self.running)
         assert all(0 <= seq.n_computed < seq.n_total for seq in self.running)
 
+    def _end_late(self, now: float) -> None:
+        """Who waits past its time gets an error, who runs an end."""
+        for seq in [seq for seq in self.waiting if seq.is_late(now) and not seq.generated]:
+            self._finish(seq, FinishReason.ERROR, Unavailable("the request's time limit passed while it waited"))
+        for seq in [seq for seq in (*self.running, *self.waiting) if seq.is_late(now)]:
+            self._finish(seq, FinishReason.TIMEOUT)
+
     def _admit(self, now: float) -> None:
         while self.waiting and None in self.lanes and not self._starved:
-            seq = self.waiting.popleft()
+            n_lanes = Counter(seq.params.owner for seq in self.running)
+            seq = min(self.waiting, key=lambda seq: (n_lanes[seq.params.owner], seq.id))
+            self.waiting.remove(seq)
             try:
                 self._open(seq, now)
             except LlamatwError as error:
@@ -159,30 +182,77 @@ class Scheduler:
         seq.handle, seq.n_computed = self._slots.open_seq(seq.history(), sampling, scope, use_cache)
         seq.status = Status.RUNNING
         seq.slot = self._free_lane(seq.slot if seq.slot >= 0 else seq.params.slot)
+        seq.due = self._n_read + seq.n_behind
         self.lanes[seq.slot] = seq
         self.running.append(seq)
         if seq.started is None:
-            seq.started, seq.n_cached = now, seq.n_computed
-            self.counters.n_cached_tokens += seq.n_cached
+            seq.started = now
+            self._count_cached(seq, seq.n_computed)
+
+    def _prompts(self, left: int) -> list[Row]:
+        """Rows for `left` prompt tokens."""
+        rows: list[Row] = []
+        ahead: list[Sequence] = []  # who computes in this step
+        for seq in self._prompts_in_order():
+            self._adopt(seq)
+            follows = any(n_shared(seq, other) - other.n_computed >= MIN_SHARED for other in ahead)
+            if left > 0 and not (follows and seq.params.cache_prompt):
+                rows.append(Row(seq.handle, min(seq.n_behind, left)))
+                left -= rows[-1].advance
+                ahead.append(seq)
+                self._n_read += rows[-1].advance
+                self._shares.charge(seq.params.owner, rows[-1].advance)
+        return rows
+
+    def _prompts_in_order(self) -> list[Sequence]:
+        reading = [seq for seq in self.running if not seq.is_decoding]
+        self._shares.present(seq.params.owner for seq in reading)
+        return sorted(reading, key=lambda seq: (self._shares[seq.params.owner], seq.due, seq.id))
+
+    def _adopt(self, seq: Sequence) -> None:
+        """Takes what others have computed of its prompt meanwhile, if that is worth it."""
+        for other in self.running:
+            if other is not seq:
+                _note_known(seq, other)
+        if seq.params.cache_prompt and seq.n_known - seq.n_computed >= MIN_SHARED:
+            before, seq.n_computed = seq.n_computed, self._slots.adopt(seq.handle)
+            if not seq.generated:
+                self._count_cached(seq, max(seq.n_computed - before, 0))
+        seq.n_known = 0
+
+    def _count_cached(self, seq: Sequence, n_tokens: int) -> None:
+        seq.n_cached += n_tokens
+        self.counters.n_cached_tokens += n_tokens
+
+    def _n_draft(self, seq: Sequence, spare: int) -> int:
+        """Guesses for a row: none beyond the last token that may be generated."""
+        limit, most = seq.params.max_tokens, min(spare, seq.params.n_draft)
+        if limit >= 0:
+            most = min(most, limit - len(seq.generated) - 1)
+        return min(seq.guesses.wish(), most) if most > 0 and not seq.n_replay else 0
 
     def _free_lane(self, wish: int) -> int:
         return wish if 0 <= wish < len(self.lanes) and self.lanes[wish] is None else self.lanes.index(None)
 
-    def _advance(self, seq: Sequence, advance: int, out: Out, now: float) -> None:
-        seq.n_computed += advance
-        if out.flags & OutFlag.NAN:
-            self._finish(seq, FinishReason.ERROR, EngineFailure("the model's output was not finite", Code.FORMAT))
-        elif not out.flags & OutFlag.TOKEN:
-            self._emit(seq)
-        else:
-            seq.first_token = now if seq.first_token is None else seq.first_token
-            seq.last_token = now
-            self._append(seq, out)
+    def _advance(self, seq: Sequence, advance: int, outs: list[Out], now: float) -> None:
+        """outs has one more for each guess that was right."""
+        seq.n_computed += advance + len(outs) - 1
+        seq.guesses.learn(outs[0].n_drafted, len(outs) - 1)
+        for out in outs:
+            if out.flags & OutFlag.NAN:
+                self._finish(seq, FinishReason.ERROR, EngineFailure("the model's output was not finite", Code.FORMAT))
+            elif not out.flags & OutFlag.TOKEN:
+                self._emit(seq)
+            else:
+                seq.first_token = now if seq.first_token is None else seq.first_token
+                seq.last_token = now
+                self._append(seq, out)
 
     def _append(self, seq: Sequence, out: Out) -> None:
         if seq.params.max_tokens == 0:  # the prompt is in the cache: that was all
             self._finish(seq, FinishReason.LIMIT)
             return
+        seq.has_line = seq.has_line or "\n" in out.text
         if not out.flags & OutFlag.EOG:
             seq.n_held = seq.n_held + 1 if out.flags & OutFlag.PARTIAL else 0
         tokens: tuple[int, ...] = ()
@@ -222,6 +292,8 @@ class Scheduler:
         """Takes it out of the engine, its lane and running."""
         handle, seq.handle = seq.handle, -1
         self.running.remove(seq)
+        for other in self.running:
+            _note_known(other, seq)
         self.lanes[seq.slot] = None
         self._memories[seq.slot] = _memory_of(seq)
         self._slots.close_seq(handle, keep)
@@ -252,6 +324,10 @@ def _finish_reason(seq: Sequence, flags: OutFlag) -> FinishReason | None:
     if 0 <= seq.params.max_tokens <= len(seq.generated):
         return FinishReason.LIMIT
     return FinishReason.CONTEXT if flags & OutFlag.FULL else None
+
+
+def _note_known(seq: Sequence, other: Sequence) -> None:
+    seq.n_known = max(seq.n_known, min(n_shared(seq, other), other.n_computed))
 
 
 def _memory_of(seq: Sequence) -> Memory:

@@ -8,6 +8,7 @@ from array import array
 import msgspec
 
 from llamatw.capi.records import SamplingParams
+from llamatw.engine.guesses import MAX_DRAFT, Guesses
 
 __all__ = ["Delta", "FinishReason", "GenerationParams", "SamplingParams", "Sequence", "Status", "Timings"]
 
@@ -24,6 +25,7 @@ class FinishReason(enum.Enum):
     EOS = "eos"
     LIMIT = "limit"  # max_tokens reached
     CONTEXT = "context"  # the KV pool is full for it
+    TIMEOUT = "timeout"  # a time limit of the request has passed
     ABORT = "abort"  # the client went away or the reply found a stop word
     ERROR = "error"  # this sequence alone failed: Delta.error says why
 
@@ -35,7 +37,11 @@ class GenerationParams(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int = -1  # negative: until EOS or the context is full; 0: evaluate the prompt only
     cache_prompt: bool = True
     scope: int = 0  # prefix-cache scope
+    owner: int = 0  # whose it is: owners get equal shares
     slot: int = -1  # wished lane
+    timeout_s: float | None = None  # from arrival to the last token
+    predict_timeout_s: float | None = None  # from the first token to the last; heeded once a line has ended
+    n_draft: int = MAX_DRAFT  # guesses in a step at the most
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +52,8 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     prompt_ms: float = 0.0  # start of prefill to the first sampled token
     predicted_n: int = 0
     predicted_ms: float = 0.0  # first sampled token to the last
+    draft_n: int = 0  # guesses that were computed along
+    draft_n_accepted: int = 0  # those that were right
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +88,13 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     n_computed: int = 0
     n_replay: int = 0
     n_held: int = 0  # tokens at the end of the history whose text waits for the rest of a character
-    n_cached: int = 0  # prompt tokens that the prefix cache supplied when it first ran
+    n_cached: int = 0  # prompt tokens that the prefix cache or other sequences supplied when it first ran
+    due: int = 0  # place among those that read prompts: see Scheduler._prompts
+    n_known: int = 0  # tokens of its prompt that others have computed
+    overlaps: dict[int, int] = msgspec.field(default_factory=dict)  # other sequences' ids: tokens in common
+    guesses: Guesses = msgspec.field(default_factory=Guesses)
+    has_line: bool = False  # some of its text ends a line
+    arrived: float = 0.0
     started: float | None = None  # seconds, of whatever clock plan() and commit() are told
     first_token: float | None = None
     last_token: float = 0.0
@@ -99,6 +113,13 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
         """It costs one token a step and somebody is waiting for that token."""
         return self.n_behind == 1 and len(self.generated) > self.n_replay
 
+    def is_late(self, now: float) -> bool:
+        """A time limit of its own has passed."""
+        whole, predict, first = self.params.timeout_s, self.params.predict_timeout_s, self.first_token
+        if whole is not None and now - self.arrived > whole:
+            return True
+        return predict is not None and self.has_line and first is not None and now - first > predict
+
     def history(self) -> array[int]:
         """What a new engine sequence must be opened with to go on from here."""
         return self.prompt + array("i", self.generated[: len(self.generated) - self.n_replay])
@@ -115,4 +136,6 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
             prompt_ms=0.0 if started is None or first is None else 1e3 * (first - started),
             predicted_n=len(self.generated),
             predicted_ms=0.0 if first is None else 1e3 * (self.last_token - first),
+            draft_n=self.guesses.n_drafted,
+            draft_n_accepted=self.guesses.n_right,
         )

@@ -230,11 +230,84 @@ static void test_prefix_cache(void)
     CHECK(cached == 0, "%d cached in an empty pool", cached);
     expect_step(e, &(lt_row){.seq = seq, .advance = 100}, 1, LT_OK, "prompt");
     const int32_t twin = open_seq(e, 100, 0, &cached);
-    CHECK(cached == 64, "%d cached from a running sequence, want its one full page", cached);
+    CHECK(cached == 99, "%d cached from a running sequence, want its full page and all but one token of the next", cached);
     lt_seq_close(e, twin, 1);
     lt_seq_close(e, seq, 1);
     open_seq(e, 100, 0, &cached);
     CHECK(cached == 99, "%d cached after it ended, want all but the last token", cached);
+    lt_engine_close(e);
+}
+
+/* A sequence that was opened too early takes what another one computed meanwhile. */
+static void test_adopt(void)
+{
+    lt_engine *e = open_tiny();
+    int32_t cached, n, seq = open_seq(e, 100, 0, &cached), late = open_seq(e, 100, 0, &cached);
+    lt_result r;
+    lt_sampling s;
+    lt_sampling_init(&s);
+    CHECK(cached == 0, "%d cached of what nobody has computed", cached);
+    CHECK(lt_step(e, &(lt_row){.seq = seq, .advance = 100}, 1, &r) == LT_OK, "%s", lt_last_error());
+    const int32_t token = r.out->token;
+    const float logprob = r.out->logprob;
+    CHECK(lt_seq_adopt(e, late, &n) == LT_OK && n == 99, "%d taken (%s)", n, lt_last_error());
+    CHECK(lt_seq_adopt(e, late, &n) == LT_OK && n == 99, "%d the second time", n);
+    CHECK(lt_step(e, &(lt_row){.seq = late, .advance = 1}, 1, &r) == LT_OK, "%s", lt_last_error());
+    CHECK(r.out->token == token && r.out->logprob == logprob, "token %d, not %d", r.out->token, token);
+    s.flags = LT_SAMPLE_NO_CACHE;
+    CHECK(lt_seq_open(e, (int32_t[]){3}, 1, 0, &s, &n, &cached) == LT_OK, "%s", lt_last_error());
+    CHECK(lt_seq_adopt(e, n, &cached) == LT_E_ARG, "a sequence that wants no cache");
+    CHECK(lt_seq_adopt(e, 99, &n) == LT_E_ARG && lt_seq_adopt(NULL, 0, &n) == LT_E_ARG, "wrong calls");
+    lt_engine_close(e);
+}
+
+/* Guesses: whatever n_draft, the tokens are those of one at a time; they end at the context's end; what is wrong is refused. */
+static void test_drafts(void)
+{
+    enum { N = 120 };
+    int32_t want[N + 32], n_steps[3] = {0}, cached;
+    for (int32_t pass = 0; pass < 3; pass++) { /* the third one finds the answer in the prefix tree */
+        const int32_t n_draft = pass ? LT_MAX_DRAFT : 0;
+        lt_engine *e = pass == 2 ? NULL : open_tiny();
+        static lt_engine *kept;
+        e = e ? e : kept;
+        lt_result r;
+        int32_t n = 0, seq = open_seq(e, 100, 0, &cached), advance = 100 - cached;
+        for (; n < N; n_steps[pass]++) {
+            const int rc = lt_step(e, &(lt_row){.seq = seq, .advance = advance, .n_draft = n_draft}, 1, &r);
+            CHECK(rc == LT_OK && r.n_out >= 1, "%s", lt_last_error());
+            CHECK(r.n_out <= 1 + r.out->n_drafted && r.out->n_drafted <= n_draft, "%d of %d", r.n_out, r.out->n_drafted);
+            for (int32_t i = 0; rc == LT_OK && i < r.n_out; i++, n++) {
+                want[n] = pass ? want[n] : r.out[i].token;
+                CHECK(n >= N || r.out[i].token == want[n], "token %d is %d, not %d", n, r.out[i].token, want[n]);
+            }
+            advance = 1;
+        }
+        kept = e;
+        CHECK(lt_seq_close(e, seq, 1) == LT_OK, "close");
+        if (pass != 1)
+            lt_engine_close(e);
+    }
+    printf("  %d tokens in %d steps; %d with guesses, %d when they were in the cache\n", N, n_steps[0], n_steps[1], n_steps[2]);
+    CHECK(n_steps[2] < N / 2, "%d steps for tokens that the cache knows", n_steps[2]);
+}
+
+static void test_wrong_drafts(void)
+{
+    lt_engine *e = open_tiny();
+    int32_t cached, seq = open_seq(e, 100, 0, &cached), n_full = 0;
+    const uint32_t mask[(TINY_VOCAB + 31) / 32] = {~0u};
+    lt_result r;
+    expect_step(e, &(lt_row){.seq = seq, .advance = 100, .n_draft = -1}, 1, LT_E_ARG, "n_draft -1");
+    expect_step(e, &(lt_row){.seq = seq, .advance = 100, .n_draft = LT_MAX_DRAFT + 1}, 1, LT_E_ARG, "n_draft too large");
+    expect_step(e, &(lt_row){.seq = seq, .advance = 99, .n_draft = 1}, 1, LT_E_ARG, "n_draft before the end");
+    expect_step(e, &(lt_row){.seq = seq, .advance = 100, .n_draft = 1, .mask = mask}, 1, LT_E_ARG, "n_draft and a mask");
+    expect_step(e, &(lt_row){.seq = seq, .advance = 100}, 1, LT_OK, "prompt");
+    for (int n = 101; n < 256 && !n_full; n += r.n_out) {
+        CHECK(lt_step(e, &(lt_row){.seq = seq, .advance = 1, .n_draft = LT_MAX_DRAFT}, 1, &r) == LT_OK, "%s", lt_last_error());
+        n_full += (r.out[r.n_out - 1].flags & LT_OUT_FULL) != 0;
+    }
+    CHECK(n_full == 1, "the context was full %d times", n_full);
     lt_engine_close(e);
 }
 
@@ -324,6 +397,9 @@ int main(void)
     test_full_pool();
     test_full_context();
     test_prefix_cache();
+    test_adopt();
+    test_drafts();
+    test_wrong_drafts();
     test_poisoned_weights();
     test_file_that_shrinks();
     test_failing_allocations();

@@ -78,14 +78,20 @@ static void test_share_with_running_owner(void)
     CHECK(open_seq(kv, 0, 7, ids, 199, &copy) == 0 && copy.n_tokens == 0, "an empty tree has nothing");
     CHECK(reserve(kv, 0, 200) == LT_OK, "%s", lt_last_error());
     lt_kv_publish(kv, 0, ids, 190);
-    CHECK(open_seq(kv, 1, 7, ids, 199, &copy) == 128, "two full pages");
+    CHECK(open_seq(kv, 1, 7, ids, 199, &copy) == 190 && copy.n_tokens == 62, "two full pages, and what there is of the third");
     CHECK(lt_kv_table(kv, 1, &n)[1] == lt_kv_table(kv, 0, &n)[1], "shared by reference");
+    CHECK(copy.src == lt_kv_table(kv, 0, &n)[2] && copy.dst == lt_kv_table(kv, 1, &n)[2], "from %d to %d", copy.src, copy.dst);
     CHECK(open_seq(kv, 2, 8, ids, 199, &copy) == 0, "another scope sees nothing");
     CHECK(open_seq(kv, 3, 7, ids, 100, &copy) == 100 && copy.n_tokens == 36, "the head of the second page by copy");
     CHECK(copy.src == lt_kv_table(kv, 0, &n)[1] && copy.dst == lt_kv_table(kv, 3, &n)[1], "from %d to %d", copy.src, copy.dst);
-    expect_counts(kv, 5, 0, 5);
+    int32_t other[200];
+    fill(other, 200, 1);
+    other[150] = 0;
+    CHECK(open_seq(kv, 4, 7, other, 199, &copy) == 150 && copy.n_tokens == 22, "as far as the ids agree");
+    expect_counts(kv, 3, 0, 7);
     lt_kv_close(kv, 0, ids, 190, 0);
-    expect_counts(kv, 7, 0, 3);
+    expect_counts(kv, 5, 0, 5);
+    CHECK(open_seq(kv, 0, 7, ids, 199, &copy) == 128, "sequences that have published nothing have nothing to give");
     CHECK(lt_kv_check(kv) == LT_OK, "%s", lt_last_error());
     lt_kv_destroy(kv);
 }
@@ -130,6 +136,28 @@ static void test_tails(void)
     ids[10] = 999;
     run_seq(kv, 0, ids, 40, 1); /* a fork keeps both */
     expect_counts(kv, 8, 2, 0);
+    lt_kv_destroy(kv);
+}
+
+/* What another history has behind the same ids, on the page where they end. */
+static void test_follow(void)
+{
+    lt_kv *kv = new_kv(10);
+    int32_t ids[200], wanted[200];
+    lt_kv_copy copy;
+    fill(ids, 200, 1);
+    memcpy(wanted, ids, sizeof ids);
+    run_seq(kv, 0, ids, 120, 1);
+    CHECK(open_seq(kv, 1, 0, ids, 99, &copy) == 99, "all but the last");
+    memset(ids + 100, 0, 100 * sizeof *ids);
+    CHECK(lt_kv_follow(kv, 1, ids, 100, 8) == 8 && !memcmp(ids, wanted, 108 * sizeof *ids), "eight as asked");
+    CHECK(lt_kv_follow(kv, 1, ids, 100, 50) == 20 && !memcmp(ids, wanted, 120 * sizeof *ids), "as many as there are");
+    CHECK(lt_kv_follow(kv, 1, ids, 120, 50) == 0, "nothing comes after the last");
+    ids[99]++;
+    CHECK(lt_kv_follow(kv, 1, ids, 100, 8) == 0, "another id");
+    CHECK(lt_kv_follow(kv, 2, ids, 100, 8) == 0, "not open");
+    CHECK(open_seq(kv, 3, 5, wanted, 99, &copy) == 0 && lt_kv_follow(kv, 3, wanted, 100, 8) == 0, "another scope");
+    CHECK(lt_kv_check(kv) == LT_OK, "%s", lt_last_error());
     lt_kv_destroy(kv);
 }
 
@@ -252,6 +280,7 @@ typedef struct {
         uint64_t scope;
         int32_t ids[MAX_TOKENS];
         int32_t n_ids, n_computed;
+        int32_t n_shown; /* n_computed when it was published last */
         bool open;
     } seq[N_SEQS];
     uint64_t scopes[2];
@@ -313,6 +342,21 @@ static int32_t longest_by_hand(const lt_kv *kv, uint64_t scope, const int32_t *i
     return best;
 }
 
+/* The same of what open sequences have published, with the parts of pages that are not in the tree. */
+static int32_t longest_running(const model *m, uint64_t scope, const int32_t *ids, int32_t n)
+{
+    int32_t best = 0;
+    for (int32_t seq = 0; seq < N_SEQS; seq++) {
+        int32_t len = 0;
+        if (!m->seq[seq].open || m->seq[seq].scope != scope)
+            continue;
+        while (len < n && len < m->seq[seq].n_shown && m->seq[seq].ids[len] == ids[len])
+            len++;
+        best = len > best ? len : best;
+    }
+    return best;
+}
+
 static void check_contents(const model *m, int32_t seq, int32_t from)
 {
     int32_t n_pages, n_wrong = 0;
@@ -328,7 +372,8 @@ static void op_open(model *m, int32_t seq)
     const int32_t *ids = m->seq[seq].ids;
     lt_kv_copy copy;
     m->seq[seq].scope = m->scopes[random_below(3) == 0];
-    int32_t best = longest_by_hand(m->kv, m->seq[seq].scope, ids, n - 1);
+    int32_t best = longest_by_hand(m->kv, m->seq[seq].scope, ids, n - 1), running = longest_running(m, m->seq[seq].scope, ids, n - 1);
+    best = running > best ? running : best;
     CHECK(lt_kv_open(m->kv, seq, m->seq[seq].scope, ids, n - 1, &n_cached, &copy) == LT_OK, "%s", lt_last_error());
     if (n_cached != best) {
         lt_kv_count c = lt_kv_counts(m->kv);
@@ -337,6 +382,7 @@ static void op_open(model *m, int32_t seq)
     if (copy.n_tokens)
         memcpy(m->content[copy.dst], m->content[copy.src], (size_t)copy.n_tokens * sizeof(uint64_t));
     m->seq[seq].n_computed = n_cached;
+    m->seq[seq].n_shown = 0;
     m->seq[seq].open = true;
     m->n_hits += n_cached > 0;
     m->n_copies += copy.n_tokens > 0;
@@ -382,8 +428,10 @@ static void op_step(model *m)
     m->n_evicting += n_missing > before.n_free;
     for (int32_t i = 0; i < n; i++) {
         write_pages(m, needs[i].seq, needs[i].n_tokens);
-        if (random_below(4))
+        if (random_below(4)) {
             lt_kv_publish(m->kv, needs[i].seq, m->seq[needs[i].seq].ids, needs[i].n_tokens);
+            m->seq[needs[i].seq].n_shown = needs[i].n_tokens;
+        }
     }
 }
 
@@ -423,6 +471,7 @@ int main(void)
     test_share_with_running_owner();
     test_dedup();
     test_tails();
+    test_follow();
     test_evicts_oldest_leaf();
     test_full();
     test_source_survives();

@@ -12,7 +12,7 @@ from llamatw.capi.fake import EOS, FakeEngine
 from llamatw.capi.records import KVFull, SamplingParams
 from llamatw.engine.scheduler import Scheduler
 from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sequence
-from llamatw.errors import EngineFailure
+from llamatw.errors import EngineFailure, Unavailable
 from llamatw.settings import EngineSettings
 
 TARGET_MS = 50.0
@@ -31,7 +31,8 @@ class Bench:
     def submit(self, id, prompt, **params):
         sampling = SamplingParams(seed=params.pop("seed", id), ignore_eos=params.pop("ignore_eos", False))
         ids = array("i", list(prompt.encode() if isinstance(prompt, str) else prompt))
-        self.scheduler.submit(Sequence(id=id, prompt=ids, params=GenerationParams(sampling=sampling, **params)))
+        params = GenerationParams(sampling=sampling, **params)
+        self.scheduler.submit(Sequence(id=id, prompt=ids, params=params), self.now)
 
     def step(self):
         """One step, as the loop does it; the rows that ran."""
@@ -91,7 +92,7 @@ def test_a_long_prompt_is_cut_to_the_batch():
     assert [delta.prompt_done for delta in bench.heard[0]] == [128, 256, 300]
 
 
-def test_decoding_rows_come_first_and_prompts_share_the_rest_in_order_of_arrival():
+def test_decoding_rows_come_first_and_prompts_share_the_rest():
     bench = Bench(n_ctx=4096, say="abcdefghijklmnopqrstuvwxyz")
     bench.submit(0, "x")
     bench.step()
@@ -194,7 +195,9 @@ def test_timings_are_of_the_clock_that_it_is_told():
     bench.run()
     timings = bench.heard[0][-1].timings
     assert (timings.prompt_n, timings.predicted_n) == (250, 4)
-    assert timings.prompt_ms == pytest.approx(3.0) and timings.predicted_ms == pytest.approx(3.0)
+    assert timings.prompt_ms == pytest.approx(3.0)
+    assert timings.predicted_ms == pytest.approx(2.0), "the first step's guess was right: two tokens"
+    assert (timings.draft_n, timings.draft_n_accepted) == (4, 1)
 
 
 def test_the_youngest_makes_room_and_comes_back():
@@ -262,6 +265,163 @@ def test_a_stranger_does_not_change_the_output(fault):
     bench.engine.faults.append(fault)
     bench.run()
     assert (bench.text(1), bench.finish(1)) == wanted
+
+
+# ---- whose turn it is ----
+
+
+def test_a_short_prompt_overtakes_a_long_one_that_is_being_read():
+    bench = Bench(n_ctx=1 << 14, n_batch=64, say="a")
+    bench.submit(0, "x" * 3000)
+    bench.step()
+    bench.submit(1, "y" * 100)
+    assert [bench.step() for _ in range(2)] == [[(1, 64)], [(1, 36), (0, 28)]]
+
+
+def test_a_prompt_is_overtaken_by_no_more_tokens_than_it_has():
+    bench = Bench(n_ctx=1 << 14, n_seqs=4, n_batch=64)
+    bench.engine.reply = lambda history, seed: EOS
+    bench.submit(0, "x" * 1000)
+    n_overtaking = 0
+    for id in range(1, 200):
+        bench.submit(id, chr(97 + id % 26) * 60 + str(id))
+        n_overtaking += sum(advance for seq, advance in bench.step() if bench.scheduler.lanes[0] and seq != 0)
+        if 0 in bench.heard and bench.finish(0):
+            break
+    assert bench.finish(0) is FinishReason.EOS and id < 60, f"still waiting after {id} others"
+
+
+def test_owners_take_turns_at_reading_whatever_each_brings():
+    bench = Bench(n_ctx=1 << 14, n_seqs=4, n_batch=64)
+    for id in range(3):
+        bench.submit(id, chr(97 + id) * 1000, owner=7)
+    bench.submit(3, "z" * 1000, owner=8)
+    had = {7: 0, 8: 0}
+    for _ in range(20):
+        rows = bench.step()
+        owners = {seq.handle: seq.params.owner for seq in bench.scheduler.running}
+        for seq, advance in rows:
+            had[owners[seq]] += advance
+    assert had[7] == had[8] == 640
+
+
+def test_who_comes_back_starts_level_with_the_others():
+    bench = Bench(n_ctx=1 << 14, n_seqs=4, n_batch=64)
+    bench.engine.reply = lambda history, seed: EOS
+    bench.submit(0, "a" * 64, owner=8)
+    bench.run()
+    bench.submit(1, "x" * 3000, owner=7)
+    for _ in range(20):
+        bench.step()
+    bench.submit(2, "y" * 3000, owner=8)
+    had = [seq for _ in range(10) for seq, _ in bench.step()]
+    assert had.count(0) == had.count(1) == 5
+
+
+def test_lanes_go_to_the_owner_that_has_fewest():
+    bench = Bench(n_ctx=1 << 14, n_seqs=2, say="a" * 30)
+    for id in range(4):
+        bench.submit(id, "x" * (id + 1), owner=7)
+    bench.submit(4, "y", owner=8)
+    bench.step()
+    assert {seq.id for seq in bench.scheduler.running} == {0, 4}
+
+
+# ---- what prompts have in common ----
+
+
+def test_prompts_that_begin_alike_are_computed_once():
+    bench = Bench(n_ctx=1 << 14, n_seqs=8, n_batch=128, say="ok")
+    prefix = "system prompt " * 50
+    for id in range(8):
+        bench.submit(id, prefix + str(id) * 20, seed=3)
+    bench.run()
+    n_computed = bench.scheduler.counters.n_prompt_tokens
+    assert n_computed == len(prefix) + 8 * 20, "the common part once, and what is each one's own"
+    assert [bench.heard[id][-1].timings.prompt_n for id in range(1, 8)] == [20] * 7
+    assert all(bench.text(id) == "ok" for id in range(8))
+
+
+def test_equal_prompts_are_computed_once_but_for_the_last_token():
+    bench = Bench(n_ctx=1 << 14, n_seqs=4)
+    for id in range(4):
+        bench.submit(id, "x" * 1000)
+    bench.run()
+    assert bench.scheduler.counters.n_prompt_tokens == 1000 + 3
+    assert len({bench.text(id) for id in range(4)}) > 1, "each with its own seed"
+
+
+def test_who_waits_for_a_prefix_goes_on_when_its_reader_leaves():
+    bench = Bench(n_ctx=1 << 14, n_batch=100, say="ok")
+    bench.submit(0, "x" * 1000)
+    bench.submit(1, "x" * 1000 + "y")
+    for _ in range(3):
+        assert [seq for seq, _ in bench.step()] == [0]
+    bench.scheduler.abort(0)
+    bench.run()
+    assert bench.text(1) == "ok"
+    assert bench.scheduler.counters.n_prompt_tokens == 1001
+
+
+def test_no_sharing_across_scopes_nor_where_it_is_not_wanted():
+    bench = Bench(n_ctx=1 << 14, say="ok")
+    bench.submit(0, "x" * 100, scope=1)
+    bench.submit(1, "x" * 100, scope=2)
+    bench.submit(2, "x" * 100, scope=1, cache_prompt=False)
+    bench.run()
+    assert bench.scheduler.counters.n_prompt_tokens == 300
+
+
+# ---- guesses ----
+
+
+def test_guesses_grow_with_luck_and_fill_what_is_free():
+    bench = Bench(n_ctx=1 << 14, say="a" * 200)
+    bench.submit(0, "x")
+    for _ in range(8):
+        bench.step()
+    drafted = bench.heard[0][-1].timings
+    assert drafted.draft_n > 8 and drafted.draft_n_accepted == bench.scheduler.running[0].guesses.n_right
+    bench.run()
+    assert bench.text(0) == "a" * 200 and len(bench.engine.steps) < 150
+
+
+def test_no_guesses_beside_prompts_or_beyond_the_limit():
+    bench = Bench(n_ctx=1 << 14, n_batch=64, say="a" * 200)
+    bench.submit(0, "x", max_tokens=5)
+    bench.step()
+    bench.submit(1, "y" * 2000)
+    n_drafted = []
+    for _ in range(4):
+        bench.step()
+        n_drafted.append(bench.heard[0][-1].timings.draft_n)
+    assert n_drafted == [0] * 4 and len(bench.tokens(0)) == 5
+
+
+# ---- time limits ----
+
+
+def test_a_request_that_waits_too_long_is_refused_and_one_that_runs_too_long_is_cut():
+    bench = Bench(n_seqs=1, say="a" * 500)
+    bench.step_ms = 100
+    bench.submit(0, "x", timeout_s=1.05, n_draft=0)
+    bench.submit(1, "y", timeout_s=0.5)
+    bench.run()
+    assert bench.finish(0) is FinishReason.TIMEOUT and len(bench.tokens(0)) == 11
+    assert bench.finish(1) is FinishReason.ERROR and isinstance(bench.heard[1][-1].error, Unavailable)
+
+
+def test_the_time_limit_of_generating_counts_from_the_first_token_and_once_a_line_has_ended():
+    bench = Bench(n_ctx=4096, n_batch=64, say="aa\n" + "b" * 500)
+    bench.step_ms = 100
+    bench.submit(0, "x" * 640, predict_timeout_s=0.45, n_draft=0)
+    bench.run()
+    assert (bench.finish(0), bench.text(0)) == (FinishReason.TIMEOUT, "aa\nbbb")
+    bench = Bench(n_ctx=4096, say="a" * 50)
+    bench.step_ms = 100
+    bench.submit(0, "x", predict_timeout_s=0.45)
+    bench.run()
+    assert bench.finish(0) is FinishReason.EOS, "no line has ended"
 
 
 requests = st.lists(

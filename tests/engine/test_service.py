@@ -292,7 +292,7 @@ def test_snapshot_shows_slots_and_counts(house):
     house.pump.run(2)
     busy = house.service.snapshot()
     assert [slot.is_processing for slot in busy.slots] == [False, True]
-    assert (busy.slots[1].n_prompt, busy.slots[1].n_decoded) == (100, 2)
+    assert (busy.slots[1].n_prompt, busy.slots[1].n_decoded) == (100, 3)
     house.pump.run()
     idle = house.service.snapshot()
     assert idle.n_processing == 0 and idle.n_requests == 1

@@ -37,6 +37,8 @@ typedef struct {
     int32_t *table;
     int32_t n_pages;
     int32_t n_published; /* head of the table that is a path of the tree */
+    int32_t n_computed;  /* as of the last publish: ids[0..n_computed) are in the pages; 0 before the first */
+    const int32_t *ids;  /* the owner's */
     bool open;
 } lt_kv_seq;
 

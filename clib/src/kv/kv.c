@@ -1,6 +1,8 @@
 /* kv.c - the operations of kv.h on sequences and their block tables. */
 #include "kv/internal.h"
 
+#include <string.h>
+
 #include "core/memory.h"
 
 static bool is_open(const lt_kv *kv, int32_t seq)
@@ -104,12 +106,44 @@ static void take_full_pages(lt_kv *kv, lt_kv_seq *s, const int32_t *ids, int32_t
     s->n_published = s->n_pages;
 }
 
+/* Of another sequence that is at the same place, its page there, which it has not published yet. */
+static int32_t unpublished_page(const lt_kv_seq *s, const lt_kv_seq *other)
+{
+    const int32_t index = s->n_pages;
+    const bool same_path = other->n_published == index && (!index || other->table[index - 1] == s->table[index - 1]);
+    return other->open && other->scope == s->scope && same_path && other->n_pages > index ? other->table[index] : LT_NO_PAGE;
+}
+
+/* As lt_tree_closest, among the pages that open sequences are filling. */
+static int32_t closest_unpublished(const lt_kv *kv, const lt_kv_seq *s, const int32_t *ids, int32_t n, int32_t *n_shared)
+{
+    int32_t best = LT_NO_PAGE, start = s->n_pages * LT_PAGE;
+    *n_shared = 0;
+    for (const lt_kv_seq *other = kv->seqs; other < kv->seqs + kv->n_seqs; other++) {
+        const int32_t page = other == s ? LT_NO_PAGE : unpublished_page(s, other);
+        int32_t len = 0, max = page == LT_NO_PAGE ? 0 : other->n_computed - start;
+        while (len < n && len < max && other->ids[start + len] == ids[len])
+            len++;
+        if (len > *n_shared) {
+            best = page;
+            *n_shared = len;
+        }
+    }
+    return best;
+}
+
 /* The matching head of one more page, into a page of our own; the source is held so that making room cannot evict it. */
 static lt_kv_copy take_head(lt_kv *kv, lt_kv_seq *s, const int32_t *ids, int32_t max_cached)
 {
     lt_kv_copy none = {LT_NO_PAGE, LT_NO_PAGE, 0};
-    int32_t start = s->n_pages * LT_PAGE, left = max_cached - start, n;
-    int32_t src = lt_tree_closest(kv, place_of(s, s->n_pages), ids + start, left < LT_PAGE ? left : LT_PAGE, &n);
+    int32_t start = s->n_pages * LT_PAGE, left = max_cached - start, n, n_filling;
+    left = left < LT_PAGE ? left : LT_PAGE;
+    int32_t src = lt_tree_closest(kv, place_of(s, s->n_pages), ids + start, left, &n);
+    int32_t filling = closest_unpublished(kv, s, ids + start, left, &n_filling);
+    if (n_filling > n) {
+        src = filling;
+        n = n_filling;
+    }
     if (src == LT_NO_PAGE)
         return none;
     lt_kv_hold(kv, src);
@@ -131,7 +165,7 @@ int lt_kv_open(lt_kv *kv, int32_t seq, uint64_t scope, const int32_t *ids, int32
     lt_kv_seq *s = &kv->seqs[seq];
     s->open = true;
     s->scope = scope;
-    s->n_pages = 0;
+    s->n_pages = s->n_computed = 0;
     take_full_pages(kv, s, ids, max_cached);
     *copy = take_head(kv, s, ids, max_cached);
     *n_cached = s->n_published * LT_PAGE + copy->n_tokens;
@@ -210,8 +244,12 @@ static void publish_full(lt_kv *kv, lt_kv_seq *s, const int32_t *ids, int32_t n_
 
 void lt_kv_publish(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed)
 {
-    if (is_open(kv, seq))
-        publish_full(kv, &kv->seqs[seq], ids, n_computed);
+    if (!is_open(kv, seq))
+        return;
+    lt_kv_seq *s = &kv->seqs[seq];
+    publish_full(kv, s, ids, n_computed);
+    s->ids = ids;
+    s->n_computed = n_computed;
 }
 
 /* The ids after the last full page: kept unless a sibling already begins with them. */
@@ -248,6 +286,22 @@ void lt_kv_close(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed,
 }
 
 /* ---- looking ---- */
+
+int32_t lt_kv_follow(const lt_kv *kv, int32_t seq, int32_t *ids, int32_t n, int32_t max)
+{
+    if (!is_open(kv, seq))
+        return 0;
+    const lt_kv_seq *s = &kv->seqs[seq];
+    int32_t *start = ids + s->n_published * LT_PAGE, n_here = n - s->n_published * LT_PAGE, n_shared;
+    if (n_here >= LT_PAGE)
+        return 0;
+    const int32_t page = lt_tree_closest(kv, place_of(s, s->n_published), start, n_here, &n_shared);
+    if (page == LT_NO_PAGE || n_shared < n_here)
+        return 0;
+    const int32_t left = kv->pages[page].n_ids - n_here, n_ids = left < max ? left : max;
+    memcpy(ids + n, kv->pages[page].ids + n_here, (size_t)n_ids * sizeof *ids);
+    return n_ids;
+}
 
 const int32_t *lt_kv_table(const lt_kv *kv, int32_t seq, int32_t *n_pages)
 {

@@ -9,7 +9,7 @@
  *
  * Full pages enter the tree as soon as they are computed (lt_kv_publish), also while their owner runs; the part-full last
  * page enters when its sequence closes with keep.  A request takes full pages by reference and the matching head of one
- * more page by copy.  Pages that only the tree holds are evicted leaf first, least recently used first. */
+ * more page, be it of the tree or one that a running sequence is filling, by copy.  Pages that only the tree holds are evicted leaf first, least recently used first. */
 #ifndef LT_KV_H
 #define LT_KV_H
 
@@ -44,11 +44,15 @@ int lt_kv_open(lt_kv *kv, int32_t seq, uint64_t scope, const int32_t *ids, int32
 int lt_kv_reserve(lt_kv *kv, const lt_kv_need *needs, int32_t n);
 
 /* ids[0..n_computed) of seq are in their pages now: full ones become visible to others.  A page that the tree already has
- * under the same ids replaces ours (bits are equal: batch invariance), which is freed. */
+ * under the same ids replaces ours (bits are equal: batch invariance), which is freed.  The part-full page after them can be
+ * copied by those who agree with it, so ids must stay where they are, unchanged, until the sequence is closed. */
 void lt_kv_publish(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed);
 
 /* Ends seq.  keep: its computed ids, the part-full page too, stay in the tree; otherwise only what it has published stays. */
 void lt_kv_close(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed, int keep);
+
+/* Writes up to max ids behind ids[0..n), all that seq has, as another history has them on the same page; returns how many. */
+int32_t lt_kv_follow(const lt_kv *kv, int32_t seq, int32_t *ids, int32_t n, int32_t max);
 
 const int32_t *lt_kv_table(const lt_kv *kv, int32_t seq, int32_t *n_pages); /* block table, valid until the next call */
 lt_kv_count lt_kv_counts(const lt_kv *kv);

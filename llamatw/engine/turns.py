@@ -1,0 +1,51 @@
+"""Whose turn it is: fair shares of the work between owners, and what two prompts have in common."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+from llamatw.engine.sequence import Sequence
+
+MIN_SHARED = 32  # tokens that are worth a copy, or waiting for
+
+
+class Shares:
+    """Tokens that each owner has been given since it came.  Who comes, or comes back, starts level with the one that
+    has had least: nobody saves up while away."""
+
+    def __init__(self) -> None:
+        self._had: dict[int, int] = {}
+
+    def present(self, owners: Iterable[int]) -> None:
+        """Those who want something now; the others are forgotten."""
+        owners = set(owners)
+        level = min((had for owner, had in self._had.items() if owner in owners), default=0)
+        self._had = {owner: self._had.get(owner, level) for owner in owners}
+
+    def charge(self, owner: int, n_tokens: int) -> None:
+        self._had[owner] += n_tokens
+
+    def __getitem__(self, owner: int) -> int:
+        return self._had[owner]
+
+
+def n_shared(a: Sequence, b: Sequence) -> int:
+    """Tokens at the head of a's prompt that b's computing computes for a, too; a must compute its last by itself."""
+    if a.params.scope != b.params.scope:
+        return 0
+    if b.id not in a.overlaps:
+        a.overlaps[b.id] = n_common(a.prompt, b.prompt)
+    return min(a.overlaps[b.id], a.n_total - 1)
+
+
+def n_common(a: array[int], b: array[int]) -> int:
+    """Length of the common head.  By halving: comparing slices is C, a loop over tokens would be Python."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from twisted.python import usage
 
 from llamatw import __version__, models
@@ -18,12 +19,14 @@ from llamatw.errors import UsageMistake
 from llamatw.settings import (
     KV_TYPE_DEFAULT,
     KV_TYPES,
+    MAX_DRAFT,
     NUMA_WISHES,
     EngineSettings,
     KVType,
     Load,
     Numa,
     Settings,
+    SystemPrompt,
     WebSettings,
 )
 
@@ -33,6 +36,7 @@ _SPELLINGS = {
     "-np": "--parallel",
     "-tb": "--threads-batch",
     "-to": "--timeout",
+    "-spf": "--system-prompt-file",
     "-lm": "--load-mode",
     "-ctk": "--cache-type-k",
     "-ctv": "--cache-type-v",
@@ -45,7 +49,7 @@ _UNSERVED = frozenset(
     """
     -nocb --no-cont-batching -ngl --gpu-layers --n-gpu-layers -sm --split-mode -ts --tensor-split -mg --main-gpu
     -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --embedding
-    --embeddings --rerank --reranking -spf --system-prompt-file -mm --mmproj --log-disable --chat-template
+    --embeddings --rerank --reranking -mm --mmproj --log-disable --chat-template
     --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
     --yarn-beta-fast -ub --ubatch-size -fa --flash-attn --no-kv-unified
@@ -86,6 +90,21 @@ _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("n-predict", "n", -1, "limit of tokens when a request states none; -1: none"),
     ("timeout", None, 600, "seconds that a connection may be silent (-to)"),
     ("step-target-ms", None, 50, "milliseconds that a step with running streams should take at most"),
+    ("max-queue", None, 64, "requests that may wait beyond the slots; more are answered 429"),
+    ("max-queue-tokens", None, None, "tokens of all prompts that run or wait (default: 16 times the context)"),
+    (
+        "system-prompt-file",
+        None,
+        None,
+        "JSON file with prompt, anti_prompt, assistant_name: stands in front of all prompts (-spf)",
+    ),
+    (
+        "spec-type",
+        None,
+        "ngram-simple",
+        "ngram-simple: guess tokens from what followed the same ones before; none: do not",
+    ),
+    ("spec-draft-n-max", None, MAX_DRAFT, "tokens that a slot guesses in a step at the most"),
 ]
 
 _FLAGS_WITH_VALUE = frozenset(
@@ -165,6 +184,9 @@ class Options(usage.Options):
             load=load,
             mlock=mlock,
             step_target_ms=float(self._whole("step-target-ms", 1, 60_000)),
+            max_queue=self._whole("max-queue", 0, 1 << 20),
+            max_queue_tokens=self._whole("max-queue-tokens", 1, _MAX_INT),
+            n_draft=self._n_draft(),
         )
 
     def _web(self) -> WebSettings:
@@ -180,6 +202,7 @@ class Options(usage.Options):
             n_predict=self._whole("n-predict", -1, _MAX_INT),
             timeout_s=self._whole("timeout", 1, 86_400),
             verbose=bool(self["verbose"]),
+            system_prompt=_system_prompt(self["system-prompt-file"]),
         )
 
     def _threads(self, flag: str) -> int:
@@ -205,6 +228,12 @@ class Options(usage.Options):
             if wish == self["numa"]:
                 return wish
         raise UsageMistake(f"--numa must be one of {', '.join(NUMA_WISHES)}, not {self['numa']!r}")
+
+    def _n_draft(self) -> int:
+        if self["spec-type"] not in ("none", "ngram-simple"):
+            raise UsageMistake(f"--spec-type must be none or ngram-simple, not {self['spec-type']!r}")
+        n_draft = int(self._whole("spec-draft-n-max", 0, MAX_DRAFT))
+        return n_draft if self["spec-type"] == "ngram-simple" else 0
 
     def _kv_type(self, flag: str) -> KVType:
         for name in KV_TYPES:
@@ -233,6 +262,16 @@ def _existing_model(name: str | None) -> str:
     if os.path.isdir(name):
         raise UsageMistake(f"--model {name}: is a directory, must be a GGUF file")
     raise UsageMistake(f"--model {name}: no such file, and not a known name ({', '.join(models.MODELS)})")
+
+
+def _system_prompt(path: str | None) -> SystemPrompt:
+    if path is None:
+        return SystemPrompt()
+    try:
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(), type=SystemPrompt)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageMistake(f"--system-prompt-file {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _respelled(argv: list[str]) -> list[str]:

@@ -33,6 +33,19 @@ _log = Logger(namespace="llamatw")
 _FLUSH_S = 0.05  # after the last answer: the kernel takes the bytes before the reactor drops the connections
 _DRAIN_S = 10.0  # for answers in flight; the engine's own grace time is shorter
 _BACKLOG = 511
+_ACCEPTED_OPTIONS = [  # accepted sockets inherit them: a peer that vanished without a word is found within a minute
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (
+            ("TCP_KEEPIDLE", 30),
+            ("TCP_KEEPINTVL", 10),
+            ("TCP_KEEPCNT", 3),
+            ("TCP_USER_TIMEOUT", 60_000),
+        )
+        if hasattr(socket, name)
+    ),
+]
 
 
 def makeService(options: Options) -> MultiService:
@@ -103,6 +116,8 @@ def listening_socket(settings: WebSettings) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for level, option, value in _ACCEPTED_OPTIONS:
+            listener.setsockopt(level, option, value)
         listener.bind(address)
         listener.listen(_BACKLOG)
         listener.setblocking(False)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+MAX_DRAFT = 7  # with the row that they belong to eight columns, which pass through the weights at once
 KVType = Literal["f32", "f16", "bf16", "i16", "q8_0"]
 KV_TYPES: tuple[KVType, ...] = get_args(KVType)
 Load = Literal["mmap", "read", "direct"]
@@ -30,6 +31,17 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     mlock: bool = False  # weights, KV cache and scratch locked into memory
     step_target_ms: float = 50.0  # a step that carries live streams aims to stay below this
     max_queue: int = 64  # waiting requests beyond the lanes
+    max_queue_tokens: int | None = None  # of all prompts that run or wait; None: 16 times the context
+    max_queue_bytes: int = 256 << 20  # of all bodies of requests that run or wait
+    n_draft: int = MAX_DRAFT  # guesses in a step of a sequence; 0: none
+
+
+class SystemPrompt(msgspec.Struct, frozen=True):
+    """Stands in front of every prompt.  The names are for clients, which ask /props for them."""
+
+    prompt: str = ""
+    anti_prompt: str = ""
+    assistant_name: str = ""
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +54,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     alias: str | None = None  # None: the model's path
     n_predict: int = -1  # -n: limit when the request leaves it at -1
     timeout_s: int = 600
+    system_prompt: SystemPrompt = SystemPrompt()
     verbose: bool = False
 
 

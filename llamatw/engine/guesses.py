@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
-MAX_ROWS = 8  # of a step, guesses among them: so many columns pass through the weights at once
-MAX_DRAFT = MAX_ROWS - 1
+from llamatw.settings import MAX_DRAFT
+
+MAX_ROWS = MAX_DRAFT + 1  # of a step, guesses among them
 _FIRST = 2
 _MAX_PAUSE = 128  # steps
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -23,6 +24,7 @@ from llamatw.engine.stats import SlotState, Snapshot, slot_states
 from llamatw.errors import LlamatwError
 from llamatw.settings import EngineSettings
 
+_REST_S = 0.1
 _MAX_FAILURES = 3  # failing steps in a row that we put down to their sequences; then it is the engine
 
 
@@ -69,6 +71,13 @@ class Abort(msgspec.Struct, frozen=True):
     id: int
 
 
+class Rest(msgspec.Struct, frozen=True):
+    """Its reader is behind: no more for now; or goes on."""
+
+    id: int
+    rests: bool
+
+
 class Call(msgspec.Struct, frozen=True):
     """Work between two steps, for what is no step: it holds up everybody's tokens, so it must be short."""
 
@@ -80,7 +89,7 @@ class Stop(msgspec.Struct, frozen=True):
     """Finish what there is, then end."""
 
 
-Message = Submit | Abort | Call | Stop
+Message = Submit | Abort | Rest | Call | Stop
 
 
 class StepLoop:
@@ -104,6 +113,7 @@ class StepLoop:
         self._call = call
         self._clock = clock
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._unread: Message | None = None  # taken out of the inbox while waiting
         self._engine: EngineLike | None = None
         self._scheduler: Scheduler | None = None
         self._stopping = False
@@ -132,12 +142,15 @@ class StepLoop:
     @property
     def is_idle(self) -> bool:
         """Nothing to do until the next message."""
-        return self._scheduler is not None and self._scheduler.is_idle and self._inbox.empty() and not self._stopping
+        scheduler = self._scheduler
+        at_rest = scheduler is not None and (scheduler.is_idle or scheduler.is_at_rest)
+        return at_rest and self._inbox.empty() and not self._stopping
 
     def _open(self) -> EngineLike:
         engine = self._engine = self._opener(self._settings, self.progress)
         info = engine.info
-        self._scheduler = Scheduler(engine, info.n_seqs, info.n_batch, self._settings.step_target_ms)
+        settings = self._settings
+        self._scheduler = Scheduler(engine, settings.n_seqs, info.n_batch, settings.step_target_ms, settings.n_draft)
         self._publish(engine, self._scheduler)
         self._call(self._listener.loaded, engine)
         return engine
@@ -146,7 +159,9 @@ class StepLoop:
         """Once round; False when it is time to end."""
         scheduler = self._scheduler
         assert scheduler is not None
-        self._drain(engine, scheduler, block and scheduler.is_idle and not self._stopping)
+        if block and not self._stopping:
+            self._wait(scheduler)
+        self._drain(engine, scheduler)
         while rows := scheduler.plan(self._clock()):
             if self._step(engine, scheduler, rows):
                 break
@@ -166,15 +181,24 @@ class StepLoop:
             if isinstance(message, Call):
                 message.result.cancel()
 
-    def _drain(self, engine: EngineLike, scheduler: Scheduler, block: bool) -> None:
-        while block or not self._inbox.empty():
-            message = self._inbox.get()
-            block = False
+    def _wait(self, scheduler: Scheduler) -> None:
+        """For a message, when there is nothing else to do; time limits of those who rest are looked at now and then."""
+        if scheduler.is_idle:
+            self._unread = self._inbox.get()
+        elif scheduler.is_at_rest:
+            with suppress(queue.Empty):
+                self._unread = self._inbox.get(timeout=_REST_S)
+
+    def _drain(self, engine: EngineLike, scheduler: Scheduler) -> None:
+        while self._unread is not None or not self._inbox.empty():
+            message, self._unread = self._unread or self._inbox.get(), None
             match message:
                 case Submit(seq):
                     scheduler.submit(seq, self._clock())
                 case Abort(id):
                     scheduler.abort(id)
+                case Rest(id, rests):
+                    scheduler.rest(id, rests)
                 case Call(work, result):
                     _carry_out(work, result, engine, scheduler)
                 case Stop():

@@ -31,6 +31,7 @@ from llamatw.engine.sequence import Delta, FinishReason, Sequence, Status
 from llamatw.engine.stats import Counters
 from llamatw.engine.turns import MIN_SHARED, Shares, n_shared
 from llamatw.errors import EngineFailure, LlamatwError, Unavailable
+from llamatw.settings import MAX_DRAFT
 
 Deltas = list[tuple[int, Delta]]  # with the sequence's id
 
@@ -60,7 +61,9 @@ class Slots(Protocol):
 class Scheduler:
     """running and waiting are in no order that matters; ids are in order of arrival."""
 
-    def __init__(self, slots: Slots, n_seqs: int, n_batch: int, step_target_ms: float) -> None:
+    def __init__(
+        self, slots: Slots, n_seqs: int, n_batch: int, step_target_ms: float, n_draft: int = MAX_DRAFT
+    ) -> None:
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
         self.lanes: list[Sequence | None] = [None] * n_seqs
@@ -69,8 +72,10 @@ class Scheduler:
         self._memories = [_NOTHING] * n_seqs
         self._shares = Shares()
         self._n_read = 0  # prompt tokens that plans have given out
+        self._now = 0.0  # as told last
         self._slots = slots
         self._n_batch = n_batch
+        self._n_draft_max = n_draft
         self._starved = False  # nobody is admitted until somebody has left
         self._deltas: Deltas = []
 
@@ -80,7 +85,7 @@ class Scheduler:
 
     def submit(self, seq: Sequence, now: float) -> None:
         self.counters.n_requests += 1
-        seq.arrived = now
+        seq.arrived = self._now = now
         self.waiting.append(seq)
 
     def abort(self, id: int) -> None:
@@ -90,11 +95,24 @@ class Scheduler:
                 self._leave(seq, FinishReason.ABORT)
                 return
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Everybody who runs rests, and nobody can come."""
+        can_admit = bool(self.waiting) and None in self.lanes and not self._starved
+        return bool(self.running) and all(seq.rests for seq in self.running) and not can_admit
+
+    def rest(self, id: int, rests: bool) -> None:
+        """A sequence that rests keeps its lane and pages; but it is the first to make room."""
+        for seq in (*self.running, *self.waiting):
+            if seq.id == id:
+                seq.rests = rests
+
     def plan(self, now: float) -> list[Row]:
         """The rows of the next step; empty when nobody runs."""
+        self._now = now
         self._end_late(now)
         self._admit(now)
-        decoding = [seq for seq in self.running if seq.is_decoding]
+        decoding = [seq for seq in self.running if seq.is_decoding and not seq.rests]
         if len(decoding) > self._n_batch:  # by turns, then
             decoding = decoding[self.counters.n_steps % len(decoding) :] + decoding
             decoding = decoding[: self._n_batch]
@@ -106,6 +124,7 @@ class Scheduler:
 
     def commit(self, rows: list[Row], outs: list[Out], now: float, step_ms: float) -> None:
         """A step ran: takes its results in.  now in seconds, of the clock that plan() is told."""
+        self._now = now
         running = {seq.handle: seq for seq in self.running}
         chunks = [row.advance for row in rows if not running[row.seq].is_decoding]
         n_chunk, n_before = sum(chunks), sum(len(seq.generated) for seq in running.values())
@@ -117,7 +136,7 @@ class Scheduler:
 
     def starve(self) -> None:
         """The step found no pages and ran nothing: the youngest makes room; who is alone can never have more."""
-        youngest = max(self.running, key=lambda seq: seq.id)
+        youngest = max(self.running, key=lambda seq: (seq.rests, seq.id))
         if len(self.running) == 1:
             self._finish(youngest, FinishReason.CONTEXT)
             return
@@ -205,7 +224,7 @@ class Scheduler:
         return rows
 
     def _prompts_in_order(self) -> list[Sequence]:
-        reading = [seq for seq in self.running if not seq.is_decoding]
+        reading = [seq for seq in self.running if not seq.is_decoding and not seq.rests]
         self._shares.present(seq.params.owner for seq in reading)
         return sorted(reading, key=lambda seq: (self._shares[seq.params.owner], seq.due, seq.id))
 
@@ -226,7 +245,7 @@ class Scheduler:
 
     def _n_draft(self, seq: Sequence, spare: int) -> int:
         """Guesses for a row: none beyond the last token that may be generated."""
-        limit, most = seq.params.max_tokens, min(spare, seq.params.n_draft)
+        limit, most = seq.params.max_tokens, min(spare, seq.params.n_draft, self._n_draft_max)
         if limit >= 0:
             most = min(most, limit - len(seq.generated) - 1)
         return min(seq.guesses.wish(), most) if most > 0 and not seq.n_replay else 0
@@ -238,6 +257,7 @@ class Scheduler:
         """outs has one more for each guess that was right."""
         seq.n_computed += advance + len(outs) - 1
         seq.guesses.learn(outs[0].n_drafted, len(outs) - 1)
+        self.counters.count_draft(outs[0].n_drafted, len(outs) - 1)
         for out in outs:
             if out.flags & OutFlag.NAN:
                 self._finish(seq, FinishReason.ERROR, EngineFailure("the model's output was not finite", Code.FORMAT))
@@ -282,6 +302,7 @@ class Scheduler:
     def _leave(self, seq: Sequence, reason: FinishReason) -> None:
         if seq.status is Status.RUNNING:
             self._release(seq, keep=reason is not FinishReason.ERROR)
+            self.counters.count_request(self._now - (seq.started or self._now))
             self._starved = False
         elif seq in self.waiting:
             self.waiting.remove(seq)

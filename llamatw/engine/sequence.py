@@ -8,7 +8,8 @@ from array import array
 import msgspec
 
 from llamatw.capi.records import SamplingParams
-from llamatw.engine.guesses import MAX_DRAFT, Guesses
+from llamatw.engine.guesses import Guesses
+from llamatw.settings import MAX_DRAFT
 
 __all__ = ["Delta", "FinishReason", "GenerationParams", "SamplingParams", "Sequence", "Status", "Timings"]
 
@@ -93,6 +94,7 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     n_known: int = 0  # tokens of its prompt that others have computed
     overlaps: dict[int, int] = msgspec.field(default_factory=dict)  # other sequences' ids: tokens in common
     guesses: Guesses = msgspec.field(default_factory=Guesses)
+    rests: bool = False  # its reader is behind
     has_line: bool = False  # some of its text ends a line
     arrived: float = 0.0
     started: float | None = None  # seconds, of whatever clock plan() and commit() are told

@@ -18,12 +18,13 @@ from twisted.python.threadpool import ThreadPool
 
 from llamatw.capi.engine import Engine, Progress
 from llamatw.capi.records import ModelInfo
-from llamatw.engine.loop import Abort, Call, EngineLike, Opener, StepLoop, Stop, Submit, VocabLike
+from llamatw.engine.admission import Admission
+from llamatw.engine.loop import Abort, Call, EngineLike, Opener, Rest, StepLoop, Stop, Submit, VocabLike
 from llamatw.engine.scheduler import Deltas, Scheduler
 from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sequence
 from llamatw.engine.stats import Snapshot
 from llamatw.engine.stream import TokenStream
-from llamatw.errors import BadRequest, ContextExceeded, LlamatwError, TooManyRequests, Unavailable
+from llamatw.errors import BadRequest, ContextExceeded, LlamatwError, Unavailable
 from llamatw.settings import EngineSettings
 
 T = TypeVar("T")
@@ -31,7 +32,8 @@ State = Literal["loading", "ready", "failed", "stopped"]
 Spawn = Callable[["Reactor", StepLoop], Deferred[None]]
 
 _GRACE_S = 5.0
-_RETRY_AFTER_S = 1
+_RETRY_AFTER_S = 1  # while loading
+_QUEUE_CONTEXTS = 16  # prompts that may run and wait, in contexts
 
 
 class Reactor(Protocol):
@@ -92,6 +94,7 @@ class EngineService(Service):
         self._vocab: VocabLike | None = None
         self._model: ModelInfo | None = None
         self._streams: dict[int, TokenStream] = {}
+        self._admission: Admission | None = None
         self._ids = count()
 
     def startService(self) -> None:
@@ -147,15 +150,16 @@ class EngineService(Service):
         """Raw: the ids may be a part of a character."""
         return self._loaded_vocab().detokenize(ids, special=special)
 
-    def submit(self, prompt: list[int], params: GenerationParams) -> TokenStream:
-        """Queues a sequence.  Raises BadRequest, ContextExceeded, TooManyRequests or Unavailable."""
-        if self.state != "ready":
+    def submit(self, prompt: list[int], params: GenerationParams, n_bytes: int = 0) -> TokenStream:
+        """Queues a sequence, which came in a request of n_bytes.  Raises BadRequest, ContextExceeded, TooManyRequests
+        or Unavailable."""
+        if self.state != "ready" or self._admission is None:
             raise self._unavailable()
         self._check_prompt(prompt)
-        if len(self._streams) >= self.capacity:
-            raise TooManyRequests(f"{len(self._streams)} requests are served or waiting", retry_after=_RETRY_AFTER_S)
         seq = Sequence(id=next(self._ids), prompt=array("i", prompt), params=params)
-        stream = self._streams[seq.id] = TokenStream(seq.id, len(prompt), self._abort)
+        stream = TokenStream(seq.id, len(prompt), self._abort, self._rest, params.owner, n_bytes)
+        self._admission.check(stream, self._streams.values(), self._loop.snapshot)
+        self._streams[seq.id] = stream
         self._loop.post(Submit(seq))
         return stream
 
@@ -177,6 +181,11 @@ class EngineService(Service):
             wrong = next(token for token in prompt if not 0 <= token < model.n_vocab)
             raise BadRequest(f"token id {wrong} is out of range: the vocabulary has {model.n_vocab} tokens", "prompt")
 
+    def _rules(self, n_ctx: int) -> Admission:
+        settings = self.settings
+        max_tokens = settings.max_queue_tokens or _QUEUE_CONTEXTS * n_ctx
+        return Admission(settings.n_seqs, self.capacity, max_tokens, settings.max_queue_bytes)
+
     def _unavailable(self) -> Unavailable:
         if self.state == "loading":
             return Unavailable("Loading model", retry_after=_RETRY_AFTER_S)
@@ -193,6 +202,9 @@ class EngineService(Service):
         self._streams.pop(id, None)
         self._loop.post(Abort(id))
 
+    def _rest(self, id: int, rests: bool) -> None:
+        self._loop.post(Rest(id, rests))
+
     def _complain(self, failure: Failure) -> None:
         self.log.failure("the engine's thread ended badly", failure)
 
@@ -205,6 +217,7 @@ class EngineService(Service):
 
     def loaded(self, engine: EngineLike) -> None:
         self._model, self._vocab = engine.model, engine.vocab
+        self._admission = self._rules(engine.info.n_ctx)
         if self.state == "loading":
             self.state = "ready"
         if self.settings.numa != "none":

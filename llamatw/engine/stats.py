@@ -7,6 +7,7 @@ import msgspec
 from llamatw.capi.records import EngineStats
 from llamatw.engine.sequence import FinishReason, GenerationParams, Sequence
 
+_REQUEST_MEMORY = 0.9  # of the mean at each new request
 _RATE_MEMORY = 0.95  # of a rate's sums, at each step that adds to them
 
 
@@ -57,6 +58,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     prompt_per_second: float = 0.0
     predicted_per_second: float = 0.0
     step_ms: float = 0.0  # of the last step
+    request_s: float = 1.0  # that requests have held a lane for, of late
+    n_drafted: int = 0  # guesses
+    n_drafted_right: int = 0
     engine: EngineStats = EngineStats()
 
     @property
@@ -77,6 +81,9 @@ class Counters:
         self.prompt_ms = 0.0
         self.predicted_ms = 0.0
         self.step_ms = 0.0
+        self.request_s = 1.0
+        self.n_drafted = 0
+        self.n_drafted_right = 0
         self.finished = {reason.value: 0 for reason in FinishReason}
         self.prompt_rate = Rate()
         self.predicted_rate = Rate()
@@ -92,6 +99,14 @@ class Counters:
         else:
             self.predicted_ms += ms
             self.predicted_rate.add(n_predicted, ms)
+
+    def count_request(self, seconds: float) -> None:
+        """A request has held a lane for so long."""
+        self.request_s += (1 - _REQUEST_MEMORY) * (seconds - self.request_s)
+
+    def count_draft(self, n_drafted: int, n_right: int) -> None:
+        self.n_drafted += n_drafted
+        self.n_drafted_right += n_right
 
     def snapshot(self, slots: tuple[SlotState, ...], n_waiting: int, engine: EngineStats) -> Snapshot:
         return Snapshot(
@@ -109,6 +124,9 @@ class Counters:
             prompt_per_second=self.prompt_rate.per_second,
             predicted_per_second=self.predicted_rate.per_second,
             step_ms=self.step_ms,
+            request_s=self.request_s,
+            n_drafted=self.n_drafted,
+            n_drafted_right=self.n_drafted_right,
             engine=engine,
         )
 

@@ -9,19 +9,34 @@ from twisted.internet.defer import Deferred
 
 from llamatw.engine.sequence import Delta, FinishReason, Timings
 
+_MANY_BYTES, _FEW_BYTES = 64 << 10, 16 << 10  # of text that nobody has read: its sequence rests, goes on
+
 
 class TokenStream:
     """Deltas in order; the last one has `finish` set.  Cancelling whoever awaits next() aborts the sequence, so a
-    client's departure needs no code in a route.  A route that stops reading for another reason calls cancel()."""
+    client's departure needs no code in a route.  A route that stops reading for another reason calls cancel().  While a
+    reader is far behind, its sequence rests."""
 
-    def __init__(self, id: int, n_prompt: int, abort: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        id: int,
+        n_prompt: int,
+        abort: Callable[[int], None],
+        rest: Callable[[int, bool], None] = lambda id, rests: None,
+        owner: int = 0,
+        n_bytes: int = 0,
+    ) -> None:
         self.id = id
         self.n_prompt = n_prompt
+        self.owner = owner
+        self.n_bytes = n_bytes  # of the request that it came with
         self.slot = -1  # known with the first delta
         self.timings = Timings()  # as of the newest delta that arrived
         self.finish: FinishReason | None = None  # set when the last delta has arrived, perhaps still unread
         self.pending_bytes = 0  # of text that nobody has read yet
         self._abort = abort
+        self._rest = rest
+        self._rests = False
         self._unread: deque[Delta] = deque()
         self._waiting: Deferred[None] | None = None
 
@@ -37,6 +52,9 @@ class TokenStream:
             await self._waiting
         delta = self._unread.popleft()
         self.pending_bytes -= len(delta.text.encode())
+        if self._rests and self.pending_bytes < _FEW_BYTES:
+            self._rests = False
+            self._rest(self.id, False)
         return delta
 
     next = __anext__
@@ -48,6 +66,9 @@ class TokenStream:
         self.slot, self.timings, self.finish = delta.slot, delta.timings, delta.finish
         self._unread.append(delta)
         self.pending_bytes += len(delta.text.encode())
+        if self.pending_bytes > _MANY_BYTES and not self._rests and self.finish is None:
+            self._rests = True
+            self._rest(self.id, True)
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.callback(None)

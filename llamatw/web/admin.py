@@ -78,8 +78,9 @@ def _not_ready(api: Api) -> Unavailable:
 def _props(api: Api) -> reply.Json:
     info = api.engine.info
     return {
-        "assistant_name": "",
-        "user_name": "",
+        "assistant_name": api.system.assistant_name,
+        "user_name": api.system.anti_prompt,
+        "system_prompt": api.system.prompt,
         "default_generation_settings": reply.default_settings(
             model=api.model, n_ctx=info.n_ctx, n_predict=api.settings.n_predict, repeat_penalty=NATIVE_REPEAT_PENALTY
         ),

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any, TypeVar
 
+import msgspec
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException
 
-from llamatw.engine.sequence import Delta, FinishReason
+from llamatw.engine.sequence import Delta, FinishReason, GenerationParams
 from llamatw.engine.service import EngineService
 from llamatw.engine.stream import TokenStream
-from llamatw.errors import LlamatwError, NotFound, TemplateRejected
-from llamatw.settings import WebSettings
+from llamatw.errors import BadRequest, LlamatwError, NotFound, TemplateRejected
+from llamatw.settings import SystemPrompt, WebSettings
 from llamatw.text.chat import ChatTemplate
 from llamatw.web import prompts, reply, schema
 from llamatw.web.generation import Generation
-from llamatw.web.sse import EventStream, frame
+from llamatw.web.sse import MAX_STALL_S, EventStream, frame
 
 JSON = b"application/json; charset=utf-8"
 NATIVE_REPEAT_PENALTY = 1.1
 OPENAI_REPEAT_PENALTY = 1.0
 _LONG = 64 << 10  # characters or tokens
+_TIMEOUT_HEADER = b"x-request-timeout"
+_MAX_TIMEOUT_S = 86_400
 
 T = TypeVar("T")
 Request = Any  # twisted.web.server.Request, which has no types
@@ -40,6 +44,7 @@ class Api:
         self.engine = engine
         self.settings = settings
         self.reactor = reactor
+        self.system = settings.system_prompt
 
     @property
     def model(self) -> str:
@@ -66,9 +71,13 @@ class Api:
             self.log.debug("{path} {body}", path=_shown(request.path), body=raw[:4096].decode("utf-8", "replace"))
         return schema.decode(kind, raw)
 
-    def order(self, body: schema.Generating, repeat_penalty: float) -> schema.Order:
+    def order(self, request: Request, body: schema.Generating, repeat_penalty: float) -> schema.Order:
         return schema.order(
-            body, repeat_penalty=repeat_penalty, n_predict=self.settings.n_predict, n_slots=self.n_slots
+            body,
+            repeat_penalty=repeat_penalty,
+            n_predict=self.settings.n_predict,
+            n_slots=self.n_slots,
+            caller=schema.Caller(owner=request.owner, timeout_s=_timeout_s(request), n_bytes=request.n_received),
         )
 
     async def run(self, work: Callable[[], T], size: int) -> T:
@@ -84,15 +93,69 @@ class Api:
 
         return await self.run(work, prompts.size(prompt))
 
-    def start(self, prompt: list[int], order: schema.Order) -> Generation:
-        """Queues a sequence; an empty prompt is answered with nothing, at once."""
-        stream = self.engine.submit(prompt, order.params) if prompt else _nothing()
-        return Generation(stream, order.stop)
+    async def prompt_ids(self, prompt: prompts.Prompt) -> list[int]:
+        """A prompt behind the system prompt."""
+        head = await self.system_ids(self.system)
+        return head + await self.ids(prompt, add_special=not head)
 
-    def event_stream(self, request: Request, order: schema.Order, unread: Callable[[], int]) -> EventStream:
-        events = EventStream(request, self.reactor, unread, ping_s=order.ping_s, max_stall_s=self.settings.timeout_s)
+    async def system_ids(self, system: SystemPrompt) -> list[int]:
+        return await self.ids([system.prompt], parse_special=False) if system.prompt else []
+
+    async def set_system(self, system: SystemPrompt) -> None:
+        """From now on; refused when it would leave no room for a prompt."""
+        n_tokens, n_ctx = len(await self.system_ids(system)), self.engine.info.n_ctx
+        if n_tokens + 2 > n_ctx:
+            raise BadRequest(f"system_prompt has {n_tokens} tokens, the context is {n_ctx}", "system_prompt")
+        self.system = system
+
+    def start(self, stack: ExitStack, ids: list[list[int]], order: schema.Order) -> list[Generation]:
+        """Queues sequences, order.n for each prompt, one after the other; they end with the stack.  n answers share
+        their prompt's pages and differ in their seeds.  An empty prompt is answered with nothing, at once."""
+        n_all = len(ids) * order.n
+        if n_all > self.engine.capacity:
+            raise BadRequest(f"n: {n_all} answers are asked for, this server takes {self.engine.capacity} at once", "n")
+        seeded = [_reseeded(order.params, index) for index in range(order.n)]
+        generations = []
+        for prompt in ids:
+            for params in seeded:
+                stream = self.engine.submit(prompt, params, order.n_bytes // n_all) if prompt else _nothing()
+                generations.append(stack.enter_context(Generation(stream, order.stop)))
+        return generations
+
+    def event_stream(self, request: Request, order: schema.Order) -> EventStream:
+        max_stall_s = min(MAX_STALL_S, self.settings.timeout_s)
+        events = EventStream(request, self.reactor, ping_s=order.ping_s, max_stall_s=max_stall_s)
         events.open()
         return events
+
+
+async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All at the same time; the first that fails ends the others."""
+    try:
+        await gatherResults([Deferred.fromCoroutine(work) for work in works], consumeErrors=True)
+    except FirstError as error:
+        error.subFailure.raiseException()
+
+
+def _reseeded(params: GenerationParams, index: int) -> GenerationParams:
+    sampling = msgspec.structs.replace(params.sampling, seed=(params.sampling.seed + index) % 2**64)
+    return msgspec.structs.replace(params, sampling=sampling)
+
+
+def _timeout_s(request: Request) -> float | None:
+    """X-Request-Timeout: seconds from arrival to the last token."""
+    value = request.getHeader(_TIMEOUT_HEADER)
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MAX_TIMEOUT_S:
+        raise BadRequest(
+            f"the header X-Request-Timeout must be a number of seconds up to {_MAX_TIMEOUT_S}, not {_shown(value)!r}"
+        )
+    return seconds
 
 
 def _nothing() -> TokenStream:

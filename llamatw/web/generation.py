@@ -82,7 +82,3 @@ class Generation:
         async for _ in self:
             pass
         return self
-
-    @property
-    def pending_bytes(self) -> int:
-        return self._stream.pending_bytes

@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 from klein import Klein
-from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from llamatw.errors import BadRequest
 from llamatw.web import prompts, reply
-from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, stream
+from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, stream, together
 from llamatw.web.generation import Generation
 from llamatw.web.schema import CompletionRequest, DetokenizeRequest, Order, TokenizeRequest
 from llamatw.web.sse import EventStream, frame
@@ -28,8 +27,13 @@ class Completions(msgspec.Struct, frozen=True):
     settings: reply.Json
     model: str
 
+    @property
+    def is_list(self) -> bool:
+        return prompts.is_several(self.body.prompt) or self.order.n > 1
+
     def final(self, index: int) -> reply.Json:
-        prompt = self.body.prompt[index] if prompts.is_several(self.body.prompt) else self.body.prompt
+        which = index // self.order.n
+        prompt = self.body.prompt[which] if prompts.is_several(self.body.prompt) else self.body.prompt
         return reply.completion(
             index,
             self.generations[index],
@@ -40,24 +44,17 @@ class Completions(msgspec.Struct, frozen=True):
             streamed=self.order.stream,
         )
 
-    def unread(self) -> int:
-        return sum(generation.pending_bytes for generation in self.generations)
-
     async def finish(self) -> reply.Json | list[reply.Json]:
-        """The answer in one piece: an object, or a list of them in the order of the prompts."""
+        """The answer in one piece: an object, or a list of them, prompt by prompt."""
         fields = self.body.response_fields or ()
         for generation in self.generations:
             await generation.finish()
         finals = [reply.select(self.final(index), fields) for index in range(len(self.generations))]
-        return finals if prompts.is_several(self.body.prompt) else finals[0]
+        return finals if self.is_list else finals[0]
 
     async def send(self, events: EventStream) -> None:
-        """All prompts' events as they come; the first that fails ends the others."""
-        pumps = [Deferred.fromCoroutine(self._send_one(events, index)) for index in range(len(self.generations))]
-        try:
-            await gatherResults(pumps, consumeErrors=True)
-        except FirstError as error:
-            error.subFailure.raiseException()
+        """The events of all answers as they come."""
+        await together(self._send_one(events, index) for index in range(len(self.generations)))
 
     async def _send_one(self, events: EventStream, index: int) -> None:
         generation = self.generations[index]
@@ -71,14 +68,16 @@ def add_routes(app: Klein, api: Api) -> None:
     @app.route("/completions", methods=["POST"])
     async def completion(request: Request) -> bytes:
         body = api.body(request, CompletionRequest)
-        order = api.order(body, NATIVE_REPEAT_PENALTY)
-        ids = [await api.ids(prompt) for prompt in prompts.parse(body.prompt, api.engine.capacity)]
+        order = api.order(request, body, NATIVE_REPEAT_PENALTY)
+        if body.system_prompt is not None:
+            await api.set_system(body.system_prompt)
+        ids = [await api.prompt_ids(prompt) for prompt in prompts.parse(body.prompt, api.engine.capacity)]
         with ExitStack() as stack:
-            generations = [stack.enter_context(api.start(prompt, order)) for prompt in ids]
+            generations = api.start(stack, ids, order)
             completions = Completions(body, order, generations, _settings(api, order), api.model)
             if not order.stream:
                 return answer(request, await completions.finish())
-            events = api.event_stream(request, order, completions.unread)
+            events = api.event_stream(request, order)
             return await stream(events, completions.send(events))
 
     @app.route("/tokenize", methods=["POST"])

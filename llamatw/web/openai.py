@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import ExitStack
 
 import msgspec
 from klein import Klein
 
 from llamatw.text.chat import Rendered, prompt_ids
 from llamatw.web import reply, schema
-from llamatw.web.api import OPENAI_REPEAT_PENALTY, Api, Request, answer, stream
+from llamatw.web.api import OPENAI_REPEAT_PENALTY, Api, Request, answer, stream, together
 from llamatw.web.generation import Generation
 from llamatw.web.schema import ChatRequest, Order
 from llamatw.web.sse import DONE, EventStream, frame
@@ -19,27 +20,34 @@ class Chat(msgspec.Struct, frozen=True):
     """One chat request on its way."""
 
     order: Order
-    generation: Generation
+    generations: list[Generation]  # one for each choice
     envelope: reply.Json  # what all chunks of one answer have in common
 
     async def finish(self) -> reply.Json:
-        return reply.chat_completion(await self.generation.finish(), self.envelope)
+        for generation in self.generations:
+            await generation.finish()
+        return reply.chat_completion(self.generations, self.envelope)
 
     async def send(self, events: EventStream) -> None:
-        with_usage = self.order.include_usage
-        envelope = {**self.envelope, "usage": None} if with_usage else self.envelope  # OpenAI: null until the last
+        """The chunks of all choices as they come."""
+        await together(self._send_one(events, index) for index in range(len(self.generations)))
+        if self.order.include_usage:
+            await events.send(frame(reply.encode(reply.usage_chunk(self.generations, self.envelope))))
 
-        async def chunk(value: reply.Json) -> None:
-            await events.send(frame(reply.encode(value)))
+    async def _send_one(self, events: EventStream, index: int) -> None:
+        generation = self.generations[index]
+        envelope = (
+            {**self.envelope, "usage": None} if self.order.include_usage else self.envelope
+        )  # OpenAI: null until the last
 
-        await chunk(reply.chat_chunk(envelope, {"role": "assistant", "content": None}))
-        async for piece in self.generation:
+        async def chunk(delta: reply.Json, reason: str | None = None, **more: object) -> None:
+            await events.send(frame(reply.encode({**reply.chat_chunk(envelope, index, delta, reason), **more})))
+
+        await chunk({"role": "assistant", "content": None})
+        async for piece in generation:
             if piece.text:
-                await chunk(reply.chat_chunk(envelope, {"content": piece.text}))
-        last = reply.chat_chunk(envelope, {}, reply.finish_reason(self.generation))
-        await chunk({**last, "timings": reply.timings(self.generation.timings)})
-        if with_usage:
-            await chunk(reply.usage_chunk(self.generation, self.envelope))
+                await chunk({"content": piece.text})
+        await chunk({}, reply.finish_reason(generation), timings=reply.timings(generation.timings))
 
 
 def add_routes(app: Klein, api: Api) -> None:
@@ -47,13 +55,13 @@ def add_routes(app: Klein, api: Api) -> None:
     @app.route("/chat/completions", methods=["POST"])
     async def chat_completions(request: Request) -> bytes:
         body = api.body(request, ChatRequest)
-        order = api.order(body, OPENAI_REPEAT_PENALTY)
+        order = api.order(request, body, OPENAI_REPEAT_PENALTY)
         ids = await _prompt(api, _render(api, body))
-        with api.start(ids, order) as generation:
-            chat = Chat(order, generation, _envelope(api))
+        with ExitStack() as stack:
+            chat = Chat(order, api.start(stack, [ids], order), _envelope(api))
             if not order.stream:
                 return answer(request, await chat.finish())
-            events = api.event_stream(request, order, lambda: generation.pending_bytes)
+            events = api.event_stream(request, order)
             return await stream(events, chat.send(events), last=DONE)
 
     @app.route("/apply-template", methods=["POST"])
@@ -69,10 +77,12 @@ def _render(api: Api, body: ChatRequest) -> Rendered:
 
 
 async def _prompt(api: Api, prompt: Rendered) -> list[int]:
-    """BOS comes from the template or from the vocabulary, not from both."""
+    """BOS comes from the system prompt, the template or the vocabulary, and once."""
     engine = api.engine
+    head = await api.system_ids(api.system)
     bos = engine.info.bos_token
-    add_special = not (bos and prompt.text.startswith(bos))
+    has_bos = bool(bos and prompt.text.startswith(bos))
+    add_special = not has_bos and not head
 
     def work() -> list[int]:
         return prompt_ids(prompt, engine.tokenize, _token_text, add_special=add_special)
@@ -80,7 +90,8 @@ async def _prompt(api: Api, prompt: Rendered) -> list[int]:
     def _token_text(token: int) -> str:
         return engine.detokenize([token], special=True)
 
-    return await api.run(work, len(prompt.text))
+    ids = await api.run(work, len(prompt.text))
+    return head + ids[1:] if head and has_bos else head + ids
 
 
 def _envelope(api: Api) -> reply.Json:

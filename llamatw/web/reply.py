@@ -112,6 +112,8 @@ def timings(measured: Timings) -> Json:
         "predicted_ms": measured.predicted_ms,
         "predicted_per_token_ms": _ratio(measured.predicted_ms, n_steps),
         "predicted_per_second": _ratio(1e3 * n_steps, measured.predicted_ms),
+        "draft_n": measured.draft_n,
+        "draft_n_accepted": measured.draft_n_accepted,
     }
 
 
@@ -190,32 +192,37 @@ def finish_reason(generation: Generation) -> str:
     return "length" if generation.stop_type is StopType.LIMIT else "stop"
 
 
-def usage(generation: Generation) -> Json:
-    n_prompt, n_completion = generation.n_prompt, len(generation.tokens)
+def usage(generations: Sequence[Generation]) -> Json:
+    """Of the answers to one prompt."""
+    n_prompt, n_completion = generations[0].n_prompt, sum(len(generation.tokens) for generation in generations)
     return {
         "completion_tokens": n_completion,
         "prompt_tokens": n_prompt,
         "total_tokens": n_prompt + n_completion,
-        "prompt_tokens_details": {"cached_tokens": generation.timings.cache_n},
+        "prompt_tokens_details": {"cached_tokens": generations[0].timings.cache_n},
     }
 
 
-def chat_completion(generation: Generation, envelope: Json) -> Json:
-    message = {"role": "assistant", "content": generation.text}
+def chat_completion(generations: Sequence[Generation], envelope: Json) -> Json:
     return {
         **envelope,
         "object": "chat.completion",
-        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason(generation), "logprobs": None}],
-        "usage": usage(generation),
-        "timings": timings(generation.timings),
+        "choices": [_chat_choice(index, generation) for index, generation in enumerate(generations)],
+        "usage": usage(generations),
+        "timings": timings(generations[0].timings),
     }
 
 
-def chat_chunk(envelope: Json, delta: Json, reason: str | None = None) -> Json:
-    choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
+def _chat_choice(index: int, generation: Generation) -> Json:
+    message = {"role": "assistant", "content": generation.text}
+    return {"index": index, "message": message, "finish_reason": finish_reason(generation), "logprobs": None}
+
+
+def chat_chunk(envelope: Json, index: int, delta: Json, reason: str | None = None) -> Json:
+    choice = {"index": index, "delta": delta, "finish_reason": reason, "logprobs": None}
     return {**envelope, "object": "chat.completion.chunk", "choices": [choice]}
 
 
-def usage_chunk(generation: Generation, envelope: Json) -> Json:
+def usage_chunk(generations: Sequence[Generation], envelope: Json) -> Json:
     """What `stream_options.include_usage` asks for, after the last choice."""
-    return {**envelope, "object": "chat.completion.chunk", "choices": [], "usage": usage(generation)}
+    return {**envelope, "object": "chat.completion.chunk", "choices": [], "usage": usage(generations)}

@@ -14,6 +14,7 @@ import msgspec
 
 from llamatw.engine.sequence import GenerationParams, SamplingParams
 from llamatw.errors import BadRequest, NotSupported
+from llamatw.settings import MAX_DRAFT, SystemPrompt
 from llamatw.text.chat import Message
 from llamatw.web.limits import LIMITS, UNSERVED
 
@@ -59,11 +60,13 @@ class Generating(msgspec.Struct, kw_only=True):
     n_keep: Number = None
     n_discard: Number = None
     sse_ping_interval: Number = None
+    n: Number = None
+    n_cmpl: Number = None
+    t_max_predict_ms: Number = None
+    speculative_n_max: Number = msgspec.field(default=None, name="speculative.n_max")
     # Known, not served yet: refused when they ask for something.
     n_probs: Number = None
     post_sampling_probs: Flag = None
-    n: Number = None
-    n_cmpl: Number = None
     logit_bias: list[Any] | dict[str, Any] | None = None
     grammar: Text = None
     grammar_lazy: Flag = None
@@ -94,7 +97,6 @@ class Generating(msgspec.Struct, kw_only=True):
     lora: Objects = None
     n_indent: Number = None
     n_cache_reuse: Number = None
-    t_max_predict_ms: Number = None
     return_progress: Flag = None
     timings_per_token: Flag = None
     backend_sampling: Flag = None
@@ -116,7 +118,7 @@ class CompletionRequest(Generating, kw_only=True):
     response_fields: list[str] | None = None
     logprobs: int | bool | None = None
     best_of: Number = None
-    system_prompt: str | dict[str, Any] | None = None
+    system_prompt: SystemPrompt | None = None
     image_data: Objects = None
     multimodal_data: list[Any] | None = None
     echo: Flag = None
@@ -168,6 +170,14 @@ class DetokenizeRequest(msgspec.Struct):
     tokens: list[int] | None = None
 
 
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request says beside its body."""
+
+    owner: int = 0  # number of its API key; 0 where there are none
+    timeout_s: float | None = None  # from arrival to the last token
+    n_bytes: int = 0  # of its body
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a generating request comes to."""
 
@@ -176,6 +186,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     include_usage: bool
     n_keep: int
+    n: int  # answers to each prompt
+    n_bytes: int  # of the request
     ping_s: int | None  # None: the server's own interval; -1: no comments
 
 
@@ -210,7 +222,7 @@ def _invalid(message: str) -> BadRequest:
     if missing:
         path = f"{path}.{missing['field']}"
         what = "this field is required"
-    field = re.match(r"\.(\w+)", path)
+    field = re.match(r"\.(speculative\.\w+|\w+)", path)
     name = path.removeprefix(".") or "the body"
     return BadRequest(f"{name}: {what}", field[1] if field else None)
 
@@ -218,7 +230,7 @@ def _invalid(message: str) -> BadRequest:
 def check(request: Generating) -> None:
     """Ranges first, so that nonsense is 400 also where a sensible value would be 501."""
     for name, limit in LIMITS.items():
-        value = getattr(request, name, None)
+        value = getattr(request, name.replace(".", "_"), None)
         if value is None:
             continue
         if not limit.holds(value) or (limit.whole and value != int(value)):
@@ -229,7 +241,14 @@ def check(request: Generating) -> None:
             raise NotSupported(f"{name} is not supported in this build", name)
 
 
-def order(request: Generating, *, repeat_penalty: float, n_predict: int, n_slots: int) -> Order:
+def order(
+    request: Generating,
+    *,
+    repeat_penalty: float,
+    n_predict: int,
+    n_slots: int,
+    caller: Caller,
+) -> Order:
     """Checks everything and fills in the defaults; n_predict is the server's own limit (-1: none)."""
     check(request)
     seed = _whole(request.seed, -1)
@@ -241,11 +260,17 @@ def order(request: Generating, *, repeat_penalty: float, n_predict: int, n_slots
         **_given(request, int, "top_k", "repeat_last_n"),
     )
     limit = _whole(_one_of(request, "n_predict", "max_tokens", "max_completion_tokens"), -1)
+    predict_ms = _whole(request.t_max_predict_ms, -1)
     params = GenerationParams(
         sampling=sampling,
         max_tokens=n_predict if limit == -1 else limit,
         cache_prompt=request.cache_prompt is not False,
         slot=_slot(request, n_slots),
+        owner=caller.owner,
+        scope=caller.owner,  # nobody learns from the time of an answer what another key has asked
+        timeout_s=caller.timeout_s,
+        predict_timeout_s=None if predict_ms < 0 else predict_ms / 1e3,
+        n_draft=min(_whole(request.speculative_n_max, MAX_DRAFT), MAX_DRAFT),
     )
     return Order(
         params=params,
@@ -253,6 +278,8 @@ def order(request: Generating, *, repeat_penalty: float, n_predict: int, n_slots
         stream=bool(request.stream),
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
         n_keep=_whole(request.n_keep, 0),
+        n=_whole(_one_of(request, "n", "n_cmpl"), 1),
+        n_bytes=caller.n_bytes,
         ping_s=None if request.sse_ping_interval is None else int(request.sse_ping_interval),
     )
 

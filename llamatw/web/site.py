@@ -50,17 +50,18 @@ class Keys:
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest(key.encode()) for key in keys]
 
-    def admit(self, request: Request) -> bool:
-        """At least one key is offered, and none that is wrong."""
+    def owner(self, request: Request) -> int | None:
+        """The number of the key that is offered; None for none or a wrong one; 0 where no keys are needed."""
         if not self._digests:
-            return True
-        known = [self._knows(_digest(key)) for key in _offered_keys(request)]
-        return bool(known) and all(known)
+            return 0
+        numbers = [self._number(_digest(key)) for key in _offered_keys(request)]
+        return numbers[0] if numbers and all(numbers) else None
 
-    def _knows(self, digest: bytes) -> bool:
-        """Compares with every key, always: the time does not tell which one was nearly right."""
+    def _number(self, digest: bytes) -> int:
+        """1 for the first key, 0 for none.  Compares with every key, always: the time does not tell which one was
+        nearly right."""
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        return True in matches
+        return matches.index(True) + 1 if True in matches else 0
 
 
 class Gate(Resource):
@@ -87,8 +88,10 @@ class Gate(Resource):
             return MethodNotAllowed("this method is not served")
         if _path(request) is None:
             return BadRequest("the path is not UTF-8")
-        if not self._is_open(request) and not self._keys.admit(request):
+        owner = 0 if self._is_open(request) else self._keys.owner(request)
+        if owner is None:
             return Unauthorized("Invalid API Key")
+        request.owner = owner
         encoding = request.getHeader(b"content-encoding")
         if encoding not in (None, b"identity"):
             return UnsupportedMedia("the body must not be compressed")
@@ -107,7 +110,8 @@ class Gate(Resource):
 class Intake(TwistedRequest):
     """A request whose body is refused as soon as it is known to be too long."""
 
-    _n_received = 0
+    owner = 0  # number of its API key
+    n_received = 0  # bytes of the body
     _refused = False
 
     def gotLength(self, length: int | None) -> None:
@@ -118,10 +122,10 @@ class Intake(TwistedRequest):
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:
-        self._n_received += len(data)
+        self.n_received += len(data)
         if self._refused:
             return
-        if self._n_received > MAX_BODY_BYTES:
+        if self.n_received > MAX_BODY_BYTES:
             self._refuse()
         else:
             super().handleContentChunk(data)  # type: ignore[no-untyped-call]

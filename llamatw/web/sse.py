@@ -1,8 +1,8 @@
 """EventStream: the only writer of streamed bytes.
 
-Frames go out while the client reads.  When it does not, send() waits, the text stays in the engine's streams, and a
-client that leaves too much unread, or nothing read for too long, is cut off.  A silent stream gets a comment now and
-then, so that proxies and clients know it is alive.
+Frames go out while the client reads.  When it does not, send() waits, the text stays in the engine's streams until the
+sequence rests, and a client that takes nothing for too long is cut off.  A silent stream gets a comment now and then,
+so that proxies and clients know it is alive.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zope.interface import implementer  # type: ignore[import-untyped]
 
 PING_S = 15
 WATCH_S = 1.0  # how often a reader that has stopped is looked at
-MAX_UNREAD_BYTES = 1 << 20
+MAX_STALL_S = 60.0
 _PING = b": ping\n\n"
 
 
@@ -34,20 +34,18 @@ DONE = frame(b"[DONE]")
 
 @implementer(IPushProducer)
 class EventStream:
-    """Usage: open(); await send(frame) ...; close().  unread() says how many bytes wait behind send()."""
+    """Usage: open(); await send(frame) ...; close().  A reader that takes nothing for max_stall_s is cut off."""
 
     def __init__(
         self,
         request: Any,
         clock: Clock,
-        unread: Callable[[], int],
         *,
         ping_s: int | None = None,
-        max_stall_s: float = 600.0,
+        max_stall_s: float = MAX_STALL_S,
     ) -> None:
         self._request = request
         self._clock = clock
-        self._unread = unread
         self._ping_s = PING_S if ping_s is None else ping_s
         self._max_stall_s = max_stall_s
         self._paused_since: float | None = None
@@ -110,7 +108,7 @@ class EventStream:
     def _look(self) -> None:
         assert self._paused_since is not None
         stalled = self._clock.seconds() - self._paused_since
-        if self._unread() > MAX_UNREAD_BYTES or stalled > self._max_stall_s:
+        if stalled > self._max_stall_s:
             self._request.channel.transport.abortConnection()
         else:
             self._watch = self._clock.callLater(WATCH_S, self._look)

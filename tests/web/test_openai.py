@@ -107,7 +107,7 @@ def test_apply_template(server):
 def test_user_text_is_no_control_token(server):
     seen = []
     submit = server.service.submit
-    server.service.submit = lambda prompt, params: (seen.append(prompt), submit(prompt, params))[1]
+    server.service.submit = lambda prompt, *more: (seen.append(prompt), submit(prompt, *more))[1]
     chat(server, messages=[user("x<|im_end|>y")])
     assert [token for token in seen[0] if token >= 256] == [256, 258, 259, 258]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from llamatw.web.limits import LIMITS, UNSERVED
 from llamatw.web.schema import MAX_COMMAS, ChatRequest, CompletionRequest, Generating
 
-NATIVE = sorted(CompletionRequest.__struct_fields__)
-CHAT = sorted(ChatRequest.__struct_fields__)
+NATIVE = sorted(CompletionRequest.__struct_encode_fields__)
+CHAT = sorted(ChatRequest.__struct_encode_fields__)
 ODD = [
     *(b"0", b"-0", b"1", b"-1", b"2", b"-2", b"0.5", b"1.0", b"1.5", b"-0.0", b"1e-45", b"1e30", b"-1e308", b"1e400"),
     *(
@@ -89,7 +89,7 @@ def test_any_mixture(server, fields):
     assert reply.status in (200, 400, 429, 501), reply.body
 
 
-@pytest.mark.parametrize("field", sorted(set(LIMITS) & set(CompletionRequest.__struct_fields__)))
+@pytest.mark.parametrize("field", sorted(set(LIMITS) & set(CompletionRequest.__struct_encode_fields__)))
 def test_edges_of_every_range(server, field):
     limit = LIMITS[field]
     for value in (limit.low - 1, limit.high + 1, limit.low + 0.5 if limit.whole else limit.high * 1.01):
@@ -156,7 +156,6 @@ NEUTRAL = {
 }
 ASKING = {
     "n_probs": 5,
-    "n": 2,
     "logit_bias": [[5, 1.5]],
     "grammar": 'root ::= "a"',
     "json_schema": {},
@@ -175,10 +174,8 @@ ASKING = {
     "min_keep": 5,
     "penalize_nl": False,
     "penalty_prompt": "x",
-    "system_prompt": {"prompt": "x"},
     "image_data": [{"data": "x", "id": 1}],
     "lora": [{"id": 0, "scale": 1}],
-    "t_max_predict_ms": 100,
 }
 
 
@@ -214,7 +211,6 @@ def test_wishes_that_cannot_be_served_yet(server, field):
         ("tool_choice", "required"),
         ("response_format", {"type": "json_object"}),
         ("logprobs", True),
-        ("n", 3),
         ("chat_template", "{{ 1 }}"),
         ("chat_template_kwargs", {"a": 1}),
     ],
@@ -226,10 +222,10 @@ def test_wishes_of_chat_that_cannot_be_served_yet(server, field, value):
 
 
 def test_tables_name_fields_that_exist():
-    known = {*CompletionRequest.__struct_fields__, *ChatRequest.__struct_fields__}
+    known = {*CompletionRequest.__struct_encode_fields__, *ChatRequest.__struct_encode_fields__}
     assert set(LIMITS) <= known
     assert set(UNSERVED) <= known
-    numbers = {field.name for field in msgspec.structs.fields(Generating) if field.type == (int | float | None)}
+    numbers = {field.encode_name for field in msgspec.structs.fields(Generating) if field.type == (int | float | None)}
     assert numbers <= set(LIMITS), "every number has a range"
 
 

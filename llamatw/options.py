@@ -53,7 +53,7 @@ _UNSERVED = frozenset(
     --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
     --yarn-beta-fast -ub --ubatch-size -fa --flash-attn --no-kv-unified
-    -kvu --kv-unified --context-shift --metrics --slots --no-slots --props --slot-save-path --jinja --no-jinja
+    -kvu --kv-unified --metrics --slots --no-slots --props --slot-save-path --jinja --no-jinja
     --reasoning-format -hf -hfr --hf-repo -hff --hf-file -mu --model-url -md --model-draft --temp --top-k
     --top-p --min-p --repeat-penalty -s --seed --samplers --grammar --grammar-file -j --json-schema
     --ssl-key-file --ssl-cert-file --tags --cors-origins --tools
@@ -122,6 +122,7 @@ class Options(usage.Options):
         ["verbose", "v", "log request bodies"],
         ["mlock", None, "lock weights, KV cache and scratch into memory; not allowed to: the model is not served"],
         ["no-mmap", None, "read the file piece by piece instead of mapping it"],
+        ["context-shift", None, "full contexts lose their oldest tokens and go on, instead of ending"],
         ["cont-batching", None, "continuous batching (-cb): always on"],
     ]
     synopsis = "[-m FILE] [options]"
@@ -184,6 +185,7 @@ class Options(usage.Options):
             load=load,
             mlock=mlock,
             step_target_ms=float(self._whole("step-target-ms", 1, 60_000)),
+            context_shift=bool(self["context-shift"]),
             max_queue=self._whole("max-queue", 0, 1 << 20),
             max_queue_tokens=self._whole("max-queue-tokens", 1, _MAX_INT),
             n_draft=self._n_draft(),

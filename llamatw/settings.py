@@ -30,6 +30,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     numa: Numa = "none"  # how threads and memory go over the nodes of a machine that has several
     mlock: bool = False  # weights, KV cache and scratch locked into memory
     step_target_ms: float = 50.0  # a step that carries live streams aims to stay below this
+    context_shift: bool = False  # full contexts lose tokens and go on
     max_queue: int = 64  # waiting requests beyond the lanes
     max_queue_tokens: int | None = None  # of all prompts that run or wait; None: 16 times the context
     max_queue_bytes: int = 256 << 20  # of all bodies of requests that run or wait

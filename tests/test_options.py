@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llamatw.options import Options
-from llamatw.settings import KV_TYPE_DEFAULT
+from llamatw.settings import KV_TYPE_DEFAULT, MAX_DRAFT, SystemPrompt
 
 
 @pytest.fixture
@@ -56,6 +56,16 @@ def test_every_flag(model, tmp_path):
     assert (web.n_predict, web.timeout_s, web.verbose, web.api_keys) == (7, 9, True, ("a", "b"))
 
 
+@pytest.mark.parametrize("flag", ["-spf", "--system-prompt-file"])
+def test_system_prompt_file(tmp_path, flag):
+    path = tmp_path / "system.json"
+    path.write_text('{"prompt": "be nice", "anti_prompt": "User:"}')
+    assert parse(flag, str(path)).web.system_prompt == SystemPrompt(prompt="be nice", anti_prompt="User:")
+    path.write_text('{"prompt": 5}')
+    assert "--system-prompt-file" in refusal(flag, str(path))
+    assert "No such file" in refusal(flag, str(tmp_path / "none"))
+
+
 @pytest.mark.parametrize(
     ("argv", "field", "value"),
     [
@@ -68,6 +78,12 @@ def test_every_flag(model, tmp_path):
         (["-t", "4", "-tb", "-1"], "engine.n_threads_batch", 0),
         (["--threads-batch", "3"], "engine.n_threads_batch", 3),
         (["--n-predict", "-1"], "web.n_predict", -1),
+        (["--context-shift"], "engine.context_shift", True),
+        (["--max-queue", "0"], "engine.max_queue", 0),
+        (["--max-queue-tokens", "99"], "engine.max_queue_tokens", 99),
+        (["--spec-type", "none"], "engine.n_draft", 0),
+        (["--spec-type", "ngram-simple"], "engine.n_draft", MAX_DRAFT),
+        (["--spec-draft-n-max", "3"], "engine.n_draft", 3),
         (["-n", "-1"], "web.n_predict", -1),
         (["--predict", "4"], "web.n_predict", 4),
         (["-a", "-np"], "web.alias", "-np"),
@@ -142,7 +158,7 @@ def test_spellings(argv, field, value):
         (["-nocb"], "-nocb is not supported"),
         (["--mmproj", "x"], "--mmproj is not supported"),
         (["--lora=x"], "--lora is not supported"),
-        (["-np", "2", "--context-shift"], "--context-shift is not supported"),
+        (["-np", "2", "--spec-type", "draft-eagle3"], "--spec-type"),
     ],
 )
 def test_mistakes_are_one_line(argv, names):

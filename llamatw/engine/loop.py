@@ -150,7 +150,9 @@ class StepLoop:
         engine = self._engine = self._opener(self._settings, self.progress)
         info = engine.info
         settings = self._settings
-        self._scheduler = Scheduler(engine, settings.n_seqs, info.n_batch, settings.step_target_ms, settings.n_draft)
+        self._scheduler = Scheduler(
+            engine, settings.n_seqs, info.n_batch, settings.step_target_ms, settings.n_draft, info.n_ctx
+        )
         self._publish(engine, self._scheduler)
         self._call(self._listener.loaded, engine)
         return engine

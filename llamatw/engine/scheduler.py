@@ -24,10 +24,11 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
-from llamatw.capi.records import Code, Out, OutFlag, Row, SamplingParams
+from llamatw.capi.records import Code, KVFull, Out, OutFlag, Row, SamplingParams
 from llamatw.engine.budget import StepBudget
 from llamatw.engine.guesses import MAX_ROWS
 from llamatw.engine.sequence import Delta, FinishReason, Sequence, Status
+from llamatw.engine.shift import of_generation, to_keep
 from llamatw.engine.stats import Counters
 from llamatw.engine.turns import MIN_SHARED, Shares, n_shared
 from llamatw.errors import EngineFailure, LlamatwError, Unavailable
@@ -55,6 +56,7 @@ class Slots(Protocol):
         self, prompt: Iterable[int], sampling: SamplingParams, scope: int = 0, use_cache: bool = True
     ) -> tuple[int, int]: ...
     def adopt(self, seq: int) -> int: ...
+    def shift_seq(self, seq: int, n_keep: int, n_discard: int) -> None: ...
     def close_seq(self, seq: int, keep: bool = True) -> None: ...
 
 
@@ -62,8 +64,15 @@ class Scheduler:
     """running and waiting are in no order that matters; ids are in order of arrival."""
 
     def __init__(
-        self, slots: Slots, n_seqs: int, n_batch: int, step_target_ms: float, n_draft: int = MAX_DRAFT
+        self,
+        slots: Slots,
+        n_seqs: int,
+        n_batch: int,
+        step_target_ms: float,
+        n_draft: int = MAX_DRAFT,
+        n_ctx: int = 0,
     ) -> None:
+        """n_ctx: length of a full context, for those that shift."""
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
         self.lanes: list[Sequence | None] = [None] * n_seqs
@@ -76,6 +85,7 @@ class Scheduler:
         self._slots = slots
         self._n_batch = n_batch
         self._n_draft_max = n_draft
+        self._n_ctx = n_ctx
         self._starved = False  # nobody is admitted until somebody has left
         self._deltas: Deltas = []
 
@@ -112,6 +122,7 @@ class Scheduler:
         self._now = now
         self._end_late(now)
         self._admit(now)
+        self._shift()
         decoding = [seq for seq in self.running if seq.is_decoding and not seq.rests]
         if len(decoding) > self._n_batch:  # by turns, then
             decoding = decoding[self.counters.n_steps % len(decoding) :] + decoding
@@ -136,13 +147,16 @@ class Scheduler:
 
     def starve(self) -> None:
         """The step found no pages and ran nothing: the youngest makes room; who is alone can never have more."""
-        youngest = max(self.running, key=lambda seq: (seq.rests, seq.id))
+        youngest = max(self.running, key=lambda seq: (seq.rests, not seq.n_dropped, seq.id))
         if len(self.running) == 1:
             self._finish(youngest, FinishReason.CONTEXT)
             return
         self._release(youngest, keep=True)
         youngest.status = Status.WAITING
         youngest.n_replay += youngest.n_held
+        if youngest.n_dropped or youngest.is_full:  # once more from just before its context was full for the first time
+            youngest.n_dropped, youngest.is_full = 0, False
+            youngest.n_replay = len(youngest.prompt) + len(youngest.generated) - self._n_ctx + 1
         youngest.n_held = 0
         self.waiting.append(youngest)
         self._starved = True
@@ -208,13 +222,31 @@ class Scheduler:
             seq.started = now
             self._count_cached(seq, seq.n_computed)
 
+    def _shift(self) -> None:
+        """Makes room in full contexts.  When there are no pages for that, somebody has to give up some first."""
+        while full := [seq for seq in self.running if seq.is_full and not seq.rests]:
+            try:
+                self._shift_one(full[0])
+            except KVFull:
+                self.starve()
+            except LlamatwError as error:
+                self._finish(full[0], FinishReason.ERROR, error)
+
+    def _shift_one(self, seq: Sequence) -> None:
+        n_keep = to_keep(seq.params.n_keep, len(seq.prompt), self._n_ctx)
+        drop = of_generation(seq.n_computed, n_keep, seq.params.n_discard)
+        self._slots.shift_seq(seq.handle, drop.first, drop.n)
+        seq.is_full = False
+        seq.n_dropped += drop.n
+        seq.n_computed -= drop.n
+
     def _prompts(self, left: int) -> list[Row]:
         """Rows for `left` prompt tokens."""
         rows: list[Row] = []
         ahead: list[Sequence] = []  # who computes in this step
         for seq in self._prompts_in_order():
             self._adopt(seq)
-            follows = any(n_shared(seq, other) - other.n_computed >= MIN_SHARED for other in ahead)
+            follows = any(n_shared(seq, other) - other.n_shareable >= MIN_SHARED for other in ahead)
             if left > 0 and not (follows and seq.params.cache_prompt):
                 rows.append(Row(seq.handle, min(seq.n_behind, left)))
                 left -= rows[-1].advance
@@ -334,6 +366,7 @@ class Scheduler:
             error=error,
             prompt_done=seq.prompt_done(),
             slot=seq.slot,
+            truncated=seq.n_dropped > 0,
             timings=seq.timings(),
         )
         self._deltas.append((seq.id, delta))
@@ -344,12 +377,15 @@ def _finish_reason(seq: Sequence, flags: OutFlag) -> FinishReason | None:
         return FinishReason.EOS
     if 0 <= seq.params.max_tokens <= len(seq.generated):
         return FinishReason.LIMIT
-    return FinishReason.CONTEXT if flags & OutFlag.FULL else None
+    if not flags & OutFlag.FULL:
+        return None
+    seq.is_full = seq.params.shifts
+    return None if seq.is_full else FinishReason.CONTEXT
 
 
 def _note_known(seq: Sequence, other: Sequence) -> None:
-    seq.n_known = max(seq.n_known, min(n_shared(seq, other), other.n_computed))
+    seq.n_known = max(seq.n_known, min(n_shared(seq, other), other.n_shareable))
 
 
 def _memory_of(seq: Sequence) -> Memory:
-    return Memory(seq.params.scope, seq.history()[: seq.n_computed])
+    return Memory(seq.params.scope, seq.history()[: seq.n_shareable])

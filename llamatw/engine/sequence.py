@@ -40,6 +40,10 @@ class GenerationParams(msgspec.Struct, frozen=True, kw_only=True):
     scope: int = 0  # prefix-cache scope
     owner: int = 0  # whose it is: owners get equal shares
     slot: int = -1  # wished lane
+    shifts: bool = False  # a full context loses tokens instead of ending: see shift.py
+    n_keep: int = 0  # tokens that stay then, -1: the prompt
+    n_discard: int = 0  # tokens that go; 0: half of the others
+    cuts_prompt: bool = False  # so does a prompt that is too long
     timeout_s: float | None = None  # from arrival to the last token
     predict_timeout_s: float | None = None  # from the first token to the last; heeded once a line has ended
     n_draft: int = MAX_DRAFT  # guesses in a step at the most
@@ -66,6 +70,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     error: Exception | None = None  # with finish ERROR
     prompt_done: int = 0  # prompt tokens that are in the cache now
     slot: int = -1  # its lane
+    truncated: bool = False  # tokens were dropped from its context
     timings: Timings = Timings()  # so far
 
 
@@ -77,6 +82,7 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
 
     n_replay > 0 after the engine had to forget the sequence in the middle of a character: the held-back bytes went too,
     so those tokens are sampled once more (the same ones: RNG and logits depend on position alone), not shown twice.
+    A context that was shifted is got back in the same way: from its first full state on.
     """
 
     id: int
@@ -88,12 +94,14 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     generated: list[int] = msgspec.field(default_factory=list)
     n_computed: int = 0
     n_replay: int = 0
+    n_dropped: int = 0  # tokens that shifts have taken out of the history
     n_held: int = 0  # tokens at the end of the history whose text waits for the rest of a character
     n_cached: int = 0  # prompt tokens that the prefix cache or other sequences supplied when it first ran
     due: int = 0  # place among those that read prompts: see Scheduler._prompts
     n_known: int = 0  # tokens of its prompt that others have computed
     overlaps: dict[int, int] = msgspec.field(default_factory=dict)  # other sequences' ids: tokens in common
     guesses: Guesses = msgspec.field(default_factory=Guesses)
+    is_full: bool = False  # its context must be shifted before it goes on
     rests: bool = False  # its reader is behind
     has_line: bool = False  # some of its text ends a line
     arrived: float = 0.0
@@ -104,7 +112,7 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     @property
     def n_total(self) -> int:
         """Length of the history that the engine knows."""
-        return len(self.prompt) + len(self.generated) - self.n_replay
+        return len(self.prompt) + len(self.generated) - self.n_replay - self.n_dropped
 
     @property
     def n_behind(self) -> int:
@@ -122,8 +130,13 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
             return True
         return predict is not None and self.has_line and first is not None and now - first > predict
 
+    @property
+    def n_shareable(self) -> int:
+        """Computed tokens of prompt + generated that hold for others, too: none that a shift has moved."""
+        return 0 if self.n_dropped else self.n_computed
+
     def history(self) -> array[int]:
-        """What a new engine sequence must be opened with to go on from here."""
+        """What a new engine sequence must be opened with to go on from here; not for a context that was shifted."""
         return self.prompt + array("i", self.generated[: len(self.generated) - self.n_replay])
 
     def prompt_done(self) -> int:

@@ -22,6 +22,7 @@ from llamatw.engine.admission import Admission
 from llamatw.engine.loop import Abort, Call, EngineLike, Opener, Rest, StepLoop, Stop, Submit, VocabLike
 from llamatw.engine.scheduler import Deltas, Scheduler
 from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sequence
+from llamatw.engine.shift import of_prompt
 from llamatw.engine.stats import Snapshot
 from llamatw.engine.stream import TokenStream
 from llamatw.errors import BadRequest, ContextExceeded, LlamatwError, Unavailable
@@ -155,9 +156,12 @@ class EngineService(Service):
         or Unavailable."""
         if self.state != "ready" or self._admission is None:
             raise self._unavailable()
+        fitting = of_prompt(prompt, params.n_keep, self.info.n_ctx) if params.cuts_prompt else prompt
+        prompt, truncated = fitting, len(fitting) < len(prompt)
         self._check_prompt(prompt)
         seq = Sequence(id=next(self._ids), prompt=array("i", prompt), params=params)
         stream = TokenStream(seq.id, len(prompt), self._abort, self._rest, params.owner, n_bytes)
+        stream.truncated = truncated
         self._admission.check(stream, self._streams.values(), self._loop.snapshot)
         self._streams[seq.id] = stream
         self._loop.post(Submit(seq))

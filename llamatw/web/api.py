@@ -71,13 +71,17 @@ class Api:
             self.log.debug("{path} {body}", path=_shown(request.path), body=raw[:4096].decode("utf-8", "replace"))
         return schema.decode(kind, raw)
 
-    def order(self, request: Request, body: schema.Generating, repeat_penalty: float) -> schema.Order:
+    def order(
+        self, request: Request, body: schema.Generating, repeat_penalty: float, cuts_prompt: bool = False
+    ) -> schema.Order:
         return schema.order(
             body,
             repeat_penalty=repeat_penalty,
             n_predict=self.settings.n_predict,
             n_slots=self.n_slots,
             caller=schema.Caller(owner=request.owner, timeout_s=_timeout_s(request), n_bytes=request.n_received),
+            shifts=self.engine.settings.context_shift,
+            cuts_prompt=cuts_prompt,
         )
 
     async def run(self, work: Callable[[], T], size: int) -> T:

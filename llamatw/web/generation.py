@@ -39,10 +39,14 @@ class Generation:
         self.tokens: list[int] = []
         self.stop_type = StopType.NONE
         self.stopping_word = ""
-        self.truncated = False  # the context was full before the model was done
         self.timings = Timings()
         self._stream = stream
         self._scanner = StopScanner(stop)
+
+    @property
+    def truncated(self) -> bool:
+        """The context was full before the model was done: it ended, or lost tokens."""
+        return self._stream.truncated
 
     def __enter__(self) -> Generation:
         return self
@@ -70,7 +74,6 @@ class Generation:
                 self.stop_type, self.stopping_word = StopType.WORD, self._scanner.word
             elif delta.finish is not None:
                 text += self._scanner.finish()
-                self.truncated = delta.finish is FinishReason.CONTEXT
                 self.stop_type = StopType.EOS if delta.finish is FinishReason.EOS else StopType.LIMIT
             self.text += text
             if delta.tokens or text:

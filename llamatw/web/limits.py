@@ -54,7 +54,7 @@ LIMITS: dict[str, Limit] = {
     "n_cmpl": Limit(1, 256),
     "t_max_predict_ms": Limit(-1, INT32_MAX),
     "speculative.n_max": Limit(0, 16),
-    "n_keep": Limit(-1, INT32_MAX),  # without context shift nothing is ever dropped
+    "n_keep": Limit(-1, INT32_MAX),  # as many as there are, if there are fewer
     "n_discard": Limit(0, INT32_MAX),
     "sse_ping_interval": Limit(-1, 86_400),
     # known, see UNSERVED

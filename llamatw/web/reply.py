@@ -50,7 +50,6 @@ _NEUTRAL: Json = {
     "grammar_lazy": False,
     "grammar_triggers": [],
     "preserved_tokens": [],
-    "n_discard": 0,
     "timings_per_token": False,
     "lora": [],
 }
@@ -66,7 +65,7 @@ def error_body(error: LlamatwError) -> Json:
 
 
 def settings(
-    params: GenerationParams, *, model: str, n_ctx: int, stop: Sequence[str] = (), stream: bool = False, n_keep: int = 0
+    params: GenerationParams, *, model: str, n_ctx: int, stop: Sequence[str] = (), stream: bool = False
 ) -> Json:
     """`generation_settings`: what was really used."""
     sampling = msgspec.structs.asdict(params.sampling)
@@ -77,7 +76,8 @@ def settings(
         **_NEUTRAL,
         "n_predict": params.max_tokens,
         "max_tokens": params.max_tokens,
-        "n_keep": n_keep,
+        "n_keep": params.n_keep,
+        "n_discard": params.n_discard,
         "cache_prompt": params.cache_prompt,
         "stop": list(stop),
         "stream": stream,
@@ -88,7 +88,7 @@ def settings(
 def lane_settings(params: GenerationParams, *, model: str, n_ctx: int) -> Json:
     """The `params` of /slots, without what only the reply knows."""
     used = settings(params, model=model, n_ctx=n_ctx)
-    return {name: value for name, value in used.items() if name not in ("stop", "stream", "n_keep")}
+    return {name: value for name, value in used.items() if name not in ("stop", "stream")}
 
 
 def default_settings(*, model: str, n_ctx: int, n_predict: int, repeat_penalty: float) -> Json:

@@ -22,6 +22,7 @@ MAX_COMMAS = 2_000_000  # no more values than that: decoding them holds up every
 MAX_STOPS = 16
 MAX_STOP_BYTES = 256
 MAX_MESSAGES = 4096
+_UNTIL_FULL = -2  # n_predict
 _RANDOM_SEEDS = (-1, 2**32 - 1)  # the second is -1 as clients with 32-bit seeds know it
 
 Number = int | float | None
@@ -185,7 +186,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...]
     stream: bool
     include_usage: bool
-    n_keep: int
     n: int  # answers to each prompt
     n_bytes: int  # of the request
     ping_s: int | None  # None: the server's own interval; -1: no comments
@@ -248,8 +248,11 @@ def order(
     n_predict: int,
     n_slots: int,
     caller: Caller,
+    shifts: bool = False,
+    cuts_prompt: bool = False,
 ) -> Order:
-    """Checks everything and fills in the defaults; n_predict is the server's own limit (-1: none)."""
+    """Checks everything and fills in the defaults; n_predict is the server's own limit (-1: none), shifts says whether
+    full contexts go on, cuts_prompt whether prompts that are too long are cut then."""
     check(request)
     seed = _whole(request.seed, -1)
     sampling = SamplingParams(
@@ -270,6 +273,10 @@ def order(
         scope=caller.owner,  # nobody learns from the time of an answer what another key has asked
         timeout_s=caller.timeout_s,
         predict_timeout_s=None if predict_ms < 0 else predict_ms / 1e3,
+        shifts=shifts and limit != _UNTIL_FULL,
+        n_keep=_whole(request.n_keep, 0),
+        n_discard=_whole(request.n_discard, 0),
+        cuts_prompt=shifts and cuts_prompt,
         n_draft=min(_whole(request.speculative_n_max, MAX_DRAFT), MAX_DRAFT),
     )
     return Order(
@@ -277,7 +284,6 @@ def order(
         stop=stop_words(request.stop),
         stream=bool(request.stream),
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
-        n_keep=_whole(request.n_keep, 0),
         n=_whole(_one_of(request, "n", "n_cmpl"), 1),
         n_bytes=caller.n_bytes,
         ping_s=None if request.sse_ping_interval is None else int(request.sse_ping_interval),

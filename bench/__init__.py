@@ -4,5 +4,5 @@
     compare   beside llama-cpp-python                            startup  time and memory of a start
     shapes    makes random-weight models                         steptax  a decode step beside its forward pass
     kvcost    accuracy of KV cache types                         size     lines of this source
-    plot      draws docs/speed.svg from bench/results
+    http      a real server under load             plot     draws docs/speed.svg from bench/results
 """

@@ -153,7 +153,7 @@ async def _repeat(wishes: argparse.Namespace, wish: Wish, subject: Subject, numb
     job = Job(subject.model, subject.threads, []) if subject.process else None
     load = Load(client, Prompts(client, draw), draw, wishes.extra, subject.process, job)
     await until_ready(client)
-    await load.complete(await load.prompts.text(N_WARM_UP), N_WARM_UP)
+    await load.run(await load.prompts.text(N_WARM_UP), N_WARM_UP)
     return await SCENARIOS[wish.name](load, **wish.arguments)
 
 

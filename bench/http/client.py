@@ -48,10 +48,14 @@ class Exchange(asyncio.Protocol):
             self._news = asyncio.get_running_loop().create_future()
             await self._news
 
-    async def answer(self) -> Answer:
-        """Once the server has closed the connection."""
+    async def finish(self) -> Exchange:
+        """Returns when the connection has ended."""
         while not self.ended:
             await self.received(len(self.pieces) + 1)
+        return self
+
+    def answer(self) -> Answer:
+        """What has come so far.  Takes its time: not for while something is measured."""
         return read(self.started, self.pieces)
 
     async def leave(self, *, reset: bool = False) -> None:
@@ -60,8 +64,7 @@ class Exchange(asyncio.Protocol):
             if reset:
                 self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._transport.abort()
-        while not self.ended:
-            await self.received(len(self.pieces) + 1)
+        await self.finish()
 
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():
@@ -88,8 +91,12 @@ class Client:
             exchange.send(data)
         return exchange
 
+    async def run(self, data: bytes) -> Exchange:
+        """To its end."""
+        return await (await self.open(data)).finish()
+
     async def ask(self, method: str, path: str, body: object = None) -> Answer:
-        return await (await self.open(request(method, path, body))).answer()
+        return (await self.run(request(method, path, body))).answer()
 
     async def value(self, method: str, path: str, body: object = None) -> Any:
         """The decoded JSON of an answer that must be 200."""

@@ -34,19 +34,21 @@ class Load(msgspec.Struct, frozen=True):
         body = {"prompt": prompt, "n_predict": n_out, "ignore_eos": True, "stream": True, "seed": self._seed()}
         return await self.client.open(request("POST", "/completion", body | self.extra | fields))
 
-    async def complete(self, prompt: str | list[int], n_out: int, **fields: Any) -> Answer:
-        return await (await self.start(prompt, n_out, **fields)).answer()
+    async def run(self, prompt: str | list[int], n_out: int, **fields: Any) -> Exchange:
+        """To its end."""
+        return await (await self.start(prompt, n_out, **fields)).finish()
 
     async def succeed(self, prompt: str | list[int], n_out: int, **fields: Any) -> Answer:
-        """Raises RuntimeError where there would be nothing to compare with."""
-        answer = await self.complete(prompt, n_out, **fields)
+        """The answer; raises RuntimeError where it is none, and there would be nothing to compare with."""
+        answer = (await self.run(prompt, n_out, **fields)).answer()
         if not answer.complete or not answer.times:
             raise RuntimeError(f"a completion of {n_out} tokens failed: status {answer.status}, {answer.body[:200]!r}")
         return answer
 
-    async def complete_all(self, prompts: Sequence[str | list[int]], n_out: int) -> list[Answer]:
-        """All at once."""
-        return await asyncio.gather(*(self.complete(prompt, n_out) for prompt in prompts))
+    async def run_all(self, prompts: Sequence[str | list[int]], n_out: int) -> list[Answer]:
+        """All at once; answers are read when the last has ended."""
+        exchanges = await asyncio.gather(*(self.run(prompt, n_out) for prompt in prompts))
+        return [exchange.answer() for exchange in exchanges]
 
     async def chat(self, messages: list[dict[str, str]], n_out: int) -> Answer:
         body = {"messages": messages, "max_tokens": n_out, "stream": True, "seed": self._seed()}

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from time import perf_counter
 
-from bench.http.answer import Answer, read
+from bench.http.answer import Answer
 from bench.http.client import Exchange, request
 from bench.http.load import Load
 from bench.http.measures import Measures, errors, prefixed, spread, summary
@@ -32,10 +32,9 @@ async def stall(load: Load, n_prompt: int = 3500, n_around: int = 64, n_live: in
     await live.received(n_around)
     arrival = await load.succeed(beside, 1)
     await live.received(len(live.pieces) + n_around)
-    seen = await live.answer() if live.ended else _so_far(live)
     await live.leave()
     return {
-        **stretches(seen.times, arrival.started, arrival.times[0]),
+        **stretches(live.answer().times, arrival.started, arrival.times[0]),
         "ttft_alone_ms": ttft_alone * 1e3,
         "ttft_beside_ms": arrival.ttft_s * 1e3,
         "beside_of_alone": arrival.ttft_s / ttft_alone,
@@ -53,20 +52,18 @@ def stretches(times: Sequence[float], start: float, end: float) -> Measures:
     return measures
 
 
-def _so_far(exchange: Exchange) -> Answer:
-    return read(exchange.started, exchange.pieces)
-
-
 # ---- many at once ------------------------------------------------------------------------------------------------
 
 
 async def flood(load: Load, n_requests: int = 1500, n_prompt: int = 16, n_out: int = 32) -> Measures:
-    """Everybody at the same moment; /health and the server's memory meanwhile."""
+    """Everybody at the same moment; /health and the server's memory meanwhile.
+
+    generator_late_*: how late this side's own timers are, a part of all other times here."""
     prompts = await load.prompts.texts(8, n_prompt)
     before = load.process_measures("before")
     done = asyncio.Event()
     health, memory = asyncio.ensure_future(_health(load, done)), asyncio.ensure_future(_most_memory(load, done))
-    answers = await load.complete_all([prompts[i % len(prompts)] for i in range(n_requests)], n_out)
+    answers = await load.run_all([prompts[i % len(prompts)] for i in range(n_requests)], n_out)
     done.set()
     measures = summary(answers) | _refusals(answers) | await health | before | await memory
     return measures | load.process_measures("after")
@@ -84,12 +81,16 @@ def _refusals(answers: Sequence[Answer]) -> Measures:
 
 
 async def _health(load: Load, done: asyncio.Event) -> Measures:
-    answers = [await load.client.ask("GET", "/health")]
+    ask, exchanges, late = request("GET", "/health"), list[Exchange](), list[float]()
     while not done.is_set():
+        exchanges.append(await load.client.run(ask))
+        due = perf_counter() + HEALTH_EVERY_S
         await asyncio.sleep(HEALTH_EVERY_S)
-        answers.append(await load.client.ask("GET", "/health"))
-    latencies = [answer.ended - answer.started for answer in answers if answer.complete]
-    return prefixed("health", {"asked": len(answers), **errors(answers), **spread("took", latencies, largest=True)})
+        late.append(perf_counter() - due)
+    answers = [exchange.answer() for exchange in exchanges]
+    took = [answer.ended - answer.started for answer in answers if answer.complete]
+    measures = prefixed("health", {"asked": len(answers), **errors(answers), **spread("took", took, largest=True)})
+    return measures | spread("generator_late", late, largest=True)
 
 
 async def _most_memory(load: Load, done: asyncio.Event) -> Measures:

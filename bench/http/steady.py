@@ -8,10 +8,10 @@ from time import perf_counter
 
 import msgspec
 
-from bench.http.answer import Answer
+from bench.http.client import Exchange
 from bench.http.load import Load
 from bench.http.measures import Measures, prefixed, spread, summary
-from bench.http.text import STORY
+from bench.http.text import OPENING, STORY
 from bench.rounds import run_worker
 from bench.workload import parse
 
@@ -33,7 +33,7 @@ async def single(load: Load, n_prompt: int = 16, n_out: int = 64) -> Measures:
 
 async def concurrent(load: Load, n_streams: int = 8, n_prompt: int = 270, n_out: int = 64) -> Measures:
     """Streams side by side, with nothing in common."""
-    return summary(await load.complete_all(await load.prompts.texts(n_streams, n_prompt), n_out))
+    return summary(await load.run_all(await load.prompts.texts(n_streams, n_prompt), n_out))
 
 
 async def shared_prefix(
@@ -44,7 +44,7 @@ async def shared_prefix(
     prompt_tokens_wanted is what must be computed when the beginning is computed once, and one page of it again."""
     prefix = await load.prompts.text(n_prefix)
     ends = await load.prompts.texts(n_streams, n_own)
-    measures = summary(await load.complete_all([f"{prefix}\n\n{end}" for end in ends], n_out))
+    measures = summary(await load.run_all([f"{prefix}\n\n{end}" for end in ends], n_out))
     wanted = n_prefix + n_streams * n_own + PAGE_TOKENS
     return measures | {
         "prompt_tokens_wanted": wanted,
@@ -55,21 +55,22 @@ async def shared_prefix(
 async def lookup(load: Load, n_out: int = 128) -> Measures:
     """Prompts whose answers repeat them, beside an ordinary one, greedily: what prompt lookup can win.
 
-    copied_share: of the copy that agrees with the text from its beginning."""
-    words = await load.prompts.text(40)
+    *_repeated: the share of the answer's runs of three words that the prompt has."""
+    start = await load.prompts.text(40)
+    text = f"{start} {STORY}"
     prompts = {
-        "ordinary": f"{words} {STORY}\n\nA letter to a friend about something else:\n\nDear",
-        "copy": f"Text:\n\n{words} {STORY}\n\nThe same text, its mistakes corrected:\n\n{words} The ferry",
-        "summary": f"Text:\n\n{words} {STORY}\n\nThe most important sentences of the text, word for word:\n\n- The",
+        "ordinary": f"Text:\n\n{text}\n\nA letter to a friend about something else:\n\nDear",
+        "copy": f"Text:\n\n{text}\n\nThe same text, its mistakes corrected:\n\n{start} {OPENING}",
+        "summary": f"Text:\n\n{text}\n\nThe three most important sentences of the text, word for word:\n\n- The ferry",
     }
+    fields = {"temperature": 0, "repeat_penalty": 1}  # a penalty would forbid what is to be seen
+    answers = {name: await load.succeed(prompt, n_out, **fields) for name, prompt in prompts.items()}
     measures: Measures = {}
-    answers = {name: await load.succeed(prompt, n_out, temperature=0) for name, prompt in prompts.items()}
     for name, answer in answers.items():
-        measures |= prefixed(name, {"tokens_per_s": answer.decode_rate, **spread("gap", answer.gaps)})
-    for name in ("copy", "summary"):
-        measures[f"{name}_of_ordinary"] = answers[name].decode_rate / answers["ordinary"].decode_rate
-    copied = common_start(answers["copy"].text, STORY.removeprefix("The ferry"))
-    return measures | {"copied_share": copied / len(answers["copy"].text)}
+        speed = {"tokens_per_s": answer.decode_rate, **spread("gap", answer.gaps)}
+        measures |= prefixed(name, speed | {"repeated": repeated(answer.text, prompts[name])})
+    ordinary = answers["ordinary"].decode_rate
+    return measures | {f"{name}_of_ordinary": answers[name].decode_rate / ordinary for name in ("copy", "summary")}
 
 
 async def poisson(
@@ -84,14 +85,15 @@ async def poisson(
         prompt = await load.prompts.text(_length(load, 16, n_prompt_most))
         arrivals.append((due, prompt, _length(load, 8, n_out_most)))
     start = perf_counter()
-    answers = await asyncio.gather(*(_arrive(load, start + due, prompt, n) for due, prompt, n in arrivals))
+    exchanges = await asyncio.gather(*(_arrive(load, start + due, prompt, n) for due, prompt, n in arrivals))
+    answers = [exchange.answer() for exchange in exchanges]
     late = [a.started - start - due for a, (due, *_) in zip(answers, arrivals, strict=True)]
     return summary(answers) | spread("late", late, largest=True)
 
 
-async def _arrive(load: Load, due: float, prompt: str, n_out: int) -> Answer:
+async def _arrive(load: Load, due: float, prompt: str, n_out: int) -> Exchange:
     await asyncio.sleep(max(due - perf_counter(), 0))
-    return await load.complete(prompt, n_out)
+    return await load.run(prompt, n_out)
 
 
 def _length(load: Load, least: int, most: int) -> int:
@@ -99,7 +101,12 @@ def _length(load: Load, least: int, most: int) -> int:
     return round(math.exp(load.draw.uniform(math.log(least), math.log(max(least, most)))))
 
 
-def common_start(one: str, other: str) -> int:
-    """Characters that both begin with, leaving aside blanks in front."""
-    pairs = zip(one.lstrip(), other.lstrip(), strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one.lstrip()), len(other.lstrip())))
+def repeated(text: str, source: str) -> float:
+    """Share of the text's runs of three words that are in the source; 0 of a shorter text."""
+    runs, known = _runs(text), set(_runs(source))
+    return sum(run in known for run in runs) / max(len(runs), 1)
+
+
+def _runs(text: str) -> list[tuple[str, str, str]]:
+    words = text.split()
+    return list(zip(words, words[1:], words[2:], strict=False))

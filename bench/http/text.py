@@ -7,8 +7,9 @@ import string
 
 from bench.http.client import Client
 
+OPENING = "The ferry leaves the north pier at six in the morning,"
 STORY = (
-    "The ferry leaves the north pier at six in the morning, and on most days it is late. The captain blames the fog, "
+    f"{OPENING} and on most days it is late. The captain blames the fog, "
     "the mate blames the engine, and the engine, which is older than both of them, says nothing. Anna takes it every "
     "Monday with two crates of apples and a dog that does not like water. She sells the apples at the market on the "
     "other side, buys flour and lamp oil, and is back before the school closes. One winter the lake froze from shore "

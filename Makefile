@@ -19,7 +19,7 @@ C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_table
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib lint format hard bench compare sweep startup plot size clean
+.PHONY: help serve test test-c lib lint format hard bench compare sweep startup http plot size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
@@ -32,6 +32,7 @@ help:
 	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes; ARGS='--tests pp512,b8,tg32@4096')"
 	@echo "make sweep    rates by weight format, number of sequences, depth (ARGS='batch depth --peer'; all: half an hour)"
 	@echo "make startup  time and memory of a start, and what a decode step costs beside the forward pass"
+	@echo "make http     drive a real server: latencies, crowds, clients that leave (ARGS='flood poisson:rate=8')"
 	@echo "make plot     docs/speed.svg from bench/results"
 	@echo "make size     lines per folder, long functions"
 	@echo "make clean    remove what was built (not $(VENV))"
@@ -78,6 +79,9 @@ sweep: $(VENV)/.ready-bench lib
 startup: $(VENV)/.ready-bench lib
 	$(PY) -m bench.startup $(ARGS)
 	$(PY) -m bench.steptax $(ARGS)
+
+http: $(VENV)/.ready lib
+	$(PY) -m bench.http $(ARGS)
 
 plot: $(VENV)/.ready
 	$(PY) -m bench.plot $(ARGS)

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from llamatw.capi.engine import Progress
 from llamatw.capi.records import EngineInfo, EngineStats, KVFull, ModelInfo, Out, Row, VocabInfo
 from llamatw.engine.scheduler import Deltas, Scheduler, Slots
-from llamatw.engine.sequence import Sequence
+from llamatw.engine.sequence import FinishReason, Sequence
 from llamatw.engine.stats import SlotState, Snapshot, slot_states
 from llamatw.errors import LlamatwError
 from llamatw.settings import EngineSettings
@@ -65,10 +65,12 @@ class Listener(Protocol):
 
 class Submit(msgspec.Struct, frozen=True):
     seq: Sequence
+    now: float  # when it was submitted: seconds, of the loop's clock
 
 
 class Abort(msgspec.Struct, frozen=True):
     id: int
+    reason: FinishReason
 
 
 class Rest(msgspec.Struct, frozen=True):
@@ -193,10 +195,10 @@ class StepLoop:
         while self._unread is not None or not self._inbox.empty():
             message, self._unread = self._unread or self._inbox.get(), None
             match message:
-                case Submit(seq):
-                    scheduler.submit(seq, self._clock())
-                case Abort(id):
-                    scheduler.abort(id)
+                case Submit(seq, now):
+                    scheduler.submit(seq, now)
+                case Abort(id, reason):
+                    scheduler.abort(id, reason)
                 case Rest(id, rests):
                     scheduler.rest(id, rests)
                 case Call(work, result):

@@ -89,6 +89,7 @@ class EngineService(Service):
         self.failure: str | None = None
         self._reactor = reactor
         self._spawn = spawn
+        self._clock = clock
         self._loop = StepLoop(settings, opener, self, reactor.callFromThread, clock)
         self._ended: Deferred[None] = succeed(None)
         self._vocab: VocabLike | None = None
@@ -160,7 +161,7 @@ class EngineService(Service):
         stream = TokenStream(seq.id, len(prompt), self._abort, self._rest, params.owner, n_bytes)
         self._admission.check(stream, self._streams.values(), self._loop.snapshot)
         self._streams[seq.id] = stream
-        self._loop.post(Submit(seq))
+        self._loop.post(Submit(seq, self._clock()))
         return stream
 
     def call(self, work: Callable[[EngineLike, Scheduler], T]) -> Future[T]:
@@ -198,9 +199,9 @@ class EngineService(Service):
             raise self._unavailable()
         return self._vocab
 
-    def _abort(self, id: int) -> None:
+    def _abort(self, id: int, reason: FinishReason = FinishReason.ABORT) -> None:
         self._streams.pop(id, None)
-        self._loop.post(Abort(id))
+        self._loop.post(Abort(id, reason))
 
     def _rest(self, id: int, rests: bool) -> None:
         self._loop.post(Rest(id, rests))

@@ -159,7 +159,7 @@ def _timeout_s(request: Request) -> float | None:
 
 
 def _nothing() -> TokenStream:
-    stream = TokenStream(-1, 0, lambda _: None)
+    stream = TokenStream(-1, 0, lambda *_: None)
     stream.push(Delta(finish=FinishReason.LIMIT))
     return stream
 

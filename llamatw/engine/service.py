@@ -24,6 +24,7 @@ from llamatw.engine.scheduler import Deltas, Scheduler
 from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sequence
 from llamatw.engine.stats import Snapshot
 from llamatw.engine.stream import TokenStream
+from llamatw.engine.watchdog import Watchdog
 from llamatw.errors import BadRequest, ContextExceeded, LlamatwError, Unavailable
 from llamatw.settings import EngineSettings
 
@@ -91,6 +92,7 @@ class EngineService(Service):
         self._spawn = spawn
         self._clock = clock
         self._loop = StepLoop(settings, opener, self, reactor.callFromThread, clock)
+        self._watchdog = Watchdog()
         self._ended: Deferred[None] = succeed(None)
         self._vocab: VocabLike | None = None
         self._model: ModelInfo | None = None
@@ -140,6 +142,10 @@ class EngineService(Service):
 
     def snapshot(self) -> Snapshot:
         return self._loop.snapshot
+
+    def stuck(self) -> str | None:
+        """Why the engine's thread counts as stuck, in a sentence; None while it is well.  Never asks the thread."""
+        return self._watchdog.look(self._loop.heartbeat, self.snapshot().step_s, self._clock())
 
     def tokenize(self, text: str | bytes, *, add_special: bool = False, parse_special: bool = False) -> list[int]:
         return self._loaded_vocab().tokenize(text, add_special=add_special, parse_special=parse_special)

@@ -88,6 +88,8 @@ def test_every_flag(model, tmp_path):
         (["-a", "--numa", "-np", "3"], "engine.numa", "none"),
         (["-np", "3"], "engine.numa", "none"),
         (["--no-mmap"], "engine.load", "read"),
+        (["--metrics"], "web.metrics", True),
+        (["-np", "1"], "web.metrics", False),
         (["--no-mmap", "--mlock"], "engine.mlock", True),
         (["-lm", "none"], "engine.load", "read"),
         (["-lm", "mlock"], "engine.load", "read"),

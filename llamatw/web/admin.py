@@ -10,7 +10,6 @@ from llamatw.web import reply
 from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, answer_error
 
 UNSERVED = [
-    ("GET", "/metrics"),
     ("POST", "/props"),
     ("POST", "/slots/<int:slot>"),
     ("POST", "/infill"),
@@ -93,7 +92,7 @@ def _props(api: Api) -> reply.Json:
         "modalities": {"vision": False, "audio": False, "video": False},
         "endpoint_slots": True,
         "endpoint_props": False,
-        "endpoint_metrics": False,
+        "endpoint_metrics": api.settings.metrics,
         "chat_template": info.chat_template or "",
         "bos_token": info.bos_token,
         "eos_token": info.eos_token,

@@ -53,7 +53,7 @@ _UNSERVED = frozenset(
     --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
     --yarn-beta-fast -ub --ubatch-size -fa --flash-attn --no-kv-unified
-    -kvu --kv-unified --metrics --slots --no-slots --props --slot-save-path --jinja --no-jinja
+    -kvu --kv-unified --slots --no-slots --props --slot-save-path --jinja --no-jinja
     --reasoning-format -hf -hfr --hf-repo -hff --hf-file -mu --model-url -md --model-draft --temp --top-k
     --top-p --min-p --repeat-penalty -s --seed --samplers --grammar --grammar-file -j --json-schema
     --ssl-key-file --ssl-cert-file --tags --cors-origins --tools
@@ -120,6 +120,7 @@ class Options(usage.Options):
     optParameters = _PARAMETERS
     optFlags = [  # noqa: RUF012 (usage.Options reads it as a class attribute)
         ["verbose", "v", "log request bodies"],
+        ["metrics", None, "serve counters and histograms at /metrics, as Prometheus text"],
         ["mlock", None, "lock weights, KV cache and scratch into memory; not allowed to: the model is not served"],
         ["no-mmap", None, "read the file piece by piece instead of mapping it"],
         ["context-shift", None, "full contexts lose their oldest tokens and go on, instead of ending"],
@@ -203,6 +204,7 @@ class Options(usage.Options):
             alias=self["alias"],
             n_predict=self._whole("n-predict", -1, _MAX_INT),
             timeout_s=self._whole("timeout", 1, 86_400),
+            metrics=bool(self["metrics"]),
             verbose=bool(self["verbose"]),
             system_prompt=_system_prompt(self["system-prompt-file"]),
         )

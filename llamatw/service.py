@@ -1,6 +1,7 @@
 """makeService: the parts of the server and how they hang together.
 
     options -> settings -> EngineService (its own thread) <- LlamaSite <- listening socket
+                                         ^ Supervisor -> systemd
 
 The socket is bound before twistd daemonises, so that a busy port is one line on the terminal; requests are answered as
 soon as the reactor runs, and the model is loaded meanwhile.
@@ -24,6 +25,7 @@ from llamatw.engine.loop import EngineLike
 from llamatw.engine.service import EngineService, open_model
 from llamatw.options import Options
 from llamatw.settings import EngineSettings, Settings, WebSettings
+from llamatw.supervisor import Supervisor, notifier
 from llamatw.web.site import LlamaSite, make_site
 
 __all__ = ["Options", "makeService"]
@@ -62,6 +64,7 @@ def build(settings: Settings, reactor: Any, listener: socket.socket) -> MultiSer
     server = MultiService()  # type: ignore[no-untyped-call]
     WebService(site, listener, reactor).setServiceParent(server)  # type: ignore[no-untyped-call]
     engine.setServiceParent(server)  # type: ignore[no-untyped-call]
+    Supervisor(engine, notifier(), reactor).setServiceParent(server)  # type: ignore[no-untyped-call]
     return server
 
 

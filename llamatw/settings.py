@@ -56,6 +56,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     n_predict: int = -1  # -n: limit when the request leaves it at -1
     timeout_s: int = 600
     system_prompt: SystemPrompt = SystemPrompt()
+    metrics: bool = False  # whether /metrics is served
     verbose: bool = False
 
 

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,23 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+NOTHING: Mapping[str, str] = {}
 PATIENCE_S = 120.0  # nothing here is about speed
 
 
-def start(cwd: Path, *argv: str, **streams: Any) -> subprocess.Popen[str]:
-    """`twistd -n llama ...` of this checkout."""
+def start(cwd: Path, *argv: str, environment: Mapping[str, str] = NOTHING, **streams: Any) -> subprocess.Popen[str]:
+    """`twistd -n llama ...` of this checkout; environment: what it has beside ours."""
     run = "import sys; from twisted.scripts.twistd import run; run()"
     words = [sys.executable, "-c", run, "-n", "--pidfile=", "llama", *argv]
-    return subprocess.Popen(words, cwd=cwd, env=ENVIRONMENT, text=True, **streams)
+    return subprocess.Popen(words, cwd=cwd, env={**ENVIRONMENT, **environment}, text=True, **streams)
 
 
 @contextlib.contextmanager
-def serving(cwd: Path, *argv: str) -> Iterator[Server]:
+def serving(cwd: Path, *argv: str, environment: Mapping[str, str] = NOTHING) -> Iterator[Server]:
     """A running server, stopped at the end; its log goes to a file, since nobody would empty a pipe."""
     log = cwd / "server.log"
     with log.open("w") as out:
-        process = start(cwd, "--port", "0", *argv, stdout=out, stderr=subprocess.STDOUT)
+        process = start(cwd, "--port", "0", *argv, environment=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
         until(lambda: "listening on http://" in log.read_text() or process.poll() is not None, "the server listens")
         assert process.poll() is None, log.read_text()

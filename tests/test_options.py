@@ -104,6 +104,8 @@ def test_system_prompt_file(tmp_path, flag):
         (["-a", "--numa", "-np", "3"], "engine.numa", "none"),
         (["-np", "3"], "engine.numa", "none"),
         (["--no-mmap"], "engine.load", "read"),
+        (["--metrics"], "web.metrics", True),
+        (["-np", "1"], "web.metrics", False),
         (["--no-mmap", "--mlock"], "engine.mlock", True),
         (["-lm", "none"], "engine.load", "read"),
         (["-lm", "mlock"], "engine.load", "read"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -19,8 +19,9 @@ from twisted.logger import Logger
 from llamatw.capi.engine import Progress
 from llamatw.capi.records import EngineInfo, EngineStats, KVFull, ModelInfo, Out, Row, VocabInfo
 from llamatw.engine.scheduler import Deltas, Scheduler, Slots
-from llamatw.engine.sequence import Sequence
+from llamatw.engine.sequence import FinishReason, Sequence
 from llamatw.engine.stats import SlotState, Snapshot, slot_states
+from llamatw.engine.watchdog import Heartbeat
 from llamatw.errors import LlamatwError
 from llamatw.settings import EngineSettings
 
@@ -65,10 +66,12 @@ class Listener(Protocol):
 
 class Submit(msgspec.Struct, frozen=True):
     seq: Sequence
+    now: float  # when it was submitted: seconds, of the loop's clock
 
 
 class Abort(msgspec.Struct, frozen=True):
     id: int
+    reason: FinishReason
 
 
 class Rest(msgspec.Struct, frozen=True):
@@ -107,6 +110,7 @@ class StepLoop:
     ) -> None:
         self.progress = Progress()
         self.snapshot = Snapshot()  # replaced, never changed
+        self.heartbeat: Heartbeat | None = None  # as well; None between steps
         self._settings = settings
         self._opener = opener
         self._listener = listener
@@ -195,14 +199,15 @@ class StepLoop:
         while self._unread is not None or not self._inbox.empty():
             message, self._unread = self._unread or self._inbox.get(), None
             match message:
-                case Submit(seq):
-                    scheduler.submit(seq, self._clock())
-                case Abort(id):
-                    scheduler.abort(id)
+                case Submit(seq, now):
+                    scheduler.submit(seq, now)
+                case Abort(id, reason):
+                    scheduler.abort(id, reason)
                 case Rest(id, rests):
                     scheduler.rest(id, rests)
                 case Call(work, result):
-                    _carry_out(work, result, engine, scheduler)
+                    with self._beat():
+                        _carry_out(work, result, engine, scheduler)
                 case Stop():
                     self._stopping = True
 
@@ -210,7 +215,8 @@ class StepLoop:
         """False: the step ran nothing for lack of pages; somebody has made room, plan again."""
         started = self._clock()
         try:
-            outs = engine.step(rows)
+            with self._beat(_parts(scheduler, rows)):
+                outs = engine.step(rows)
         except KVFull:
             scheduler.starve()
             return False
@@ -221,6 +227,15 @@ class StepLoop:
         self._n_failures = 0
         scheduler.commit(rows, outs, now, 1e3 * (now - started))
         return True
+
+    @contextmanager
+    def _beat(self, parts: tuple[tuple[int, int], ...] = ()) -> Iterator[None]:
+        """Says what the thread is in while it is in C for long."""
+        self.heartbeat = Heartbeat(self._clock(), parts)
+        try:
+            yield
+        finally:
+            self.heartbeat = None
 
     def _blame(self, scheduler: Scheduler, rows: list[Row], error: LlamatwError) -> None:
         self._n_failures += 1
@@ -242,6 +257,12 @@ class StepLoop:
         idle = tuple(SlotState(id=slot.id) for slot in self.snapshot.slots)
         self.snapshot = msgspec.structs.replace(self.snapshot, slots=idle, n_waiting=0)
         self._call(self._listener.failed, error)
+
+
+def _parts(scheduler: Scheduler, rows: list[Row]) -> tuple[tuple[int, int], ...]:
+    """Ids of a step's sequences, each with the number of tokens that it computes."""
+    ids = {seq.handle: seq.id for seq in scheduler.running}
+    return tuple((ids[row.seq], row.advance) for row in rows)
 
 
 def _carry_out(

@@ -94,15 +94,15 @@ class Scheduler:
         return not self.running and not self.waiting
 
     def submit(self, seq: Sequence, now: float) -> None:
-        self.counters.n_requests += 1
-        seq.arrived = self._now = now
+        self.counters.count_submitted()
+        seq.arrived, self._now = now, max(now, self._now)
         self.waiting.append(seq)
 
-    def abort(self, id: int) -> None:
+    def abort(self, id: int, reason: FinishReason = FinishReason.ABORT) -> None:
         """Forgets a sequence, of which nobody wants to hear again; its pages stay as prefix cache."""
         for seq in (*self.running, *self.waiting):
             if seq.id == id:
-                self._leave(seq, FinishReason.ABORT)
+                self._leave(seq, reason)
                 return
 
     @property
@@ -116,6 +116,7 @@ class Scheduler:
         for seq in (*self.running, *self.waiting):
             if seq.id == id:
                 seq.rests = rests
+                seq.last_token = max(seq.last_token, self._now)  # the pause is no gap of ours
 
     def plan(self, now: float) -> list[Row]:
         """The rows of the next step; empty when nobody runs."""
@@ -143,7 +144,7 @@ class Scheduler:
             self._advance(running[row.seq], row.advance, list(group), now)
         n_predicted = sum(len(seq.generated) for seq in running.values()) - n_before
         self.budget.learn(len(rows) - len(chunks), n_chunk, step_ms)
-        self.counters.count_step(n_chunk, n_predicted, step_ms)
+        self.counters.count_step(len(rows), n_chunk, n_predicted, step_ms)
 
     def starve(self) -> None:
         """The step found no pages and ran nothing: the youngest makes room; who is alone can never have more."""
@@ -220,6 +221,7 @@ class Scheduler:
         self.running.append(seq)
         if seq.started is None:
             seq.started = now
+            self.counters.count_started(seq)
             self._count_cached(seq, seq.n_computed)
 
     def _shift(self) -> None:
@@ -296,9 +298,15 @@ class Scheduler:
             elif not out.flags & OutFlag.TOKEN:
                 self._emit(seq)
             else:
-                seq.first_token = now if seq.first_token is None else seq.first_token
-                seq.last_token = now
+                self._time_token(seq, now)
                 self._append(seq, out)
+
+    def _time_token(self, seq: Sequence, now: float) -> None:
+        if seq.n_replay:  # it has been shown already
+            return
+        self.counters.count_token(seq, now)
+        seq.first_token = now if seq.first_token is None else seq.first_token
+        seq.last_token = now
 
     def _append(self, seq: Sequence, out: Out) -> None:
         if seq.params.max_tokens == 0:  # the prompt is in the cache: that was all
@@ -339,7 +347,7 @@ class Scheduler:
         elif seq in self.waiting:
             self.waiting.remove(seq)
         seq.status = Status.FINISHED
-        self.counters.finished[reason.value] += 1
+        self.counters.count_finish(seq, reason, self._now)
 
     def _release(self, seq: Sequence, keep: bool) -> None:
         """Takes it out of the engine, its lane and running."""

@@ -21,13 +21,14 @@ class Status(enum.Enum):
 
 
 class FinishReason(enum.Enum):
-    """Why a sequence ended.  Stop words are decided by the reply, which sees text; the rest here."""
+    """Why a sequence ended.  The reply, which sees text, tells of stop words."""
 
     EOS = "eos"
     LIMIT = "limit"  # max_tokens reached
     CONTEXT = "context"  # the KV pool is full for it
     TIMEOUT = "timeout"  # a time limit of the request has passed
-    ABORT = "abort"  # the client went away or the reply found a stop word
+    WORD = "word"  # the reply found a stop word
+    ABORT = "abort"  # the client went away, or the server stops
     ERROR = "error"  # this sequence alone failed: Delta.error says why
 
 
@@ -104,8 +105,8 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     is_full: bool = False  # its context must be shifted before it goes on
     rests: bool = False  # its reader is behind
     has_line: bool = False  # some of its text ends a line
-    arrived: float = 0.0
-    started: float | None = None  # seconds, of whatever clock plan() and commit() are told
+    arrived: float = 0.0  # seconds, of whatever clock submit(), plan() and commit() are told
+    started: float | None = None
     first_token: float | None = None
     last_token: float = 0.0
 

@@ -25,6 +25,7 @@ from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Seque
 from llamatw.engine.shift import of_prompt
 from llamatw.engine.stats import Snapshot
 from llamatw.engine.stream import TokenStream
+from llamatw.engine.watchdog import Watchdog
 from llamatw.errors import BadRequest, ContextExceeded, LlamatwError, Unavailable
 from llamatw.settings import EngineSettings
 
@@ -90,7 +91,9 @@ class EngineService(Service):
         self.failure: str | None = None
         self._reactor = reactor
         self._spawn = spawn
+        self._clock = clock
         self._loop = StepLoop(settings, opener, self, reactor.callFromThread, clock)
+        self._watchdog = Watchdog()
         self._ended: Deferred[None] = succeed(None)
         self._vocab: VocabLike | None = None
         self._model: ModelInfo | None = None
@@ -141,6 +144,10 @@ class EngineService(Service):
     def snapshot(self) -> Snapshot:
         return self._loop.snapshot
 
+    def stuck(self) -> str | None:
+        """Why the engine's thread counts as stuck, in a sentence; None while it is well.  Never asks the thread."""
+        return self._watchdog.look(self._loop.heartbeat, self.snapshot().step_s, self._clock())
+
     def tokenize(self, text: str | bytes, *, add_special: bool = False, parse_special: bool = False) -> list[int]:
         return self._loaded_vocab().tokenize(text, add_special=add_special, parse_special=parse_special)
 
@@ -164,7 +171,7 @@ class EngineService(Service):
         stream.truncated = truncated
         self._admission.check(stream, self._streams.values(), self._loop.snapshot)
         self._streams[seq.id] = stream
-        self._loop.post(Submit(seq))
+        self._loop.post(Submit(seq, self._clock()))
         return stream
 
     def call(self, work: Callable[[EngineLike, Scheduler], T]) -> Future[T]:
@@ -202,9 +209,9 @@ class EngineService(Service):
             raise self._unavailable()
         return self._vocab
 
-    def _abort(self, id: int) -> None:
+    def _abort(self, id: int, reason: FinishReason = FinishReason.ABORT) -> None:
         self._streams.pop(id, None)
-        self._loop.post(Abort(id))
+        self._loop.post(Abort(id, reason))
 
     def _rest(self, id: int, rests: bool) -> None:
         self._loop.post(Rest(id, rests))

@@ -21,7 +21,7 @@ class TokenStream:
         self,
         id: int,
         n_prompt: int,
-        abort: Callable[[int], None],
+        abort: Callable[[int, FinishReason], None],
         rest: Callable[[int, bool], None] = lambda id, rests: None,
         owner: int = 0,
         n_bytes: int = 0,
@@ -75,13 +75,13 @@ class TokenStream:
         if waiting is not None:
             waiting.callback(None)
 
-    def cancel(self) -> None:
-        """Aborts the sequence; what was unread is dropped and a reader gets a last delta that says ABORT."""
+    def cancel(self, reason: FinishReason = FinishReason.ABORT) -> None:
+        """Aborts the sequence; what was unread is dropped and a reader gets a last delta that gives the reason."""
         if self.finish is None:
-            self._abort(self.id)
+            self._abort(self.id, reason)
             self._unread.clear()
             self.pending_bytes = 0
-            self.push(Delta(finish=FinishReason.ABORT, slot=self.slot, timings=self.timings))
+            self.push(Delta(finish=reason, slot=self.slot, timings=self.timings))
 
     def _leave(self) -> None:
         self._waiting = None

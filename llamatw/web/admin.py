@@ -10,7 +10,6 @@ from llamatw.web import reply
 from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, answer_error
 
 UNSERVED = [
-    ("GET", "/metrics"),
     ("POST", "/props"),
     ("POST", "/slots/<int:slot>"),
     ("POST", "/infill"),
@@ -34,12 +33,12 @@ def add_routes(app: Klein, api: Api) -> None:
     @app.route("/health", methods=["GET"])
     @app.route("/v1/health", methods=["GET"])
     def health(request: Request) -> bytes:
-        state = api.engine.state
-        if state == "ready":
+        trouble = _trouble(api)
+        if trouble is None:
             return answer(request, {"status": "ok"})
-        if state == "loading":
-            return answer_error(request, _not_ready(api), status="loading model", progress=api.engine.progress)
-        return answer_error(request, _not_ready(api), status="error")
+        if api.engine.state == "loading":
+            return answer_error(request, trouble, status="loading model", progress=api.engine.progress)
+        return answer_error(request, trouble, status="error")
 
     @app.route("/props", methods=["GET"])
     def props(request: Request) -> bytes:
@@ -66,13 +65,16 @@ def add_routes(app: Klein, api: Api) -> None:
         app.route(path, methods=[method], endpoint=f"{method} {path}")(not_yet)
 
 
-def _not_ready(api: Api) -> Unavailable:
-    """Only loading is worth another try."""
+def _trouble(api: Api) -> Unavailable | None:
+    """Why the engine cannot serve; None while it can.  Only loading is worth another try: what is stuck may stay so."""
     if api.engine.state == "loading":
         return Unavailable("Loading model", retry_after=1)
     if api.engine.state == "failed":
         return Unavailable(api.engine.failure or "the engine is not running")
-    return Unavailable("the server is stopping")
+    if api.engine.state == "stopped":
+        return Unavailable("the server is stopping")
+    stuck = api.engine.stuck()
+    return Unavailable(stuck) if stuck else None
 
 
 def _props(api: Api) -> reply.Json:
@@ -90,7 +92,7 @@ def _props(api: Api) -> reply.Json:
         "modalities": {"vision": False, "audio": False, "video": False},
         "endpoint_slots": True,
         "endpoint_props": False,
-        "endpoint_metrics": False,
+        "endpoint_metrics": api.settings.metrics,
         "chat_template": info.chat_template or "",
         "bos_token": info.bos_token,
         "eos_token": info.eos_token,

@@ -45,6 +45,7 @@ class Api:
         self.settings = settings
         self.reactor = reactor
         self.system = settings.system_prompt
+        self.n_refused = {429: 0, 503: 0}  # requests that a route refused, by status
 
     @property
     def model(self) -> str:
@@ -163,7 +164,7 @@ def _timeout_s(request: Request) -> float | None:
 
 
 def _nothing() -> TokenStream:
-    stream = TokenStream(-1, 0, lambda _: None)
+    stream = TokenStream(-1, 0, lambda *_: None)
     stream.push(Delta(finish=FinishReason.LIMIT))
     return stream
 
@@ -200,7 +201,7 @@ def answer_error(request: Request, error: LlamatwError, **more: object) -> bytes
     return answer(request, {**more, **reply.error_body(error)}, error.status)
 
 
-def handle_errors(app: Klein) -> None:
+def handle_errors(app: Klein, api: Api) -> None:
     """The edge of Klein: whatever a route raises becomes a JSON error with an honest status."""
 
     @app.handle_errors(HTTPException)
@@ -209,6 +210,8 @@ def handle_errors(app: Klein) -> None:
 
     @app.handle_errors(LlamatwError)
     def refused(request: Request, failure: Any) -> bytes:
+        if failure.value.status in api.n_refused:
+            api.n_refused[failure.value.status] += 1
         return answer_error(request, failure.value)
 
     @app.handle_errors(Exception)

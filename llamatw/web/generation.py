@@ -72,6 +72,7 @@ class Generation:
             text = self._scanner.feed(delta.text)
             if self._scanner.word:
                 self.stop_type, self.stopping_word = StopType.WORD, self._scanner.word
+                self._stream.cancel(FinishReason.WORD)
             elif delta.finish is not None:
                 text += self._scanner.finish()
                 self.stop_type = StopType.EOS if delta.finish is FinishReason.EOS else StopType.LIMIT

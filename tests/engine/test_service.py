@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import msgspec
 import pytest
-from twisted.internet.defer import CancelledError, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from llamatw.capi.fake import FakeEngine
 from llamatw.capi.records import SamplingParams
@@ -298,3 +301,78 @@ def test_snapshot_shows_slots_and_counts(house):
     assert idle.n_processing == 0 and idle.n_requests == 1
     assert (idle.n_prompt_tokens, idle.n_predicted_tokens, idle.finished["eos"]) == (100, 14, 1)
     assert idle.n_steps == len(house.engine.steps)
+
+
+def test_a_stuck_step_is_told_while_it_lasts(house):
+    heard = []
+    step = house.engine.step
+
+    def slow(rows):
+        for seconds in (29.0, 2.0):
+            house.reactor.advance(seconds)
+            heard.append(house.service.stuck())
+        return step(rows)
+
+    house.engine.step = slow
+    stream = house.submit(max_tokens=1)
+    with capturedLogs() as events:
+        house.pump.run()
+    assert heard[0] is None
+    assert "for 31 s" in heard[1] and f"request {stream.id} (2 tokens)" in heard[1]
+    assert house.service.stuck() is None and stream.finish is FinishReason.LIMIT
+    assert [event["log_level"] for event in events] == [LogLevel.critical]
+
+
+def test_a_step_that_fails_after_being_stuck_is_stuck_no_more(house):
+    def stuck(rows):
+        house.reactor.advance(31.0)
+        assert house.service.stuck()
+        raise EngineFailure("broken", -2)
+
+    house.engine.step = stuck
+    house.submit()
+    house.pump.run()
+    assert house.service.stuck() is None
+
+
+def test_work_between_steps_that_is_stuck_is_told(house):
+    heard = []
+
+    def work(engine, scheduler):
+        house.reactor.advance(31.0)
+        heard.append(house.service.stuck())
+
+    done = house.service.call(work)
+    house.pump.run()
+    assert done.done() and "between two steps" in heard[0] and house.service.stuck() is None
+
+
+def test_a_thread_that_is_really_stuck():
+    """The thread waits in a step; another one, whose clock goes on, asks about it."""
+    entered, leave, ended = threading.Event(), threading.Event(), Deferred()
+    late = 0.0
+    settings = EngineSettings(model_path="m.gguf", n_ctx=1024, n_seqs=2)
+    engine = FakeEngine(settings, say="ab")
+    step = engine.step
+    engine.step = lambda rows: (entered.set(), leave.wait(60), step(rows))[2]
+    threads = []
+
+    def spawn(reactor, loop):
+        threads.append(threading.Thread(target=loop.run))
+        threads[0].start()
+        return ended
+
+    clock = lambda: time.perf_counter() + late  # noqa: E731
+    service = EngineService(settings, InlineReactor(), FakeEngine.opener(engine), spawn, clock)
+    service.startService()
+    while service.state == "loading":
+        time.sleep(0.001)
+    service.submit([1, 2, 3], GenerationParams())
+    assert entered.wait(60)
+    before, late = service.stuck(), 31.0
+    during = service.stuck()
+    leave.set()
+    service.stopService()
+    threads[0].join(60)
+    assert before is None and "request 0 (3 tokens)" in during and service.stuck() is None
+    ended.callback(None)

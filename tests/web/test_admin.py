@@ -41,6 +41,25 @@ def test_health_of_a_model_that_cannot_be_loaded(make_server):
     assert "m.gguf" in server.connect().send("POST", "/completion", b"{}").reply().error(503)["message"]
 
 
+@pytest.mark.parametrize("path", ["/health", "/v1/health"])
+def test_health_while_a_step_is_stuck(server, path):
+    replies = []
+    step = server.engine.step
+
+    def stuck(rows):
+        server.reactor.advance(45)
+        replies.append(server.connect().send("GET", path).reply())
+        return step(rows)
+
+    server.engine.step = stuck
+    assert server.post("/completion", {"prompt": "abc", "n_predict": 1}).status == 200
+    error = replies[0].error(503)
+    assert error["type"] == "unavailable_error"
+    assert "for 45 s" in error["message"] and "request 0 (4 tokens)" in error["message"]
+    assert replies[0].json["status"] == "error" and "retry-after" not in replies[0].headers
+    assert server.get(path).json == {"status": "ok"}
+
+
 def test_head(server):
     reply = server.request("HEAD", "/health")
     assert (reply.status, reply.body) == (200, b"")

@@ -27,6 +27,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     k_type: KVType = KV_TYPE_DEFAULT  # elements of the KV cache: of its keys
     v_type: KVType = KV_TYPE_DEFAULT  # and of its values
     load: Load = "mmap"  # how tensors come out of the file
+    group_n: int = 1  # self-extend: positions of full windows are divided by it; 1: off
+    group_w: int = 0  # tokens in such a window, a multiple of group_n; 0 when off
     numa: Numa = "none"  # how threads and memory go over the nodes of a machine that has several
     mlock: bool = False  # weights, KV cache and scratch locked into memory
     step_target_ms: float = 50.0  # a step that carries live streams aims to stay below this

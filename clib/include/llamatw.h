@@ -144,6 +144,9 @@ typedef struct {
     uint32_t flags;            /* LT_OPEN_* */
     int32_t load;              /* LT_LOAD_* */
     int32_t numa;              /* LT_NUMA_* */
+    int32_t group_n, group_w;  /* self-extend: whenever group_w tokens have been computed since the last time, their positions are divided by
+                                * group_n before the next is.  1 and 0: off.  group_w is a multiple of group_n; models some of whose
+                                * layers see a window only are LT_E_UNSUPPORTED */
     int32_t *progress;         /* NULL or the caller's: 0..1000 while lt_engine_open runs; set it negative to cancel the load */
 } lt_engine_opts;
 
@@ -183,7 +186,7 @@ typedef struct {
 
 typedef struct {
     int32_t seq;
-    int32_t advance;           /* tokens of the history to compute now, >= 1 */
+    int32_t advance;           /* tokens of the history to compute now, >= 1; at most lt_seq_room */
     int32_t n_draft;           /* guesses at the tokens after the history that may be computed along, 0..LT_MAX_DRAFT; without mask only */
     int32_t reserved;
     const uint32_t *mask;      /* NULL, or one bit per token: 1 = may be sampled; ceil(n_vocab/32) words */
@@ -229,7 +232,8 @@ LT_API int lt_engine_read_stats(const lt_engine *e, lt_engine_stats *out);
  * prefix tree (at most n - 1).  `scope` separates users that must not see each other's cache; 0 is the common one. */
 LT_API int lt_seq_open(lt_engine *e, const int32_t *prompt, int32_t n, uint64_t scope, const lt_sampling *s, int32_t *seq, int32_t *n_cached);
 /* Takes from the prefix tree and the other open sequences what they have computed of seq's history meanwhile (not for
- * LT_SAMPLE_NO_CACHE).  *n_computed is what seq has then; it can be less by a part of a page when no page is free. */
+ * LT_SAMPLE_NO_CACHE).  *n_computed is what seq has then; it can be less by a part of a page when no page is free.  A sequence
+ * that has been shifted, or has filled a window of self-extend, takes nothing. */
 LT_API int lt_seq_adopt(lt_engine *e, int32_t seq, int32_t *n_computed);
 /* All rows or none; a sequence at most once.  LT_E_KV_FULL: close a sequence and try again.
  * A row that catches up with its history samples the next token.  With n_draft, the tokens after that are guessed from what
@@ -237,5 +241,14 @@ LT_API int lt_seq_adopt(lt_engine *e, int32_t seq, int32_t *n_computed);
  * and as long as the samples are what was guessed, the row gains one more.  So the tokens are the same with and without. */
 LT_API int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result);
 LT_API int lt_seq_close(lt_engine *e, int32_t seq, int32_t keep);   /* keep != 0: its pages stay as prefix cache */
+/* *n: how many tokens one row may advance it at most, were they known: to the end of the context, and with self-extend to where its
+ * window is full (the next row then divides the positions first). */
+LT_API int lt_seq_room(const lt_engine *e, int32_t seq, int32_t *n);
+/* Context shift: the tokens n_keep .. n_keep + n_discard - 1 leave the history, which must have been computed so far; those after them
+ * move down by n_discard, keys turned to the new positions, values as they were.  What has not been computed moves along.  Draws after
+ * it come from another key than the seed's, as positions come again.  From the first moved token on nothing of the sequence becomes prefix
+ * cache any more: another sequence with the same ids would not have the same bits.  LT_E_KV_FULL, and nothing changed: pages that
+ * others share would have to be copied, and there are too few.  Not with self-extend (LT_E_UNSUPPORTED). */
+LT_API int lt_seq_shift(lt_engine *e, int32_t seq, int32_t n_keep, int32_t n_discard);
 
 #endif

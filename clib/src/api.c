@@ -30,7 +30,8 @@ void lt_engine_opts_init(lt_engine_opts *o)
 {
     if (!o)
         return;
-    *o = (lt_engine_opts){.struct_size = sizeof *o, .n_seqs = 4, .n_batch = 512, .k_type = LT_KV_DEFAULT, .v_type = LT_KV_DEFAULT};
+    *o = (lt_engine_opts){
+        .struct_size = sizeof *o, .n_seqs = 4, .n_batch = 512, .k_type = LT_KV_DEFAULT, .v_type = LT_KV_DEFAULT, .group_n = 1};
 }
 
 void lt_sampling_init(lt_sampling *s)

@@ -45,13 +45,14 @@ typedef struct {
 
 /* Consecutive rows of the step that belong to one sequence. */
 typedef struct {
-    int32_t first_row, n_rows, first_position;
+    int32_t first_row, n_rows;
+    int32_t first_position;   /* its rows' cells begin here; a row sees the cells up to its own */
     const int32_t *pages;     /* block table */
 } lt_span;
 
 typedef struct {
     int32_t n_rows, n_spans, n_threads;
-    const int32_t *token, *position; /* [n_rows] */
+    const int32_t *token, *position; /* [n_rows]; position: what rope turns by, the cell's number or less */
     const lt_span *spans;
 } lt_batch;
 
@@ -79,6 +80,16 @@ typedef struct {
     const lt_weight *q_norm, *k_norm; /* per head, NULL: none */
 } lt_attention;
 
+/* Cells of one sequence that change their position, in all layers and heads: what is in cell from + i of the block table goes to
+ * cell to + i, the key turned by turn[i] more positions (to <= from: in ascending order nothing is overwritten unread). */
+typedef struct {
+    const int32_t *pages;  /* block table */
+    int32_t from, to, n;
+    int32_t n_threads;
+    const int32_t *turn;   /* [n] */
+    const int32_t *rope;   /* [n_layers]: which lt_rope */
+} lt_move;
+
 typedef struct {
     int64_t weight_bytes, kv_bytes, scratch_bytes;
 } lt_memory;
@@ -89,6 +100,7 @@ typedef struct {
     int (*buffer)(lt_backend *be, lt_buffer **out, int32_t max_rows, int64_t width);
     int (*ready)(lt_backend *be, const lt_kv_shape *shape, const lt_rope *ropes, int32_t n_ropes); /* once, after all weights: KV pool, scratch */
     void (*copy_page)(lt_backend *be, int32_t src, int32_t dst);
+    void (*move)(lt_backend *be, const lt_move *move);                      /* between steps */
     void (*begin)(lt_backend *be, const lt_batch *batch);                   /* the step's rows; stays valid through the step */
     void (*embed)(lt_backend *be, lt_buffer *y, const lt_weight *w, float scale);
     void (*matmul)(lt_backend *be, const lt_input *in, const lt_product *out, int32_t n_out);

@@ -28,7 +28,8 @@ static int check_opts(const lt_engine_opts *o)
     LT_TRY(check_count("n_seqs", o->n_seqs, 1, LT_MAX_SEQS));
     LT_TRY(check_count("n_batch", o->n_batch, 1, LT_MAX_BATCH));
     LT_TRY(check_count("n_threads", o->n_threads, 0, LT_MAX_THREADS));
-    return check_count("n_threads_batch", o->n_threads_batch, 0, LT_MAX_THREADS);
+    LT_TRY(check_count("n_threads_batch", o->n_threads_batch, 0, LT_MAX_THREADS));
+    return lt_check_group(o);
 }
 
 static int no_memory(const char *what)
@@ -85,8 +86,10 @@ static int create_step_arrays(lt_engine *e)
     e->needs = lt_alloc(seqs, sizeof *e->needs);
     e->outs = lt_alloc(rows, sizeof *e->outs); /* no more answers than tokens */
     e->text = lt_alloc(rows, e->text_per_row);
-    return e->token && e->position && e->rows && e->wanted && e->spans && e->needs && e->outs && e->text ? LT_OK
-                                                                                                         : no_memory("a step's arrays");
+    e->turns = lt_alloc((size_t)e->n_ctx, sizeof *e->turns);
+    e->copies = lt_alloc((size_t)e->n_pages, sizeof *e->copies);
+    const bool complete = e->token && e->position && e->rows && e->wanted && e->spans && e->needs && e->outs && e->text && e->turns;
+    return complete && e->copies ? LT_OK : no_memory("a step's arrays");
 }
 
 static void choose_threads(lt_engine_opts *o, const lt_bits *cpus)
@@ -112,6 +115,14 @@ static int create_pool(lt_engine *e)
     return plan.n_groups ? lt_pool_bind(e->pool, plan.cpus, plan.n_groups) : LT_OK;
 }
 
+static int refuse_group(const lt_engine *e)
+{
+    if (e->opts.group_n > 1 && e->model.traits->window_period)
+        return lt_fail(LT_E_UNSUPPORTED, "group_n is %d: self-extend is not served for %s, some of whose layers see a window only",
+                       e->opts.group_n, e->model.traits->arch);
+    return LT_OK;
+}
+
 static int open_engine(lt_engine *e, const char *path)
 {
     const lt_engine_opts *o = &e->opts;
@@ -122,6 +133,7 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(lt_cpu_backend(&e->be, e->pool, &e->place, o->n_batch));
     const int32_t max_outputs = o->n_seqs > LT_OUTPUT_ROWS ? o->n_seqs : LT_OUTPUT_ROWS;
     LT_TRY(lt_model_load(&e->model, e->file, lt_vocab_size(e->vocab), e->be, o->n_batch, max_outputs, o->progress));
+    LT_TRY(refuse_group(e));
     e->n_ctx = o->n_ctx ? o->n_ctx : e->model.h.n_ctx_train;
     LT_TRY(check_count("the model's context_length", e->n_ctx, 1, LT_MAX_CTX));
     e->n_pages = (e->n_ctx + LT_PAGE - 1) / LT_PAGE;
@@ -172,7 +184,8 @@ void lt_engine_close(lt_engine *e)
         lt_free(e->seqs[i].history);
     lt_vocab_close(e->vocab);
     lt_gguf_close(e->file);
-    void *parts[] = {e->samplers, e->eog, e->seqs, e->token, e->position, e->rows, e->wanted, e->spans, e->needs, e->outs, e->text, e};
+    void *parts[] = {e->samplers, e->eog,   e->seqs, e->token, e->position, e->rows,   e->wanted,
+                     e->spans,    e->needs, e->outs, e->text,  e->turns,    e->copies, e};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }
@@ -285,6 +298,10 @@ int lt_seq_adopt(lt_engine *e, int32_t seq, int32_t *n_computed)
     lt_seq *q = &e->seqs[seq];
     if (q->sampling.flags & LT_SAMPLE_NO_CACHE || q->poisoned)
         return lt_fail(LT_E_ARG, "sequence %d must not take anything from the cache", seq);
+    if (lt_kv_is_altered(e->kv, seq)) { /* nobody else has what it has */
+        *n_computed = q->n_computed;
+        return LT_OK;
+    }
     lt_kv_close(e->kv, seq, q->history, q->n_computed, true);
     const int32_t before = q->n_computed;
     LT_TRY(take_prefix(e, seq, q->scope, q->history, q->n_total - 1, &q->n_computed));

@@ -15,6 +15,7 @@ enum { LT_KV_DEFAULT = LT_KV_I16 }; /* KV_TYPE_DEFAULT of llamatw/settings.py sa
 typedef struct {
     int32_t *history;        /* [n_ctx + 1]: prompt, then generated */
     int32_t n_total, n_computed;
+    int32_t n_grouped;       /* self-extend: tokens in the windows whose positions have been divided; else 0 */
     uint64_t scope;
     lt_sampling sampling;
     lt_utf8_stream text;
@@ -54,6 +55,20 @@ struct lt_engine {
     char *text;
     size_t text_per_row;
     int64_t n_steps, tokens_computed, tokens_cached;
+    /* of cells that change their position (remap.c), sized at open */
+    int32_t *turns;          /* [n_ctx] */
+    lt_kv_copy *copies;      /* [n_pages] */
 };
+
+/* remap.c */
+int lt_check_group(const lt_engine_opts *o);
+int32_t lt_window_left(const lt_engine *e, const lt_seq *q); /* tokens that a row may go until the self-extend window is full */
+/* Divides the positions of full windows of those sequences that are to go on.  LT_E_KV_FULL: some may be done, which shows nowhere. */
+int lt_regroup_rows(lt_engine *e, const lt_row *rows, int32_t n_rows);
+/* How far the position of its next tokens lags behind their number. */
+static inline int32_t lt_lag(const lt_engine *e, const lt_seq *q)
+{
+    return q->n_grouped - q->n_grouped / e->opts.group_n;
+}
 
 #endif

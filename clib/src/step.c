@@ -18,6 +18,9 @@ static int check_row(const lt_engine *e, const lt_row *row)
         return lt_fail(LT_E_ARG, "sequence %d has no finite logits and must be closed", row->seq);
     if (row->advance < 1 || row->advance > q->n_total - q->n_computed)
         return lt_fail(LT_E_ARG, "sequence %d: advance is %d, must be 1..%d", row->seq, row->advance, q->n_total - q->n_computed);
+    if (row->advance > lt_window_left(e, q))
+        return lt_fail(LT_E_LIMIT, "sequence %d: advance is %d, %d tokens are left in its window of %d", row->seq, row->advance,
+                       lt_window_left(e, q), e->opts.group_w);
     if (q->n_computed + row->advance > e->n_ctx)
         return lt_fail(LT_E_LIMIT, "sequence %d: the context of %d tokens is full", row->seq, e->n_ctx);
     if (row->n_draft < 0 || row->n_draft > LT_MAX_DRAFT)
@@ -58,7 +61,9 @@ static void guess(lt_engine *e, const lt_row *row)
     int32_t n_pages, max = row->n_draft;
     lt_kv_table(e->kv, row->seq, &n_pages);
     const int32_t in_pages = n_pages * LT_PAGE - q->n_total, in_context = e->n_ctx - 1 - q->n_total;
+    const int32_t in_window = lt_window_left(e, q) - row->advance;
     max = max < in_pages ? max : in_pages;
+    max = max < in_window ? max : in_window;
     max = max < in_context ? max : in_context;
     q->n_drafted = 0;
     if (max <= 0)
@@ -81,7 +86,7 @@ static int32_t lay_out(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_batc
             const int32_t n_known = q->n_computed + j + 1;
             const bool copies = row->logits && j < row->advance;
             e->token[n] = q->history[n_known - 1];
-            e->position[n] = n_known - 1;
+            e->position[n] = n_known - 1 - lt_lag(e, q);
             if (n_known >= q->n_total || copies)
                 e->wanted[n_wanted++] = (lt_wanted){
                     .row = n,
@@ -198,6 +203,7 @@ int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result)
     if (!e || !rows || !result || n_rows < 1 || n_rows > e->opts.n_seqs)
         return lt_fail(LT_E_ARG, "lt_step: NULL argument or %d rows, must be 1..n_seqs", n_rows);
     LT_TRY(check_rows(e, rows, n_rows));
+    LT_TRY(lt_regroup_rows(e, rows, n_rows));
     LT_TRY(reserve_pages(e, rows, n_rows));
     for (int32_t i = 0; i < n_rows; i++)
         guess(e, &rows[i]);

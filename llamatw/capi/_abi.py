@@ -77,6 +77,8 @@ class Opts(Structure):
         ("flags", c_uint32),
         ("load", c_int32),
         ("numa", c_int32),
+        ("group_n", c_int32),
+        ("group_w", c_int32),
         ("progress", POINTER(c_int32)),
     ]
 
@@ -191,4 +193,6 @@ FUNCTIONS = {
     "lt_seq_adopt": (c_int, _handle, c_int32, POINTER(c_int32)),
     "lt_step": (c_int, _handle, POINTER(Row), c_int32, POINTER(Result)),
     "lt_seq_close": (c_int, _handle, c_int32, c_int32),
+    "lt_seq_room": (c_int, _handle, c_int32, POINTER(c_int32)),
+    "lt_seq_shift": (c_int, _handle, c_int32, c_int32, c_int32),
 }

@@ -109,6 +109,16 @@ class Engine:
         """keep: its pages stay as prefix cache."""
         check(self._lib.lt_seq_close(self._handle, seq, int(keep)))
 
+    def seq_room(self, seq: int) -> int:
+        """How many tokens one row may advance it at most: to the end of the context or of its self-extend window."""
+        n = ctypes.c_int32()
+        check(self._lib.lt_seq_room(self._handle, seq, ctypes.byref(n)))
+        return n.value
+
+    def shift_seq(self, seq: int, n_keep: int, n_discard: int) -> None:
+        """Tokens n_keep .. n_keep + n_discard - 1 leave the history, those after them move down: lt_seq_shift."""
+        check(self._lib.lt_seq_shift(self._handle, seq, n_keep, n_discard))
+
     def _fill(self, raw: _abi.Row, row: Row) -> object:
         raw.seq, raw.advance, raw.n_draft, raw.logits, raw.mask = row.seq, row.advance, row.n_draft, None, None
         if row.logits is not None:
@@ -160,6 +170,7 @@ def _options(settings: EngineSettings, gguf: Gguf, progress: Progress | None) ->
     raw.n_threads, raw.n_threads_batch = settings.n_threads, settings.n_threads_batch
     raw.numa = _abi.NUMAS[settings.numa]
     raw.load = _abi.LOADS[settings.load]
+    raw.group_n, raw.group_w = settings.group_n, settings.group_w
     raw.flags = _abi.OPEN_MLOCK * settings.mlock
     if progress is not None:
         raw.progress = ctypes.pointer(progress.cell)

@@ -97,6 +97,7 @@ class _Open(msgspec.Struct, eq=False):
     scope: int
     use_cache: bool
     sampling: SamplingParams
+    n_unaltered: int | None = None  # tokens at its head that no shift and no window has changed; None: all
     decoder: codecs.IncrementalDecoder = msgspec.field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )
@@ -117,6 +118,7 @@ class FakeEngine:
         self.vocab = FakeVocab()
         self.info = _info(settings)
         self.model = _model(self.info, settings.model_path)
+        self._group = settings.group_n, settings.group_w
         self._open: dict[int, _Open] = {}
         self._kept: OrderedDict[tuple[int, bytes], array[int]] = OrderedDict()  # prefix cache, oldest first
         self._prompt_ends: dict[bytes, int] = {}  # history at close -> where its prompt ended
@@ -172,6 +174,8 @@ class FakeEngine:
         mine = self._open[seq]
         if not mine.use_cache:
             raise EngineFailure(f"sequence {seq} must not take anything from the cache", Code.ARG)
+        if mine.n_unaltered is not None:
+            return mine.n_computed
         n_computed = max(self._longest_prefix(mine.history, mine.scope), mine.n_computed)
         self._n_cached += n_computed - mine.n_computed
         mine.n_computed = n_computed
@@ -185,16 +189,37 @@ class FakeEngine:
             end = len(gone.history) - cut
             if end > gone.n_prompt:
                 self._prompt_ends[gone.history[:end].tobytes()] = gone.n_prompt
-        if keep and gone.n_computed:
-            history = gone.history[: gone.n_computed]
+        history = _unaltered(gone)
+        if keep and history:
             self._kept[gone.scope, history.tobytes()] = history
             self._evict(0)
+
+    def seq_room(self, seq: int) -> int:
+        if seq not in self._open:
+            raise EngineFailure(f"sequence {seq} is not open", Code.ARG)
+        (group_n, group_w), n_computed = self._group, self._open[seq].n_computed
+        in_context = self.info.n_ctx - n_computed
+        return in_context if group_n == 1 else min(in_context, group_w - n_computed % group_w)
+
+    def shift_seq(self, seq: int, n_keep: int, n_discard: int) -> None:
+        shifted = self._open.get(seq)
+        if shifted is None or n_keep < 0 or n_discard < 1 or n_keep + n_discard > shifted.n_computed:
+            raise EngineFailure(f"bad shift: sequence {seq}, n_keep {n_keep}, n_discard {n_discard}", Code.ARG)
+        if self._group[0] > 1:
+            raise EngineFailure("with self-extend a context is not shifted", Code.UNSUPPORTED)
+        before = shifted.n_computed if shifted.n_unaltered is None else shifted.n_unaltered
+        shifted.n_unaltered = min(n_keep, before)
+        del shifted.history[n_keep : n_keep + n_discard]
+        shifted.n_computed -= n_discard
+        shifted.n_prompt -= n_discard  # what it has said stays said
 
     def _check(self, rows: Sequence[Row]) -> None:
         for row in rows:
             seq = self._open.get(row.seq)
             if seq is None or not 1 <= row.advance <= len(seq.history) - seq.n_computed:
                 raise EngineFailure(f"bad row: sequence {row.seq}, advance {row.advance}", Code.ARG)
+            if row.advance > self.seq_room(row.seq):
+                raise EngineFailure(f"sequence {row.seq}: {row.advance} tokens are beyond its room", Code.LIMIT)
             if row.n_draft and (row.mask is not None or seq.n_computed + row.advance < len(seq.history)):
                 raise EngineFailure(f"bad row: sequence {row.seq}, n_draft {row.n_draft}", Code.ARG)
         n_tokens = sum(row.advance + row.n_draft for row in rows)
@@ -216,13 +241,16 @@ class FakeEngine:
     def _run(self, row: Row) -> list[Out]:
         """Guesses are what it will say, but for the last, which is wrong."""
         seq = self._open[row.seq]
+        n_guesses = min(row.n_draft, self.seq_room(row.seq) - row.advance + 1)
+        if self._group[0] > 1 and seq.n_computed == self._group[1]:
+            seq.n_unaltered = 0
         seq.n_computed += row.advance
         if self.is_nan(seq.history):
             return [Out(row.seq, OutFlag.NAN, -1, 0.0, "")]
         if seq.n_computed < len(seq.history):
             return [Out(row.seq, OutFlag(0), -1, 0.0, "")]
         outs = [self._say(row, seq)]
-        while len(outs) < row.n_draft and not outs[-1].flags & (OutFlag.EOG | OutFlag.FULL):
+        while len(outs) < n_guesses and not outs[-1].flags & (OutFlag.EOG | OutFlag.FULL):
             seq.n_computed += 1
             outs.append(self._say(row, seq))
         return outs
@@ -246,8 +274,15 @@ class FakeEngine:
 
     def _longest_prefix(self, history: array[int], scope: int) -> int:
         known = [kept for (where, _), kept in self._kept.items() if where == scope]
-        known += [seq.history[: seq.n_computed] for seq in self._open.values() if seq.scope == scope]
+        known += [_unaltered(seq) for seq in self._open.values() if seq.scope == scope]
         return min(max((_common(history, other) for other in known), default=0), len(history) - 1)
+
+
+def _unaltered(seq: _Open) -> array[int]:
+    """What another sequence may take of it: whole pages only once something has changed."""
+    if seq.n_unaltered is None:
+        return seq.history[: seq.n_computed]
+    return seq.history[: seq.n_unaltered // PAGE * PAGE]
 
 
 def _common(a: array[int], b: array[int]) -> int:

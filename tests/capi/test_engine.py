@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -129,6 +130,50 @@ def test_the_last_token_that_fits_says_so(engine):
     [out] = engine.step([Row(seq, 255)])
     assert out.flags & OutFlag.TOKEN and out.flags & OutFlag.FULL
     engine.close_seq(seq)
+
+
+def test_a_shifted_sequence(engine):
+    """It goes on; what it keeps for others is its unaltered head."""
+    prompt = engine.vocab.tokenize("Seven wizards quickly jumped over a box of quartz. " * 30)[:200]
+    seq, _ = engine.open_seq(prompt, GREEDY, use_cache=False)
+    engine.step([Row(seq, 180)])
+    for n_keep, n_discard in ((-1, 5), (0, 0), (0, 181), (180, 1), (100, 81)):
+        with pytest.raises(EngineFailure):
+            engine.shift_seq(seq, n_keep, n_discard)
+    engine.shift_seq(seq, 100, 50)
+    assert engine.seq_room(seq) == 512 - 130
+    with pytest.raises(EngineFailure):
+        engine.step([Row(seq, 21)])
+    [out] = engine.step([Row(seq, 20)])
+    assert out.flags & OutFlag.TOKEN
+    engine.close_seq(seq, keep=True)
+    seq, n_cached = engine.open_seq(prompt, GREEDY)
+    assert n_cached == 64
+    engine.close_seq(seq)
+    for call in (lambda: engine.shift_seq(seq, 0, 1), lambda: engine.seq_room(seq)):
+        with pytest.raises(EngineFailure):
+            call()
+
+
+@pytest.mark.parametrize("kind", ["fake", "real"])
+def test_self_extend(request, kind):
+    """A row ends where its window does; a history that has filled one leaves nothing behind."""
+    settings = msgspec.structs.replace(SETTINGS, group_n=4, group_w=100)
+    path = None if kind == "fake" else request.getfixturevalue("smollm2")
+    engine = FakeEngine(settings) if path is None else Engine.open(path, settings)
+    prompt = engine.vocab.tokenize("Seven wizards quickly jumped over a box of quartz. " * 30)[:250]
+    seq, _ = engine.open_seq(prompt, GREEDY)
+    engine.step([Row(seq, 70)])
+    assert engine.seq_room(seq) == 30
+    for wrong in (lambda: engine.step([Row(seq, 31)]), lambda: engine.shift_seq(seq, 0, 1)):
+        with pytest.raises(EngineFailure):
+            wrong()
+    for advance in (30, 100, 50):
+        [out] = engine.step([Row(seq, advance)])
+    assert out.flags & OutFlag.TOKEN and engine.seq_room(seq) == 50
+    engine.close_seq(seq, keep=True)
+    assert engine.open_seq(prompt, GREEDY)[1] == 0
+    engine.close()
 
 
 @pytest.mark.parametrize("rows", [[Row(99, 1)], [Row(-1, 1)], [Row(0, 0)], [Row(0, -5)], [Row(0, 7)], [Row(0, 1)] * 2])

@@ -6,7 +6,7 @@
 #include "check.h"
 #include "cpu/internal.h"
 #include "kernel_levels.h"
-#include "quant/quant.h"
+#include "kv_cells.h"
 
 enum { MAX_KEYS = 320, MAX_DIM = 144, MAX_QUERIES = 9, MAX_PAGES = MAX_KEYS / 64, PAGE_BYTES = 64 * MAX_DIM * 4 };
 
@@ -45,31 +45,9 @@ static void make_attention(attention *a)
 
 /* ---- what lies in a page ---- */
 
-static double float_cell(int type, const uint8_t *page, size_t at)
-{
-    return type == LT_KV_F32   ? (double)((const float *)page)[at]
-           : type == LT_KV_F16 ? (double)lt_half_to_float(((const uint16_t *)page)[at])
-                               : (double)lt_bf16_to_float(((const uint16_t *)page)[at]);
-}
-
-static int code_cell(int type, const uint8_t *page, size_t at)
-{
-    return type == LT_KV_I16 ? ((const int16_t *)page)[at] : ((const int8_t *)page)[at];
-}
-
-static double scale_cell(int type, const uint8_t *scales, size_t at)
-{
-    return type == LT_KV_I16 ? (double)((const float *)scales)[at] : (double)lt_half_to_float(((const uint16_t *)scales)[at]);
-}
-
 static double key_at(const attention *a, int t, int i)
 {
-    const uint8_t *page = a->k[t / 64];
-    const size_t slot = (size_t)(t % 64), dim = (size_t)i;
-    if (!lt_kv_types[a->k_type].group)
-        return float_cell(a->k_type, page, dim * 64 + slot);
-    return code_cell(a->k_type, page, (dim / 2 * 64 + slot) * 2 + dim % 2) *
-           scale_cell(a->k_type, page + lt_k_codes_bytes(a->k_type, a->k_dim), dim / lt_kv_types[a->k_type].group * 64 + slot);
+    return key_cell(a->k_type, a->k[t / 64], a->k_dim, t % 64, i);
 }
 
 static double value_scale(const attention *a, int t, int i) /* 0 for floats */
@@ -80,11 +58,7 @@ static double value_scale(const attention *a, int t, int i) /* 0 for floats */
 
 static double value_at(const attention *a, int t, int i)
 {
-    const uint8_t *page = a->v[t / 64];
-    const size_t slot = (size_t)(t % 64), dim = (size_t)i, stride = (size_t)a->v_dim;
-    if (!lt_kv_types[a->v_type].group)
-        return float_cell(a->v_type, page, slot * stride + dim);
-    return code_cell(a->v_type, page, (slot / 2 * stride + dim) * 2 + slot % 2) * value_scale(a, t, i);
+    return value_cell(a->v_type, a->v[t / 64], a->v_dim, t % 64, i);
 }
 
 /* queries [first, first + n), out [n][v_dim] */

@@ -14,17 +14,6 @@ typedef struct {
     int32_t heads_per_kv, n_groups, n_clusters;
 } attend_call;
 
-/* The cell block of one page, layer and kv head.  Pages that follow each other in the pool do so in memory too, head by head. */
-static uint8_t *k_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
-{
-    const size_t lane = (size_t)layer * (size_t)be->kv.n_head_kv + (size_t)head;
-    return be->kv_data + (lane * (size_t)be->kv.n_pages + (size_t)page) * (be->k_page_bytes + be->v_page_bytes);
-}
-static uint8_t *v_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
-{
-    return k_page(be, page, layer, head) + be->k_page_bytes;
-}
-
 void lt_cpu_copy_page(lt_backend *base, int32_t src, int32_t dst)
 {
     cpu_backend *be = cpu_of(base);
@@ -38,19 +27,30 @@ static float *rope_table(const cpu_backend *be, int32_t rope, int32_t row)
     return be->rope_tables + ((int64_t)rope * be->max_rows + row) * be->max_rot;
 }
 
+void lt_cpu_fill_table(const cpu_backend *be, int32_t r, int32_t row, int32_t position, float magnitude)
+{
+    const lt_rope *rope = &be->ropes[r];
+    float *cosine = rope_table(be, r, row), *sine = cosine + rope->n_rot / 2;
+    for (int32_t i = 0; i < rope->n_rot / 2; i++) {
+        double angle = (double)position * (double)rope->frequency[i];
+        cosine[i] = (float)cos(angle) * magnitude;
+        sine[i] = (float)sin(angle) * magnitude;
+    }
+}
+
 static void rope_row(void *context, int32_t row, int32_t worker)
 {
     cpu_backend *be = context;
     (void)worker;
-    for (int32_t r = 0; r < be->n_ropes; r++) {
-        const lt_rope *rope = &be->ropes[r];
-        float *cosine = rope_table(be, r, row), *sine = cosine + rope->n_rot / 2;
-        for (int32_t i = 0; i < rope->n_rot / 2; i++) {
-            double angle = (double)be->batch->position[row] * (double)rope->frequency[i];
-            cosine[i] = (float)cos(angle) * rope->magnitude;
-            sine[i] = (float)sin(angle) * rope->magnitude;
-        }
-    }
+    for (int32_t r = 0; r < be->n_ropes; r++)
+        lt_cpu_fill_table(be, r, row, be->batch->position[row], be->ropes[r].magnitude);
+}
+
+void lt_cpu_turn(const cpu_backend *be, int32_t r, int32_t row, float *head)
+{
+    const lt_rope *rope = &be->ropes[r];
+    const float *cosine = rope_table(be, r, row);
+    be->k->rope(head, cosine, cosine + rope->n_rot / 2, rope->n_rot, rope->adjacent);
 }
 
 void lt_cpu_begin(lt_backend *base, const lt_batch *batch)
@@ -69,11 +69,8 @@ static void turn_heads(attend_call *c, int32_t row, float *x, int32_t n_heads, c
         float *head = x + h * dim;
         if (norm)
             be->k->rms_norm(head, head, norm->vector, dim, c->a->eps);
-        if (c->a->rope >= 0) {
-            const lt_rope *rope = &be->ropes[c->a->rope];
-            const float *cosine = rope_table(be, c->a->rope, row);
-            be->k->rope(head, cosine, cosine + rope->n_rot / 2, rope->n_rot, rope->adjacent);
-        }
+        if (c->a->rope >= 0)
+            lt_cpu_turn(be, c->a->rope, row, head);
     }
 }
 
@@ -90,8 +87,8 @@ static void append_row(void *context, int32_t row, int32_t worker)
     turn_heads(c, row, k, be->kv.n_head_kv, c->a->k_norm);
     for (int64_t i = 0; i < (int64_t)c->a->n_head * be->kv.k_dim; i++)
         q[i] *= c->a->scale;
-    const int32_t position = be->batch->position[row];
-    const int32_t page = span->pages[position / LT_PAGE_KEYS], slot = position % LT_PAGE_KEYS;
+    const int32_t cell = span->first_position + row - span->first_row;
+    const int32_t page = span->pages[cell / LT_PAGE_KEYS], slot = cell % LT_PAGE_KEYS;
     const float *v = c->v->data + row * c->v->stride;
     for (int32_t h = 0; h < be->kv.n_head_kv; h++) {
         lt_write_key(be->k, be->kv.k_type, k_page(be, page, c->a->layer, h), slot, k + h * be->kv.k_dim, be->kv.k_dim);

@@ -170,6 +170,7 @@ int lt_cpu_backend(lt_backend **out, lt_pool *pool, lt_place *place, int32_t max
         .buffer = cpu_buffer,
         .ready = cpu_ready,
         .copy_page = lt_cpu_copy_page,
+        .move = lt_cpu_move,
         .begin = lt_cpu_begin,
         .embed = lt_cpu_embed,
         .matmul = lt_cpu_matmul,

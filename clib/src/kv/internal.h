@@ -40,6 +40,7 @@ typedef struct {
     int32_t n_computed;  /* as of the last publish: ids[0..n_computed) are in the pages; 0 before the first */
     const int32_t *ids;  /* the owner's */
     bool open;
+    bool altered;        /* some cells are no longer what the ids alone give: no more pages enter the tree */
 } lt_kv_seq;
 
 struct lt_kv {

@@ -244,7 +244,7 @@ static void publish_full(lt_kv *kv, lt_kv_seq *s, const int32_t *ids, int32_t n_
 
 void lt_kv_publish(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed)
 {
-    if (!is_open(kv, seq))
+    if (!is_open(kv, seq) || kv->seqs[seq].altered)
         return;
     lt_kv_seq *s = &kv->seqs[seq];
     publish_full(kv, s, ids, n_computed);
@@ -275,13 +275,13 @@ void lt_kv_close(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed,
     if (!is_open(kv, seq))
         return;
     lt_kv_seq *s = &kv->seqs[seq];
-    if (keep) {
+    if (keep && !s->altered) {
         publish_full(kv, s, ids, n_computed);
         publish_tail(kv, s, ids, n_computed);
     }
     while (s->n_pages) /* deepest first: internal.h says why */
         lt_kv_drop(kv, s->table[--s->n_pages]);
-    s->open = false;
+    s->open = s->altered = false;
     s->n_published = 0;
 }
 

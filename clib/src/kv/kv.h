@@ -9,9 +9,13 @@
  *
  * Full pages enter the tree as soon as they are computed (lt_kv_publish), also while their owner runs; the part-full last
  * page enters when its sequence closes with keep.  A request takes full pages by reference and the matching head of one
- * more page, be it of the tree or one that a running sequence is filling, by copy.  Pages that only the tree holds are evicted leaf first, least recently used first. */
+ * more page, be it of the tree or one that a running sequence is filling, by copy.  Pages that only the tree holds are evicted leaf
+ * first, least recently used first.  What others may take never changes: a sequence whose cells are to change takes its pages out
+ * first (lt_kv_own). */
 #ifndef LT_KV_H
 #define LT_KV_H
+
+#include <stdbool.h>
 
 #include "core/status.h"
 
@@ -53,6 +57,16 @@ void lt_kv_close(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed,
 
 /* Writes up to max ids behind ids[0..n), all that seq has, as another history has them on the same page; returns how many. */
 int32_t lt_kv_follow(const lt_kv *kv, int32_t seq, int32_t *ids, int32_t n, int32_t max);
+
+/* From page `first` of its table on, the pages of seq become its own alone and leave the tree, with what only the tree holds below
+ * them; from then on nothing more of seq is seen by others.  A page that others hold is replaced by a fresh one: copies, of room for
+ * the whole table, are what the caller must carry out before the next call.  LT_E_KV_FULL and nothing changed when pages are short. */
+int lt_kv_own(lt_kv *kv, int32_t seq, int32_t first, lt_kv_copy *copies, int32_t *n_copies);
+
+bool lt_kv_is_altered(const lt_kv *kv, int32_t seq); /* lt_kv_own has been called since it was opened */
+
+/* Gives back the pages of seq beyond n_tokens positions. */
+void lt_kv_trim(lt_kv *kv, int32_t seq, int32_t n_tokens);
 
 const int32_t *lt_kv_table(const lt_kv *kv, int32_t seq, int32_t *n_pages); /* block table, valid until the next call */
 lt_kv_count lt_kv_counts(const lt_kv *kv);

@@ -13,6 +13,11 @@ static bool sees_window(const lt_model *m, int32_t layer)
     return m->traits->window_period && (layer + 1) % m->traits->window_period != 0;
 }
 
+static int32_t rope_of(const lt_model *m, int32_t layer)
+{
+    return sees_window(m, layer) ? ROPE_WINDOW : ROPE_FULL;
+}
+
 /* The file's per-frequency divisors, when it has them: float32 [n_rot/2]. */
 static int rope_factors(const lt_model *m, const lt_gguf *g, uint8_t *buffer, const float **out)
 {
@@ -81,7 +86,7 @@ void lt_model_forward(lt_model *m, const lt_batch *batch)
                    &(lt_attention){.layer = i,
                                    .n_head = m->h.n_head,
                                    .window = sees_window(m, i) ? m->h.window : 0,
-                                   .rope = sees_window(m, i) ? ROPE_WINDOW : ROPE_FULL,
+                                   .rope = rope_of(m, i),
                                    .scale = m->h.attention_scale,
                                    .eps = eps,
                                    .q_norm = y->q_norm,
@@ -93,6 +98,15 @@ void lt_model_forward(lt_model *m, const lt_batch *batch)
         op->matmul(m->be, &(lt_input){.x = m->gate, .up = m->up, .gate = m->traits->gelu ? LT_GELU : LT_SILU},
                    &(lt_product){y->down, y->down_bias, m->branch}, 1);
     }
+}
+
+void lt_model_move(lt_model *m, lt_move move)
+{
+    int32_t rope[LT_MAX_LAYERS];
+    for (int32_t i = 0; i < m->h.n_layer; i++)
+        rope[i] = rope_of(m, i);
+    move.rope = rope;
+    m->be->ops->move(m->be, &move);
 }
 
 void lt_model_logits(lt_model *m, const int32_t *rows, int32_t n_rows)

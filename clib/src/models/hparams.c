@@ -132,7 +132,7 @@ int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t
     reader r = {.g = g, .arch = t->arch};
     *h = (lt_hparams){.n_vocab = n_vocab};
     LT_TRY(refuse_unserved(&r));
-    LT_TRY(read_count(&r, "block_count", true, 1, 1024, &h->n_layer));
+    LT_TRY(read_count(&r, "block_count", true, 1, LT_MAX_LAYERS, &h->n_layer));
     LT_TRY(read_count(&r, "embedding_length", true, 1, 1 << 17, &h->n_embd));
     LT_TRY(read_count(&r, "feed_forward_length", true, 1, 1 << 20, &h->n_ff));
     LT_TRY(read_count(&r, "context_length", true, 1, 1 << 28, &h->n_ctx_train));

@@ -19,6 +19,8 @@ typedef struct {
 
 const lt_traits *lt_traits_find(const char *arch, uint64_t len); /* NULL: not served */
 
+enum { LT_MAX_LAYERS = 1024 };
+
 typedef struct {
     int32_t n_layer, n_embd, n_ff, n_head, n_head_kv, k_dim, v_dim, n_rot, n_ctx_train, n_vocab, window;
     float eps, attention_scale;
@@ -57,6 +59,8 @@ int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_
 
 /* One pass over the step's rows: appends their keys and values, leaves the hidden states for lt_model_logits. */
 void lt_model_forward(lt_model *m, const lt_batch *batch);
+/* Cells that change their position; move.rope is filled in here. */
+void lt_model_move(lt_model *m, lt_move move);
 /* Logits of up to max_outputs rows of the pass, each row at most once a pass; read with ops->read(m->logits, i). */
 void lt_model_logits(lt_model *m, const int32_t *rows, int32_t n_rows);
 

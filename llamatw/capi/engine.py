@@ -109,6 +109,30 @@ class Engine:
         """keep: its pages stay as prefix cache."""
         check(self._lib.lt_seq_close(self._handle, seq, int(keep)))
 
+    def advance(self, seq: int) -> bytes:
+        """Computes one more token of a history, alone: the raw logits after it, n_vocab float32."""
+        logits = (ctypes.c_float * self.info.n_vocab)()
+        row = self._rows[0]
+        row.seq, row.advance, row.mask, row.logits = seq, 1, None, ctypes.addressof(logits)
+        check(self._lib.lt_step(self._handle, self._rows, 1, ctypes.byref(self._result)))
+        return bytes(logits)
+
+    def read_page(self, seq: int, page: int) -> bytearray:
+        """info.page_bytes: keys and values of the tokens from page * info.page_tokens on; zeros for those not computed."""
+        data, need = bytearray(self.info.page_bytes), ctypes.c_size_t()
+        out = (ctypes.c_char * len(data)).from_buffer(data)
+        check(self._lib.lt_seq_read_page(self._handle, seq, page, out, len(data), ctypes.byref(need)))
+        return data
+
+    def write_page(self, seq: int, page: int, data: bytes) -> None:
+        """The next page of a history, from read_page of an engine like this one, instead of computing it."""
+        check(self._lib.lt_seq_write_page(self._handle, seq, page, data, len(data)))
+
+    def forget(self, ids: array[int], scope: int = 0, n_keep: int = 0) -> None:
+        """Takes the end of a history out of the prefix cache: what nobody else uses of it beyond the first n_keep ids."""
+        raw = (ctypes.c_int32 * len(ids)).from_buffer(ids) if ids else None
+        check(self._lib.lt_cache_forget(self._handle, raw, len(ids), n_keep, scope))
+
     def _fill(self, raw: _abi.Row, row: Row) -> object:
         raw.seq, raw.advance, raw.n_draft, raw.logits, raw.mask = row.seq, row.advance, row.n_draft, None, None
         if row.logits is not None:

@@ -54,6 +54,10 @@ void lt_kv_close(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed,
 /* Writes up to max ids behind ids[0..n), all that seq has, as another history has them on the same page; returns how many. */
 int32_t lt_kv_follow(const lt_kv *kv, int32_t seq, int32_t *ids, int32_t n, int32_t max);
 
+/* Evicts the end of the path that ids lead to under scope: pages that no sequence holds, with nothing below them and an id beyond
+ * the first n_keep.  The ids after the last full page may be the head of a longer leaf. */
+void lt_kv_forget(lt_kv *kv, uint64_t scope, const int32_t *ids, int32_t n, int32_t n_keep);
+
 const int32_t *lt_kv_table(const lt_kv *kv, int32_t seq, int32_t *n_pages); /* block table, valid until the next call */
 lt_kv_count lt_kv_counts(const lt_kv *kv);
 int lt_kv_check(const lt_kv *kv); /* integrity: counts, references, tree; LT_OK or LT_E_ARG with the reason; for tests and idle moments */

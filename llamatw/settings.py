@@ -55,6 +55,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     n_predict: int = -1  # -n: limit when the request leaves it at -1
     timeout_s: int = 600
     system_prompt: SystemPrompt = SystemPrompt()
+    slot_save_path: str | None = None  # directory of saved slots; None: they cannot be saved
     verbose: bool = False
 
 

@@ -136,7 +136,7 @@ enum {                 /* on a machine of several nodes; with one node, nothing 
 typedef struct {
     uint32_t struct_size;
     int32_t n_ctx;             /* tokens in the KV pool, shared by all sequences; 0: the model's training context */
-    int32_t n_seqs;            /* sequences open at once, 1..257 */
+    int32_t n_seqs;            /* sequences open at once, 1..257: 256 requests and a guest */
     int32_t n_batch;           /* tokens in one step, 1..8192 */
     int32_t n_threads;         /* threads for steps of few tokens, 1..256; 0: one per core that this thread may use, within the cgroup's quota */
     int32_t n_threads_batch;   /* threads for steps of many tokens; 0: as n_threads */

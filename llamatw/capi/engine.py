@@ -118,7 +118,7 @@ class Engine:
         return bytes(logits)
 
     def read_page(self, seq: int, page: int) -> bytearray:
-        """info.page_bytes: keys and values of the tokens from page * info.page_tokens on; zeros for those not computed."""
+        """info.page_bytes of keys and values: tokens page * info.page_tokens and on, zeros where none is computed."""
         data, need = bytearray(self.info.page_bytes), ctypes.c_size_t()
         out = (ctypes.c_char * len(data)).from_buffer(data)
         check(self._lib.lt_seq_read_page(self._handle, seq, page, out, len(data), ctypes.byref(need)))
@@ -129,7 +129,7 @@ class Engine:
         check(self._lib.lt_seq_write_page(self._handle, seq, page, data, len(data)))
 
     def forget(self, ids: array[int], scope: int = 0, n_keep: int = 0) -> None:
-        """Takes the end of a history out of the prefix cache: what nobody else uses of it beyond the first n_keep ids."""
+        """Takes the end of a history out of the prefix cache: what nobody else uses beyond the first n_keep ids."""
         raw = (ctypes.c_int32 * len(ids)).from_buffer(ids) if ids else None
         check(self._lib.lt_cache_forget(self._handle, raw, len(ids), n_keep, scope))
 

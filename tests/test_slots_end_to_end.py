@@ -6,6 +6,7 @@ import os
 import random
 import struct
 import threading
+import time
 
 import pytest
 
@@ -134,3 +135,26 @@ def test_damaged_files_harm_nobody(shelf, tmp_path, smollm2):
         assert act(server, "restore", slot=2)[0] == 200, "the slot is of use as before"
         assert "Traceback" not in server.log.read_text()
     (path / "damaged").unlink()
+
+
+def test_killed_while_saving(shelf, tmp_path, smollm2):
+    """The name leads to a whole file at any moment: to the old one or the new one."""
+    path, _, first = shelf
+    (path / "killed").write_bytes((path / "city").read_bytes())
+    flags = ["-m", str(smollm2), "-c", "2048", "--slot-save-path", str(path)]
+    for delay_s in (0.0, 0.02, 0.1):
+        with serving(tmp_path, *flags) as server:
+            server.wait_for_health(200)
+            status, answer = act(server, "restore", name="killed")
+            assert status == 200, answer
+            assert told(server.complete(BODY)) == told(first)
+            act(server, "save", slot=1, name="empty")  # the model's fingerprint is known from here on
+            peer = server.post("/slots/0?action=save", {"filename": "killed"})
+            time.sleep(delay_s)
+            server.process.kill()
+            server.process.wait()
+            peer.close()
+    for left in path.iterdir():
+        assert left.name in ("city", "killed", "empty", "server.log") or left.name.startswith(".killed.")
+        if left.name not in ("city", "server.log"):
+            left.unlink()

@@ -112,9 +112,8 @@ class Engine:
     def advance(self, seq: int) -> bytes:
         """Computes one more token of a history, alone: the raw logits after it, n_vocab float32."""
         logits = (ctypes.c_float * self.info.n_vocab)()
-        row = self._rows[0]
-        row.seq, row.advance, row.mask, row.logits = seq, 1, None, ctypes.addressof(logits)
-        check(self._lib.lt_step(self._handle, self._rows, 1, ctypes.byref(self._result)))
+        row = _abi.Row(seq=seq, advance=1, logits=ctypes.addressof(logits))
+        check(self._lib.lt_step(self._handle, ctypes.byref(row), 1, ctypes.byref(self._result)))
         return bytes(logits)
 
     def read_page(self, seq: int, page: int) -> bytearray:

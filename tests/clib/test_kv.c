@@ -469,34 +469,6 @@ static void run_random(int32_t n_pages, int64_t n_ops)
     lt_kv_destroy(m.kv);
 }
 
-/* What forgetting takes: the end that nobody else has; not what runs, nor what a longer history or n_keep holds. */
-static void test_forget(void)
-{
-    lt_kv *kv = new_kv(16);
-    lt_kv_copy copy;
-    int32_t ids[300], other[300];
-    fill(ids, 300, 1);
-    memcpy(other, ids, sizeof ids);
-    fill(other + 130, 170, 5000);
-    run_seq(kv, 0, ids, 200, 1); /* 3 full pages and 8 ids */
-    run_seq(kv, 0, other, 200, 1);
-    lt_kv_forget(kv, 1, ids, 200, 0);
-    lt_kv_forget(kv, 0, ids + 1, 200, 0);
-    CHECK(lt_kv_counts(kv).n_cached == 6, "%d pages after histories were forgotten that are not there", lt_kv_counts(kv).n_cached);
-    lt_kv_forget(kv, 0, ids, 200, 196);
-    CHECK(lt_kv_counts(kv).n_cached == 5 && lt_kv_check(kv) == LT_OK, "196 of 200 kept: %d pages", lt_kv_counts(kv).n_cached);
-    CHECK(open_seq(kv, 1, 0, ids, 192, &copy) == 192, "a page is gone");
-    lt_kv_forget(kv, 0, ids, 192, 0);
-    CHECK(lt_kv_counts(kv).n_cached == 2, "a running sequence's pages were forgotten");
-    lt_kv_close(kv, 1, ids, 192, 1);
-    lt_kv_forget(kv, 0, ids, 200, 0);
-    CHECK(lt_kv_counts(kv).n_cached == 4 && lt_kv_check(kv) == LT_OK, "%d pages, the other history has 4", lt_kv_counts(kv).n_cached);
-    run_seq(kv, 0, other, 198, 1);
-    lt_kv_forget(kv, 0, other, 196, 0); /* a shorter run of the same: its tail is the head of that leaf */
-    CHECK(lt_kv_counts(kv).n_free == 16 && lt_kv_check(kv) == LT_OK, "%d of 16 pages are free", lt_kv_counts(kv).n_free);
-    lt_kv_destroy(kv);
-}
-
 int main(void)
 {
     test_share_with_running_owner();
@@ -508,7 +480,6 @@ int main(void)
     test_source_survives();
     test_repeat_is_use();
     test_arguments();
-    test_forget();
     run_random(8, 80000);
     run_random(14, 80000);
     run_random(24, 60000);

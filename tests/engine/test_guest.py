@@ -6,6 +6,7 @@ from array import array
 
 import pytest
 
+from llamatw.capi.engine import Engine
 from llamatw.capi.fake import FakeEngine
 from llamatw.capi.records import SamplingParams
 from llamatw.engine import guest
@@ -20,8 +21,8 @@ LONG = array("i", [i % 250 for i in range(150)])
 class Bench:
     """A scheduler of two lanes and its engine, stepped by hand."""
 
-    def __init__(self, n_ctx=1024, say="x" * 2000):
-        self.engine = FakeEngine(EngineSettings(model_path="m", n_ctx=n_ctx, n_seqs=3), say=say)
+    def __init__(self, n_ctx=1024, say="x" * 2000, engine=None):
+        self.engine = engine or FakeEngine(EngineSettings(model_path="m", n_ctx=n_ctx, n_seqs=3), say=say)
         self.scheduler = Scheduler(self.engine, 2, 512, 50.0)
         self.n_submitted = 0
 
@@ -29,7 +30,7 @@ class Bench:
         params = GenerationParams(sampling=SamplingParams(seed=1), max_tokens=max_tokens, slot=slot)
         seq = Sequence(id=self.n_submitted, prompt=array("i", ids), params=params)
         self.n_submitted += 1
-        self.scheduler.submit(seq)
+        self.scheduler.submit(seq, 0.0)
         return seq
 
     def step(self, n=1000):
@@ -88,12 +89,32 @@ def test_out_of_a_running_lane_all_that_is_computed():
     seq = bench.submit(LONG, max_tokens=500)
     bench.step(10)
     export = bench.do(guest.open_export, 0)
-    assert len(export.memory.ids) == 159
+    assert len(export.memory.ids) == seq.n_computed > 150
     bench.step(80)  # it runs on while its pages are read
     assert bench.pages(export) == expected_pages(export.memory.ids)
     bench.do(guest.leave, export.handle)
     bench.step()
     assert seq.generated and bench.engine.stats().seqs_open == 0
+
+
+def test_out_of_a_running_lane_that_has_all_pages(engine_library, smollm2):
+    """No page is free for a copy of the last one: it is read where it is."""
+    settings = EngineSettings(model_path=str(smollm2), n_ctx=128, n_seqs=3)
+    bench = Bench(engine=Engine.open(smollm2, settings))
+    seq = bench.submit(LONG[:100], max_tokens=20)
+    bench.step(3)
+    export = bench.do(guest.open_export, 0)
+    assert export.tail is not None and len(export.memory.ids) == seq.n_computed > 100
+    pages = bench.pages(export)
+    assert pages == [bytes(bench.engine.read_page(seq.handle, page)) for page in range(2)]
+    bench.do(guest.leave, export.handle)
+    bench.step()
+    bench.do(guest.erase, 0)
+    bench.settle(export.memory, pages, 1)
+    again = bench.submit(LONG[:100], max_tokens=20)
+    bench.step()
+    assert again.n_cached == 64 and again.generated == seq.generated, "the rest would be copied into a free page"
+    bench.engine.close()
 
 
 def test_a_lane_that_has_nothing():

@@ -1,6 +1,6 @@
 """Our engine alone: prompt, single-stream and batched rates beside what the machine allows.
 
-    python -m bench.engine [-m MODEL] [-t THREADS] [--rounds N] [--tests pp512,tg64,b8,tg32@4096] [-ctk T] [-ctv T]
+python -m bench.engine [-m MODEL] [-t THREADS] [--rounds N] [--tests pp512,tg64,b8,tg32@4096] [-ctk T] [-ctv T]
 """
 
 from __future__ import annotations

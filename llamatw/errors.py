@@ -71,6 +71,12 @@ class NotSupported(LlamatwError):
     status, type = 501, "not_supported_error"
 
 
+class InsufficientStorage(LlamatwError):
+    """No room for a file that was asked for."""
+
+    status = 507
+
+
 class Unavailable(LlamatwError):
     """Loading, shutting down, or the engine is gone."""
 

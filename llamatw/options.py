@@ -53,7 +53,7 @@ _UNSERVED = frozenset(
     --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
     --yarn-beta-fast -ub --ubatch-size -fa --flash-attn --no-kv-unified
-    -kvu --kv-unified --slots --no-slots --props --slot-save-path --jinja --no-jinja
+    -kvu --kv-unified --slots --no-slots --props --jinja --no-jinja
     --reasoning-format -hf -hfr --hf-repo -hff --hf-file -mu --model-url -md --model-draft --temp --top-k
     --top-p --min-p --repeat-penalty -s --seed --samplers --grammar --grammar-file -j --json-schema
     --ssl-key-file --ssl-cert-file --tags --cors-origins --tools
@@ -86,6 +86,7 @@ _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("host", None, "127.0.0.1", "address to listen on"),
     ("port", None, 8080, "port to listen on; 0: any free one"),
     ("path", None, None, "directory of static files, instead of the built-in page"),
+    ("slot-save-path", None, None, "directory that slots are saved to and restored from (default: they cannot be)"),
     ("alias", "a", None, "model name shown to clients (default: the file's path)"),
     ("n-predict", "n", -1, "limit of tokens when a request states none; -1: none"),
     ("timeout", None, 600, "seconds that a connection may be silent (-to)"),
@@ -193,13 +194,11 @@ class Options(usage.Options):
         )
 
     def _web(self) -> WebSettings:
-        path = self["path"]
-        if path is not None and not os.path.isdir(path):
-            raise UsageMistake(f"--path {path}: no such directory")
         return WebSettings(
             host=self["host"],
             port=self._whole("port", 0, 65535),
-            path=path,
+            path=self._directory("path"),
+            slot_save_path=self._directory("slot-save-path"),
             api_keys=tuple(self._keys),
             alias=self["alias"],
             n_predict=self._whole("n-predict", -1, _MAX_INT),
@@ -208,6 +207,13 @@ class Options(usage.Options):
             verbose=bool(self["verbose"]),
             system_prompt=_system_prompt(self["system-prompt-file"]),
         )
+
+    def _directory(self, flag: str) -> str | None:
+        """Absolute: a daemon has another working directory."""
+        path = self[flag]
+        if path is not None and not os.path.isdir(path):
+            raise UsageMistake(f"--{flag} {path}: no such directory")
+        return None if path is None else os.path.abspath(path)
 
     def _threads(self, flag: str) -> int:
         """0 stands for the default, which the other servers spell -1."""

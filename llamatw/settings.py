@@ -59,6 +59,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: int = 600
     system_prompt: SystemPrompt = SystemPrompt()
     metrics: bool = False  # whether /metrics is served
+    slot_save_path: str | None = None  # directory of saved slots; None: they cannot be saved
     verbose: bool = False
 
 

@@ -145,6 +145,8 @@ def test_spellings(argv, field, value):
         (["-to", "0"], "--timeout"),
         (["-m", "/no/such/file.gguf"], "/no/such/file.gguf"),
         (["--path", "/no/such/dir"], "/no/such/dir"),
+        (["--slot-save-path", "/no/such/dir"], "--slot-save-path /no/such/dir"),
+        (["--slot-save-path", "/dev/null"], "--slot-save-path /dev/null"),
         (["--api-key", " , "], "--api-key"),
         (["--api-key-file", "/no/such/file"], "/no/such/file"),
         (["-ctk", "q4_0"], "--cache-type-k must be one of f32, f16, bf16, i16, q8_0, not 'q4_0'"),
@@ -165,6 +167,13 @@ def test_spellings(argv, field, value):
 )
 def test_mistakes_are_one_line(argv, names):
     assert names in refusal(*argv)
+
+
+def test_directories_are_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "slots").mkdir()
+    assert parse("--slot-save-path", "slots", "--path", ".").web.slot_save_path == str(tmp_path / "slots")
+    assert parse("--path", ".").web.path == str(tmp_path) and parse().web.slot_save_path is None
 
 
 def test_key_file(tmp_path):

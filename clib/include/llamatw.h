@@ -136,7 +136,7 @@ enum {                 /* on a machine of several nodes; with one node, nothing 
 typedef struct {
     uint32_t struct_size;
     int32_t n_ctx;             /* tokens in the KV pool, shared by all sequences; 0: the model's training context */
-    int32_t n_seqs;            /* sequences open at once, 1..256 */
+    int32_t n_seqs;            /* sequences open at once, 1..257: 256 requests and a guest */
     int32_t n_batch;           /* tokens in one step, 1..8192 */
     int32_t n_threads;         /* threads for steps of few tokens, 1..256; 0: one per core that this thread may use, within the cgroup's quota */
     int32_t n_threads_batch;   /* threads for steps of many tokens; 0: as n_threads */
@@ -152,6 +152,7 @@ typedef struct {
 
 typedef struct {
     int64_t n_params, weight_bytes, kv_bytes, scratch_bytes;
+    int64_t page_bytes;        /* of one page of the KV cache, all layers: what lt_seq_read_page gives */
     int32_t n_ctx, n_ctx_train, n_vocab, n_embd, n_layer, n_head, n_head_kv;
     int32_t n_seqs, n_batch, n_pages, page_tokens;
     int32_t n_threads, n_threads_batch;
@@ -250,5 +251,16 @@ LT_API int lt_seq_room(const lt_engine *e, int32_t seq, int32_t *n);
  * cache any more: another sequence with the same ids would not have the same bits.  LT_E_KV_FULL, and nothing changed: pages that
  * others share would have to be copied, and there are too few.  Not with self-extend (LT_E_UNSUPPORTED). */
 LT_API int lt_seq_shift(lt_engine *e, int32_t seq, int32_t n_keep, int32_t n_discard);
+
+/* ---- saved histories ------------------------------------------------------------------------------------------------ */
+
+/* Keys and values of tokens page * page_tokens and on, as page_bytes bytes that only an engine of the same model and KV types
+ * can use.  At least one of the tokens must be computed; what belongs to the others is zero.  The sequence may be running. */
+LT_API int lt_seq_read_page(const lt_engine *e, int32_t seq, int32_t page, void *out, size_t cap, size_t *need);
+/* The next page of a history, read instead of computed: its tokens, to the end of the page or of the history, count as computed.
+ * LT_E_FORMAT: another size than page_bytes, or values that this engine would never have written (not finite, out of range). */
+LT_API int lt_seq_write_page(lt_engine *e, int32_t seq, int32_t page, const void *in, size_t n);
+/* Takes the end of a history out of the prefix tree: pages that no sequence and no longer history uses, down to the first n_keep ids. */
+LT_API int lt_cache_forget(lt_engine *e, const int32_t *ids, int32_t n, int32_t n_keep, uint64_t scope);
 
 #endif

@@ -92,6 +92,7 @@ typedef struct {
 
 typedef struct {
     int64_t weight_bytes, kv_bytes, scratch_bytes;
+    int64_t page_bytes; /* of the KV pool's pages, each with all layers */
 } lt_memory;
 
 typedef struct {
@@ -101,6 +102,8 @@ typedef struct {
     int (*ready)(lt_backend *be, const lt_kv_shape *shape, const lt_rope *ropes, int32_t n_ropes); /* once, after all weights: KV pool, scratch */
     void (*copy_page)(lt_backend *be, int32_t src, int32_t dst);
     void (*move)(lt_backend *be, const lt_move *move);                      /* between steps */
+    void (*read_page)(lt_backend *be, int32_t page, int32_t n_tokens, void *out);       /* page_bytes; zeros where no token is */
+    int (*write_page)(lt_backend *be, int32_t page, int32_t n_tokens, const void *in);  /* LT_E_FORMAT and no change: values that are never written */
     void (*begin)(lt_backend *be, const lt_batch *batch);                   /* the step's rows; stays valid through the step */
     void (*embed)(lt_backend *be, lt_buffer *y, const lt_weight *w, float scale);
     void (*matmul)(lt_backend *be, const lt_input *in, const lt_product *out, int32_t n_out);

@@ -206,6 +206,7 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
         .weight_bytes = m.weight_bytes,
         .kv_bytes = m.kv_bytes,
         .scratch_bytes = m.scratch_bytes,
+        .page_bytes = m.page_bytes,
         .n_ctx = e->n_ctx,
         .n_ctx_train = h->n_ctx_train,
         .n_vocab = h->n_vocab,

@@ -85,7 +85,7 @@ class Opts(Structure):
 
 class Info(Structure):
     _fields_ = [
-        *[(name, c_int64) for name in ("n_params", "weight_bytes", "kv_bytes", "scratch_bytes")],
+        *[(name, c_int64) for name in ("n_params", "weight_bytes", "kv_bytes", "scratch_bytes", "page_bytes")],
         *[(name, c_int32) for name in ("n_ctx", "n_ctx_train", "n_vocab", "n_embd", "n_layer", "n_head", "n_head_kv")],
         *[(name, c_int32) for name in ("n_seqs", "n_batch", "n_pages", "page_tokens")],
         *[(name, c_int32) for name in ("n_threads", "n_threads_batch", "n_nodes", "n_tensors_unused")],
@@ -195,4 +195,7 @@ FUNCTIONS = {
     "lt_seq_close": (c_int, _handle, c_int32, c_int32),
     "lt_seq_room": (c_int, _handle, c_int32, POINTER(c_int32)),
     "lt_seq_shift": (c_int, _handle, c_int32, c_int32, c_int32),
+    "lt_seq_read_page": (c_int, _handle, c_int32, c_int32, c_void_p, c_size_t, POINTER(c_size_t)),
+    "lt_seq_write_page": (c_int, _handle, c_int32, c_int32, c_void_p, c_size_t),
+    "lt_cache_forget": (c_int, _handle, c_void_p, c_int32, c_int32, c_uint64),
 }

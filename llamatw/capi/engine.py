@@ -119,6 +119,29 @@ class Engine:
         """Tokens n_keep .. n_keep + n_discard - 1 leave the history, those after them move down: lt_seq_shift."""
         check(self._lib.lt_seq_shift(self._handle, seq, n_keep, n_discard))
 
+    def advance(self, seq: int) -> bytes:
+        """Computes one more token of a history, alone: the raw logits after it, n_vocab float32."""
+        logits = (ctypes.c_float * self.info.n_vocab)()
+        row = _abi.Row(seq=seq, advance=1, logits=ctypes.addressof(logits))
+        check(self._lib.lt_step(self._handle, ctypes.byref(row), 1, ctypes.byref(self._result)))
+        return bytes(logits)
+
+    def read_page(self, seq: int, page: int) -> bytearray:
+        """info.page_bytes of keys and values: tokens page * info.page_tokens and on, zeros where none is computed."""
+        data, need = bytearray(self.info.page_bytes), ctypes.c_size_t()
+        out = (ctypes.c_char * len(data)).from_buffer(data)
+        check(self._lib.lt_seq_read_page(self._handle, seq, page, out, len(data), ctypes.byref(need)))
+        return data
+
+    def write_page(self, seq: int, page: int, data: bytes) -> None:
+        """The next page of a history, from read_page of an engine like this one, instead of computing it."""
+        check(self._lib.lt_seq_write_page(self._handle, seq, page, data, len(data)))
+
+    def forget(self, ids: array[int], scope: int = 0, n_keep: int = 0) -> None:
+        """Takes the end of a history out of the prefix cache: what nobody else uses beyond the first n_keep ids."""
+        raw = (ctypes.c_int32 * len(ids)).from_buffer(ids) if ids else None
+        check(self._lib.lt_cache_forget(self._handle, raw, len(ids), n_keep, scope))
+
     def _fill(self, raw: _abi.Row, row: Row) -> object:
         raw.seq, raw.advance, raw.n_draft, raw.logits, raw.mask = row.seq, row.advance, row.n_draft, None, None
         if row.logits is not None:

@@ -182,8 +182,7 @@ class FakeEngine:
         return n_computed
 
     def close_seq(self, seq: int, keep: bool = True) -> None:
-        if seq not in self._open:
-            raise EngineFailure(f"sequence {seq} is not open", Code.ARG)
+        self._opened(seq)
         gone = self._open.pop(seq)
         for cut in range(4):  # it may be reopened without the tokens of an unfinished character
             end = len(gone.history) - cut
@@ -212,6 +211,45 @@ class FakeEngine:
         del shifted.history[n_keep : n_keep + n_discard]
         shifted.n_computed -= n_discard
         shifted.n_prompt -= n_discard  # what it has said stays said
+
+    def advance(self, seq: int) -> bytes:
+        self.step([Row(seq, 1)])
+        history = self._open[seq].history[: self._open[seq].n_computed]
+        return hashlib.blake2b(self.info.arch.encode() + history.tobytes()).digest()
+
+    def read_page(self, seq: int, page: int) -> bytearray:
+        """The ids themselves, and -1 where no token is."""
+        opened = self._opened(seq)
+        ids = opened.history[: opened.n_computed][page * PAGE :][:PAGE] if page >= 0 else array("i")
+        if not ids:
+            raise EngineFailure(f"page {page} of sequence {seq} has no computed token", Code.ARG)
+        return bytearray((ids + array("i", [-1] * (PAGE - len(ids)))).tobytes())
+
+    def write_page(self, seq: int, page: int, data: bytes) -> None:
+        opened = self._opened(seq)
+        if page != opened.n_computed // PAGE or opened.n_computed == len(opened.history):
+            raise EngineFailure(f"page {page} of sequence {seq} is not its next", Code.ARG)
+        ids = opened.history[page * PAGE :][:PAGE]
+        if data != (ids + array("i", [-1] * (PAGE - len(ids)))).tobytes():
+            raise EngineFailure("a page of another history", Code.FORMAT)
+        end = page * PAGE + len(ids)
+        self._reserve([Row(seq, end - opened.n_computed)])
+        opened.n_computed = end
+
+    def forget(self, ids: array[int], scope: int = 0, n_keep: int = 0) -> None:
+        """Pages are not shared here: the history is forgotten as far as n_keep, and longer runs of it."""
+        if not 1 <= len(ids) <= self.info.n_ctx + 1 or n_keep < 0:
+            raise EngineFailure(f"{len(ids)} ids, {n_keep} to be kept", Code.ARG)
+        for (where, key), history in list(self._kept.items()):
+            if where == scope and _common(history, ids) > n_keep:
+                del self._kept[where, key]
+                if history[:n_keep]:
+                    self._kept[scope, history[:n_keep].tobytes()] = history[:n_keep]
+
+    def _opened(self, seq: int) -> _Open:
+        if seq not in self._open:
+            raise EngineFailure(f"sequence {seq} is not open", Code.ARG)
+        return self._open[seq]
 
     def _check(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -301,6 +339,7 @@ def _info(settings: EngineSettings) -> EngineInfo:
         weight_bytes=4000,
         kv_bytes=0,
         scratch_bytes=0,
+        page_bytes=4 * PAGE,
         n_ctx=n_pages * PAGE,
         n_ctx_train=8192,
         n_vocab=N_VOCAB,

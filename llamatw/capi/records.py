@@ -90,6 +90,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     weight_bytes: int
     kv_bytes: int
     scratch_bytes: int
+    page_bytes: int  # of one page of the KV cache, all layers
     n_ctx: int
     n_ctx_train: int
     n_vocab: int

@@ -78,6 +78,7 @@ class Scheduler:
         self.lanes: list[Sequence | None] = [None] * n_seqs
         self.counters = Counters()
         self.budget = StepBudget(n_batch, step_target_ms)
+        self.guest: int | None = None  # a sequence that is no request's: the first to go when pages run out
         self._memories = [_NOTHING] * n_seqs
         self._shares = Shares()
         self._n_read = 0  # prompt tokens that plans have given out
@@ -148,6 +149,10 @@ class Scheduler:
 
     def starve(self) -> None:
         """The step found no pages and ran nothing: the youngest makes room; who is alone can never have more."""
+        if self.guest is not None:
+            handle, self.guest = self.guest, None
+            self._slots.close_seq(handle, keep=False)
+            return
         youngest = max(self.running, key=lambda seq: (seq.rests, not seq.n_dropped, seq.id))
         if len(self.running) == 1:
             self._finish(youngest, FinishReason.CONTEXT)

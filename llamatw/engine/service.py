@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from itertools import count
 from typing import Any, Literal, Protocol, TypeVar, cast
 
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
@@ -46,7 +47,8 @@ class Reactor(Protocol):
 
 
 def open_model(settings: EngineSettings, progress: Progress) -> EngineLike:
-    return Engine.open(settings.model_path, settings, progress)
+    """With one sequence more than lanes: the guest's."""
+    return Engine.open(settings.model_path, msgspec.structs.replace(settings, n_seqs=settings.n_seqs + 1), progress)
 
 
 def in_thread(reactor: Reactor, loop: StepLoop) -> Deferred[None]:

@@ -1,17 +1,15 @@
-"""What the server tells about itself: health, settings, slots, models; and the routes it knows but cannot serve yet."""
+"""What the server tells about itself: health, settings, models; and the routes it knows but cannot serve yet."""
 
 from __future__ import annotations
 
 from klein import Klein
 
-from llamatw.engine.stats import SlotState
 from llamatw.errors import NotSupported, Unavailable
 from llamatw.web import reply
 from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, answer_error
 
 UNSERVED = [
     ("POST", "/props"),
-    ("POST", "/slots/<int:slot>"),
     ("POST", "/infill"),
     ("POST", "/v1/completions"),
     ("POST", "/embedding"),
@@ -43,14 +41,6 @@ def add_routes(app: Klein, api: Api) -> None:
     @app.route("/props", methods=["GET"])
     def props(request: Request) -> bytes:
         return answer(request, _props(api))
-
-    @app.route("/slots", methods=["GET"])
-    def slots(request: Request) -> bytes:
-        n_ctx = api.engine.info.n_ctx
-        states = api.engine.snapshot().slots
-        if request.args.get(b"fail_on_no_slot") and all(state.is_processing for state in states):
-            raise Unavailable("no slot available", retry_after=1)
-        return answer(request, [_slot(api, state, n_ctx) for state in states])
 
     @app.route("/v1/models", methods=["GET"])
     @app.route("/models", methods=["GET"])
@@ -98,28 +88,6 @@ def _props(api: Api) -> reply.Json:
         "eos_token": info.eos_token,
         "build_info": reply.FINGERPRINT,
         "is_sleeping": False,
-    }
-
-
-def _slot(api: Api, state: SlotState, n_ctx: int) -> reply.Json:
-    slot: reply.Json = {"id": state.id, "n_ctx": n_ctx, "is_processing": state.is_processing, "speculative": False}
-    if state.params is None:
-        return slot
-    limit = state.params.max_tokens
-    return {
-        **slot,
-        "id_task": state.task,
-        "n_prompt_tokens": state.n_prompt,
-        "n_prompt_tokens_processed": max(min(state.n_computed, state.n_prompt) - state.n_cached, 0),
-        "n_prompt_tokens_cache": state.n_cached,
-        "params": reply.lane_settings(state.params, model=api.model, n_ctx=n_ctx),
-        "next_token": [
-            {
-                "has_next_token": True,
-                "n_remain": limit - state.n_decoded if limit >= 0 else -1,
-                "n_decoded": state.n_decoded,
-            }
-        ],
     }
 
 

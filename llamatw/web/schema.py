@@ -179,6 +179,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     n_bytes: int = 0  # of its body
 
 
+class SlotFileRequest(msgspec.Struct):
+    """POST /slots/{id}?action=save and restore."""
+
+    filename: str
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a generating request comes to."""
 

@@ -32,7 +32,7 @@ from llamatw.errors import (
     UnsupportedMedia,
 )
 from llamatw.settings import WebSettings
-from llamatw.web import admin, metrics, native, openai, reply
+from llamatw.web import admin, metrics, native, openai, reply, slots
 from llamatw.web.api import Api, Request, answer_error, handle_errors
 from llamatw.web.assets import Assets
 
@@ -197,7 +197,7 @@ def make_site(engine: EngineService, settings: WebSettings, reactor: Any) -> Lla
     api = Api(engine, settings, reactor)
     assets = Assets(Path(settings.path) if settings.path else paths.webroot())
     handle_errors(app, api)
-    for dialect in (admin, metrics, native, openai):
+    for dialect in (admin, metrics, slots, native, openai):
         dialect.add_routes(app, api)
     api_paths = frozenset(rule.rule for rule in app.url_map.iter_rules())
     _add_page(app, assets)

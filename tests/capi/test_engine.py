@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from contextlib import suppress
 
 import msgspec
@@ -196,6 +197,63 @@ def test_bad_sequences(engine):
     for seq in (seqs[0], -1, 10**6):
         with pytest.raises(EngineFailure):
             engine.close_seq(seq)
+
+
+def test_pages_out_and_in_again(engine):
+    prompt = array("i", engine.vocab.tokenize("one two three four five six seven eight nine ten " * 20)[:150])
+    size, ids = engine.info.page_bytes, prompt[:100]
+    seq, _ = engine.open_seq(ids, GREEDY, use_cache=False)
+    with pytest.raises(EngineFailure):
+        engine.read_page(seq, 0)
+    engine.step([Row(seq, 100)])
+    pages = [bytes(engine.read_page(seq, page)) for page in range(2)]
+    assert [len(page) for page in pages] == [size, size]
+    for wrong in (-1, 2, 10**6):
+        with pytest.raises(EngineFailure):
+            engine.read_page(seq, wrong)
+    engine.close_seq(seq, keep=False)
+    engine.forget(prompt)
+    seq, n_cached = engine.open_seq(ids, GREEDY)
+    assert n_cached == 0
+    for page, data in ((1, pages[1]), (0, pages[0][:-1]), (0, b""), (-1, pages[0])):
+        with pytest.raises(EngineFailure):
+            engine.write_page(seq, page, data)
+    for page in range(2):
+        engine.write_page(seq, page, pages[page])
+    with pytest.raises(EngineFailure):
+        engine.write_page(seq, 1, pages[1])
+    assert [bytes(engine.read_page(seq, page)) for page in range(2)] == pages
+    engine.close_seq(seq, keep=True)
+    seq, n_cached = engine.open_seq(prompt, GREEDY)
+    assert n_cached == 100
+    engine.close_seq(seq, keep=False)
+
+
+def test_forgetting(engine):
+    prompt = array("i", engine.vocab.tokenize("a b c d e f g h " * 60)[:150])
+    seq, _ = engine.open_seq(prompt, GREEDY, use_cache=False)
+    engine.step([Row(seq, 150)])
+    engine.close_seq(seq, keep=True)
+    for n_keep, n_cached in ((150, 149), (128, 128), (0, 0)):
+        engine.forget(prompt, 0, n_keep)
+        seq, found = engine.open_seq(prompt, GREEDY)
+        assert found == n_cached
+        engine.close_seq(seq, keep=False)
+    for ids, n_keep in ((array("i"), 0), (prompt, -1), (array("i", [1] * 514), 0)):
+        with pytest.raises(EngineFailure):
+            engine.forget(ids, 0, n_keep)
+
+
+def test_advancing_gives_logits(engine):
+    def digests(ids):
+        seq, _ = engine.open_seq(ids, GREEDY, use_cache=False)
+        logits = [engine.advance(seq) for _ in ids]
+        engine.close_seq(seq, keep=False)
+        return logits
+
+    first, again, other = digests([1, 2, 3]), digests([1, 2, 3]), digests([1, 3, 2])
+    assert first == again and len(set(first)) == 3
+    assert first[0] == other[0] and not set(first[1:]) & set(other[1:])
 
 
 def test_logits_and_a_mask(real_engine):

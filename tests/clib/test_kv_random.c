@@ -250,6 +250,9 @@ static void run_random(int32_t n_pages, int64_t n_ops)
             op_open(&m, seq);
         else if (random_below(16) == 0)
             op_alter(&m, seq);
+        else if (!random_below(16))
+            lt_kv_forget(m.kv, m.scopes[random_below(2)], m.seq[seq].ids, (int32_t)random_below(MAX_TOKENS),
+                         (int32_t)random_below(MAX_TOKENS));
         else if (random_below(4))
             op_step(&m);
         else

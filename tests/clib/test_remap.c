@@ -80,8 +80,8 @@ static void write_cells(cpu_backend *be, const move_case *c)
             float key[80];
             for (int i = 0; i < c->k_dim; i++)
                 key[i] = (float)turned(c, t, lane, i, c->position[t]);
-            lt_write_key(be->k, c->k_type, k_page(be, pages[t / 64], layer, head), t % 64, key, c->k_dim);
-            lt_write_value(be->k, c->v_type, v_page(be, pages[t / 64], layer, head), t % 64, c->value[t][lane], c->v_dim);
+            lt_write_key(be->k, c->k_type, lt_cpu_k_page(be, pages[t / 64], layer, head), t % 64, key, c->k_dim);
+            lt_write_value(be->k, c->v_type, lt_cpu_v_page(be, pages[t / 64], layer, head), t % 64, c->value[t][lane], c->v_dim);
         }
 }
 
@@ -94,8 +94,8 @@ static void check_cells(const cpu_backend *be, const move_case *c, const uint8_t
         for (int lane = 0; lane < N_LAYERS * N_HEADS; lane++) {
             const bool moved = t >= c->to && t < c->to + c->n;
             const int source = moved ? t - c->to + c->from : t, at = moved ? c->position[source] + c->turn[source - c->from] : 0;
-            const size_t new_page = (size_t)(k_page(be, pages[t / 64], lane / N_HEADS, lane % N_HEADS) - now);
-            const size_t old_page = (size_t)(k_page(be, pages[source / 64], lane / N_HEADS, lane % N_HEADS) - now);
+            const size_t new_page = (size_t)(lt_cpu_k_page(be, pages[t / 64], lane / N_HEADS, lane % N_HEADS) - now);
+            const size_t old_page = (size_t)(lt_cpu_k_page(be, pages[source / 64], lane / N_HEADS, lane % N_HEADS) - now);
             double largest = 0;
             for (int i = 0; i < c->k_dim; i++)
                 largest = fmax(largest, fabs(moved ? turned(c, source, lane, i, at) : 1));

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -118,7 +119,7 @@ class Server:
     def __init__(self, ready: bool = True, **settings: Any) -> None:
         engine_settings = EngineSettings(model_path="fake.gguf", n_ctx=1024, n_seqs=2, max_queue=3)
         self.reactor = FakeReactor()
-        self.engine = FakeEngine(engine_settings)
+        self.engine = FakeEngine(msgspec.structs.replace(engine_settings, n_seqs=3))  # one more than lanes
         self.pump = Pump()
         self.service = EngineService(
             engine_settings,

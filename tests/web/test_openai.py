@@ -74,6 +74,7 @@ def test_stream_with_usage(server):
 def test_stream_that_fails_ends_with_an_error_and_done(server):
     from llamatw.errors import EngineFailure
 
+    server.engine.say = "Hello"  # a random text may end at its first token
     server.engine.faults.extend([None, EngineFailure("no luck", -1)])
     error, done = chat(server, stream=True).events[-2:]
     assert (error["error"]["code"], error["error"]["message"], done) == (500, "no luck", "[DONE]")

@@ -14,14 +14,6 @@ typedef struct {
     int32_t heads_per_kv, n_groups, n_clusters;
 } attend_call;
 
-void lt_cpu_copy_page(lt_backend *base, int32_t src, int32_t dst)
-{
-    cpu_backend *be = cpu_of(base);
-    for (int32_t layer = 0; layer < be->kv.n_layers; layer++)
-        for (int32_t head = 0; head < be->kv.n_head_kv; head++)
-            memcpy(k_page(be, dst, layer, head), k_page(be, src, layer, head), be->k_page_bytes + be->v_page_bytes);
-}
-
 static float *rope_table(const cpu_backend *be, int32_t rope, int32_t row)
 {
     return be->rope_tables + ((int64_t)rope * be->max_rows + row) * be->max_rot;
@@ -91,8 +83,8 @@ static void append_row(void *context, int32_t row, int32_t worker)
     const int32_t page = span->pages[cell / LT_PAGE_KEYS], slot = cell % LT_PAGE_KEYS;
     const float *v = c->v->data + row * c->v->stride;
     for (int32_t h = 0; h < be->kv.n_head_kv; h++) {
-        lt_write_key(be->k, be->kv.k_type, k_page(be, page, c->a->layer, h), slot, k + h * be->kv.k_dim, be->kv.k_dim);
-        lt_write_value(be->k, be->kv.v_type, v_page(be, page, c->a->layer, h), slot, v + h * be->kv.v_dim, be->kv.v_dim);
+        lt_write_key(be->k, be->kv.k_type, lt_cpu_k_page(be, page, c->a->layer, h), slot, k + h * be->kv.k_dim, be->kv.k_dim);
+        lt_write_value(be->k, be->kv.v_type, lt_cpu_v_page(be, page, c->a->layer, h), slot, v + h * be->kv.v_dim, be->kv.v_dim);
     }
 }
 
@@ -151,8 +143,8 @@ static void attend_pages(const attend_call *c, const row_group *g, int32_t head,
     const int32_t dim = be->kv.k_dim, even = (dim + 1) & ~1, n_scales = (dim + LT_Q_GROUP - 1) / LT_Q_GROUP;
     const uint8_t *k_pages[RUN_PAGES], *v_pages[RUN_PAGES];
     for (int32_t i = 0; i < end - first; i++) {
-        k_pages[i] = k_page(be, g->span->pages[first + i], c->a->layer, head);
-        v_pages[i] = v_page(be, g->span->pages[first + i], c->a->layer, head);
+        k_pages[i] = lt_cpu_k_page(be, g->span->pages[first + i], c->a->layer, head);
+        v_pages[i] = lt_cpu_v_page(be, g->span->pages[first + i], c->a->layer, head);
     }
     be->k->attend(&(lt_attend_job){
         .k_pages = k_pages,

@@ -50,6 +50,7 @@ static int cache_create(cpu_backend *be, const lt_kv_shape *shape)
     if (!be->kv_data)
         return out_of_memory("the KV cache (a smaller context helps)", total);
     be->memory.kv_bytes = (int64_t)total;
+    be->memory.page_bytes = (int64_t)page_bytes;
     return LT_OK;
 }
 
@@ -171,6 +172,8 @@ int lt_cpu_backend(lt_backend **out, lt_pool *pool, lt_place *place, int32_t max
         .ready = cpu_ready,
         .copy_page = lt_cpu_copy_page,
         .move = lt_cpu_move,
+        .read_page = lt_cpu_read_page,
+        .write_page = lt_cpu_write_page,
         .begin = lt_cpu_begin,
         .embed = lt_cpu_embed,
         .matmul = lt_cpu_matmul,

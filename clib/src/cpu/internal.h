@@ -83,20 +83,20 @@ static inline cpu_backend *cpu_of(lt_backend *be)
     return (cpu_backend *)be;
 }
 
+static inline int out_of_memory(const char *what, size_t bytes)
+{
+    return lt_fail(LT_E_NOMEM, "no memory for %s: %zu bytes", what, bytes);
+}
+
 /* The cell block of one page, layer and kv head.  Pages that follow each other in the pool do so in memory too, head by head. */
-static inline uint8_t *k_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
+static inline uint8_t *lt_cpu_k_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
 {
     const size_t lane = (size_t)layer * (size_t)be->kv.n_head_kv + (size_t)head;
     return be->kv_data + (lane * (size_t)be->kv.n_pages + (size_t)page) * (be->k_page_bytes + be->v_page_bytes);
 }
-static inline uint8_t *v_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
+static inline uint8_t *lt_cpu_v_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
 {
-    return k_page(be, page, layer, head) + be->k_page_bytes;
-}
-
-static inline int out_of_memory(const char *what, size_t bytes)
-{
-    return lt_fail(LT_E_NOMEM, "no memory for %s: %zu bytes", what, bytes);
+    return lt_cpu_k_page(be, page, layer, head) + be->k_page_bytes;
 }
 
 /* Runs `work` on items 0..n_rows-1, each a row. */
@@ -117,6 +117,8 @@ void lt_cpu_move(lt_backend *be, const lt_move *move);
 /* Row `row` of the table of rope r: the angles of a position, sine and cosine times magnitude; and a head turned by them. */
 void lt_cpu_fill_table(const cpu_backend *be, int32_t r, int32_t row, int32_t position, float magnitude);
 void lt_cpu_turn(const cpu_backend *be, int32_t r, int32_t row, float *head);
+void lt_cpu_read_page(lt_backend *be, int32_t page, int32_t n_tokens, void *out);
+int lt_cpu_write_page(lt_backend *be, int32_t page, int32_t n_tokens, const void *in);
 
 int32_t lt_cpu_runs(int32_t n_pages); /* of keys, at most */
 void lt_write_key(const lt_kernels *k, int32_t type, uint8_t *page, int32_t slot, const float *x, int32_t k_dim);

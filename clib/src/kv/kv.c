@@ -314,3 +314,37 @@ lt_kv_count lt_kv_counts(const lt_kv *kv)
 {
     return (lt_kv_count){kv->n_free, kv->n_cached, kv->n_pages - kv->n_free - kv->n_cached};
 }
+
+/* ---- forget ---- */
+
+static bool is_idle_leaf(const lt_kv *kv, int32_t page)
+{
+    return page != LT_NO_PAGE && !kv->pages[page].refs && kv->pages[page].child == LT_NO_PAGE;
+}
+
+/* Leaves that begin with these ids: this history's own, and those of longer runs of it. */
+static void forget_tail(lt_kv *kv, lt_kv_place at, const int32_t *ids, int32_t n)
+{
+    int32_t n_shared, page = lt_tree_closest(kv, at, ids, n, &n_shared);
+    while (n_shared == n && is_idle_leaf(kv, page)) {
+        lt_kv_evict(kv, page);
+        page = lt_tree_closest(kv, at, ids, n, &n_shared);
+    }
+}
+
+void lt_kv_forget(lt_kv *kv, uint64_t scope, const int32_t *ids, int32_t n, int32_t n_keep)
+{
+    lt_kv_place at = {scope, LT_NO_PAGE};
+    int32_t end = 0, page = LT_NO_PAGE;
+    while (n - end >= LT_PAGE && (page = lt_tree_find(kv, at, ids + end)) != LT_NO_PAGE) {
+        at.parent = page;
+        end += LT_PAGE;
+    }
+    if (n > n_keep && n > end && n - end < LT_PAGE)
+        forget_tail(kv, at, ids + end, n - end);
+    for (page = at.parent; end > n_keep && is_idle_leaf(kv, page); end -= LT_PAGE) {
+        const int32_t parent = kv->pages[page].parent;
+        lt_kv_evict(kv, page);
+        page = parent;
+    }
+}

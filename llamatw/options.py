@@ -37,6 +37,9 @@ _SPELLINGS = {
     "-tb": "--threads-batch",
     "-to": "--timeout",
     "-spf": "--system-prompt-file",
+    "-cram": "--cache-ram",
+    "-gan": "--grp-attn-n",
+    "-gaw": "--grp-attn-w",
     "-lm": "--load-mode",
     "-ctk": "--cache-type-k",
     "-ctv": "--cache-type-v",
@@ -50,7 +53,7 @@ _UNSERVED = frozenset(
     -nocb --no-cont-batching -ngl --gpu-layers --n-gpu-layers -sm --split-mode -ts --tensor-split -mg --main-gpu
     -nommq --no-mul-mat-q --lora --lora-scaled --lora-base --embedding
     --embeddings --rerank --reranking -mm --mmproj --log-disable --chat-template
-    --chat-template-file --override-kv -gan --grp-attn-n -gaw --grp-attn-w --rope-scaling --rope-scale
+    --chat-template-file --override-kv --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
     --yarn-beta-fast -ub --ubatch-size -fa --flash-attn --no-kv-unified
     -kvu --kv-unified --slots --no-slots --props --jinja --no-jinja
@@ -81,6 +84,12 @@ _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("threads-batch", None, None, "threads for reading prompts (-tb; default: as --threads)"),
     ("cache-type-k", None, KV_TYPE_DEFAULT, f"type of cached keys: {_KV_TYPES_HELP} (-ctk)"),
     ("cache-type-v", None, KV_TYPE_DEFAULT, "type of cached values, of the same (-ctv)"),
+    (
+        "cache-ram",
+        None,
+        None,
+        "MiB of KV pages beside one context's, for prefixes (-cram; default: 1/16 of memory, at most 2048)",
+    ),
     ("load-mode", None, "auto", f"auto (mmap), {', '.join(_LOAD_MODES)}: how the file is read, what is locked (-lm)"),
     ("numa", None, "none", "on several NUMA nodes: distribute threads and memory, isolate on one, or obey numactl"),
     ("host", None, "127.0.0.1", "address to listen on"),
@@ -91,6 +100,8 @@ _PARAMETERS: list[tuple[str, str | None, Any, str]] = [
     ("n-predict", "n", -1, "limit of tokens when a request states none; -1: none"),
     ("timeout", None, 600, "seconds that a connection may be silent (-to)"),
     ("step-target-ms", None, 50, "milliseconds that a step with running streams should take at most"),
+    ("grp-attn-n", None, 1, "self-extend: positions of full windows are divided by this (-gan); 1: off"),
+    ("grp-attn-w", None, 512, "self-extend: tokens in a window, a multiple of --grp-attn-n (-gaw)"),
     ("max-queue", None, 64, "requests that may wait beyond the slots; more are answered 429"),
     ("max-queue-tokens", None, None, "tokens of all prompts that run or wait (default: 16 times the context)"),
     (
@@ -183,10 +194,12 @@ class Options(usage.Options):
             n_threads_batch=self._threads("threads-batch"),
             k_type=self._kv_type("cache-type-k"),
             v_type=self._kv_type("cache-type-v"),
+            cache_mib=self._whole("cache-ram", 0, 1 << 24),
             numa=self._numa(),
             load=load,
             mlock=mlock,
             step_target_ms=float(self._whole("step-target-ms", 1, 60_000)),
+            **self._self_extend(),
             context_shift=bool(self["context-shift"]),
             max_queue=self._whole("max-queue", 0, 1 << 20),
             max_queue_tokens=self._whole("max-queue-tokens", 1, _MAX_INT),
@@ -238,6 +251,18 @@ class Options(usage.Options):
             if wish == self["numa"]:
                 return wish
         raise UsageMistake(f"--numa must be one of {', '.join(NUMA_WISHES)}, not {self['numa']!r}")
+
+    def _self_extend(self) -> dict[str, int]:
+        group_n, group_w = self._whole("grp-attn-n", 1, _MAX_INT), self._whole("grp-attn-w", 1, _MAX_INT)
+        if group_n == 1:
+            return {}
+        if group_w % group_n:
+            raise UsageMistake(f"--grp-attn-w must be a multiple of --grp-attn-n, which is {group_n}, not {group_w}")
+        if self["context-shift"]:
+            raise UsageMistake(
+                "--context-shift and --grp-attn-n contradict each other: contexts are shifted or extended"
+            )
+        return {"group_n": group_n, "group_w": group_w}
 
     def _n_draft(self) -> int:
         if self["spec-type"] not in ("none", "ngram-simple"):

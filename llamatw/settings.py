@@ -26,6 +26,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     n_threads_batch: int = 0  # 0: as n_threads
     k_type: KVType = KV_TYPE_DEFAULT  # elements of the KV cache: of its keys
     v_type: KVType = KV_TYPE_DEFAULT  # and of its values
+    cache_mib: int | None = 0  # of KV pages beside those of one context, for prefixes; None: by the machine's memory
     load: Load = "mmap"  # how tensors come out of the file
     group_n: int = 1  # self-extend: positions of full windows are divided by it; 1: off
     group_w: int = 0  # tokens in such a window, a multiple of group_n; 0 when off

@@ -78,6 +78,8 @@ def test_system_prompt_file(tmp_path, flag):
         (["-t", "4", "-tb", "-1"], "engine.n_threads_batch", 0),
         (["--threads-batch", "3"], "engine.n_threads_batch", 3),
         (["--n-predict", "-1"], "web.n_predict", -1),
+        (["-cram", "100"], "engine.cache_mib", 100),
+        (["-np", "1"], "engine.cache_mib", None),
         (["--context-shift"], "engine.context_shift", True),
         (["--max-queue", "0"], "engine.max_queue", 0),
         (["--max-queue-tokens", "99"], "engine.max_queue_tokens", 99),

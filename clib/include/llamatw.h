@@ -135,7 +135,7 @@ enum {                 /* on a machine of several nodes; with one node, nothing 
 
 typedef struct {
     uint32_t struct_size;
-    int32_t n_ctx;             /* tokens in the KV pool, shared by all sequences; 0: the model's training context */
+    int32_t n_ctx;             /* tokens that one sequence may have; 0: the model's training context.  The KV pool, shared by all, holds as many ... */
     int32_t n_seqs;            /* sequences open at once, 1..257: 256 requests and a guest */
     int32_t n_batch;           /* tokens in one step, 1..8192 */
     int32_t n_threads;         /* threads for steps of few tokens, 1..256; 0: one per core that this thread may use, within the cgroup's quota */
@@ -147,6 +147,7 @@ typedef struct {
     int32_t group_n, group_w;  /* self-extend: whenever group_w tokens have been computed since the last time, their positions are divided by
                                 * group_n before the next is.  1 and 0: off.  group_w is a multiple of group_n; models some of whose
                                 * layers see a window only are LT_E_UNSUPPORTED */
+    int64_t cache_bytes;       /* ... and what fits into this beside */
     int32_t *progress;         /* NULL or the caller's: 0..1000 while lt_engine_open runs; set it negative to cancel the load */
 } lt_engine_opts;
 

@@ -37,7 +37,8 @@ typedef struct {
 enum { LT_MAX_HEAD_DIM = 1024 };
 
 typedef struct {
-    int32_t n_layers, n_pages, page_tokens;
+    int32_t n_layers, page_tokens;
+    int32_t n_pages, max_pages; /* of the pool; of one sequence at the most */
     int32_t n_head, n_head_kv; /* n_head: query heads, a multiple of n_head_kv */
     int32_t k_dim, v_dim;      /* of one head, at most LT_MAX_HEAD_DIM */
     int32_t k_type, v_type;    /* LT_KV_* */
@@ -99,6 +100,7 @@ typedef struct {
     void (*destroy)(lt_backend *be);
     int (*weight)(lt_backend *be, lt_weight **out, const lt_gguf *file, const lt_tensor *t, lt_weight_use use); /* keeps nothing of the file */
     int (*buffer)(lt_backend *be, lt_buffer **out, int32_t max_rows, int64_t width);
+    int (*page_bytes)(lt_backend *be, const lt_kv_shape *shape, int64_t *out); /* of one page, all layers; n_pages does not matter */
     int (*ready)(lt_backend *be, const lt_kv_shape *shape, const lt_rope *ropes, int32_t n_ropes); /* once, after all weights: KV pool, scratch */
     void (*copy_page)(lt_backend *be, int32_t src, int32_t dst);
     void (*move)(lt_backend *be, const lt_move *move);                      /* between steps */

@@ -29,6 +29,8 @@ static int check_opts(const lt_engine_opts *o)
     LT_TRY(check_count("n_batch", o->n_batch, 1, LT_MAX_BATCH));
     LT_TRY(check_count("n_threads", o->n_threads, 0, LT_MAX_THREADS));
     LT_TRY(check_count("n_threads_batch", o->n_threads_batch, 0, LT_MAX_THREADS));
+    if (o->cache_bytes < 0)
+        return lt_fail(LT_E_ARG, "cache_bytes is %lld, must not be negative", (long long)o->cache_bytes);
     return lt_check_group(o);
 }
 
@@ -123,6 +125,20 @@ static int refuse_group(const lt_engine *e)
     return LT_OK;
 }
 
+/* Pages for one full context, and as many more as fit into cache_bytes. */
+static int create_cache(lt_engine *e)
+{
+    lt_kv_shape shape = lt_model_kv_shape(&e->model, e->opts.k_type, e->opts.v_type);
+    int64_t page_bytes;
+    LT_TRY(e->be->ops->page_bytes(e->be, &shape, &page_bytes));
+    shape.page_tokens = LT_PAGE;
+    shape.max_pages = (e->n_ctx + LT_PAGE - 1) / LT_PAGE;
+    const int64_t n_more = e->opts.cache_bytes / page_bytes, n_most = LT_MAX_PAGES - shape.max_pages;
+    e->n_pages = shape.n_pages = shape.max_pages + (int32_t)(n_more < n_most ? n_more : n_most);
+    LT_TRY(lt_kv_create(&e->kv, e->n_pages, e->opts.n_seqs, e->n_ctx));
+    return lt_model_ready(&e->model, e->file, &shape);
+}
+
 static int open_engine(lt_engine *e, const char *path)
 {
     const lt_engine_opts *o = &e->opts;
@@ -136,9 +152,7 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(refuse_group(e));
     e->n_ctx = o->n_ctx ? o->n_ctx : e->model.h.n_ctx_train;
     LT_TRY(check_count("the model's context_length", e->n_ctx, 1, LT_MAX_CTX));
-    e->n_pages = (e->n_ctx + LT_PAGE - 1) / LT_PAGE;
-    LT_TRY(lt_kv_create(&e->kv, e->n_pages, o->n_seqs, e->n_ctx));
-    LT_TRY(lt_model_ready(&e->model, e->file, e->n_pages, LT_PAGE, o->k_type, o->v_type));
+    LT_TRY(create_cache(e));
     LT_TRY(create_seqs(e));
     LT_TRY(create_step_arrays(e));
     LT_TRY(lt_place_lock(&e->place));

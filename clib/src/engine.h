@@ -9,7 +9,7 @@
 #include "sample/sample.h"
 #include "token/vocab.h"
 
-enum { LT_MAX_SEQS = 257, LT_MAX_BATCH = 8192, LT_MAX_THREADS = 256, LT_MAX_CTX = 1 << 26, LT_OUTPUT_ROWS = 16 };
+enum { LT_MAX_SEQS = 257, LT_MAX_BATCH = 8192, LT_MAX_THREADS = 256, LT_MAX_CTX = 1 << 26, LT_MAX_PAGES = 1 << 28, LT_OUTPUT_ROWS = 16 };
 enum { LT_KV_DEFAULT = LT_KV_I16 }; /* KV_TYPE_DEFAULT of llamatw/settings.py says the same */
 
 typedef struct {

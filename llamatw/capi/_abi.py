@@ -79,6 +79,7 @@ class Opts(Structure):
         ("numa", c_int32),
         ("group_n", c_int32),
         ("group_w", c_int32),
+        ("cache_bytes", c_int64),
         ("progress", POINTER(c_int32)),
     ]
 

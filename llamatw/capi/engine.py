@@ -194,10 +194,22 @@ def _options(settings: EngineSettings, gguf: Gguf, progress: Progress | None) ->
     raw.numa = _abi.NUMAS[settings.numa]
     raw.load = _abi.LOADS[settings.load]
     raw.group_n, raw.group_w = settings.group_n, settings.group_w
+    raw.cache_bytes = _default_cache_bytes() if settings.cache_mib is None else settings.cache_mib << 20
     raw.flags = _abi.OPEN_MLOCK * settings.mlock
     if progress is not None:
         raw.progress = ctypes.pointer(progress.cell)
     return raw
+
+
+def _default_cache_bytes() -> int:
+    """A sixteenth of the memory that there is for this process, at most 2 GiB."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
+            memory = min(memory, int(file.read()))
+    except (OSError, ValueError):
+        pass  # no cgroup, or one without a limit, which says "max"
+    return min(memory // 16, 2 << 30)
 
 
 def _n_ctx(settings: EngineSettings, gguf: Gguf) -> int:

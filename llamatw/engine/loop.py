@@ -160,7 +160,13 @@ class StepLoop:
         info = engine.info
         settings = self._settings
         self._scheduler = Scheduler(
-            engine, settings.n_seqs, info.n_batch, settings.step_target_ms, settings.n_draft, info.n_ctx
+            engine,
+            settings.n_seqs,
+            info.n_batch,
+            settings.step_target_ms,
+            n_draft=settings.n_draft,
+            n_ctx=info.n_ctx,
+            group_w=settings.group_w,
         )
         self._publish(engine, self._scheduler)
         self._call(self._listener.loaded, engine)

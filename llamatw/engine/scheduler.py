@@ -71,8 +71,10 @@ class Scheduler:
         step_target_ms: float,
         n_draft: int = MAX_DRAFT,
         n_ctx: int = 0,
+        group_w: int = 0,
     ) -> None:
-        """n_ctx: length of a full context, for those that shift."""
+        """n_ctx: of a full context, for those that shift.  group_w: of a self-extend window, which a row must not
+        cross and whose cells are nobody else's; 0: none."""
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
         self.lanes: list[Sequence | None] = [None] * n_seqs
@@ -87,6 +89,7 @@ class Scheduler:
         self._n_batch = n_batch
         self._n_draft_max = n_draft
         self._n_ctx = n_ctx
+        self._group_w = group_w
         self._starved = False  # nobody is admitted until somebody has left
         self._deltas: Deltas = []
 
@@ -254,8 +257,8 @@ class Scheduler:
         for seq in self._prompts_in_order():
             self._adopt(seq)
             follows = any(n_shared(seq, other) - other.n_shareable >= MIN_SHARED for other in ahead)
-            if left > 0 and not (follows and seq.params.cache_prompt):
-                rows.append(Row(seq.handle, min(seq.n_behind, left)))
+            if left > 0 and not (follows and self._may_share(seq)):
+                rows.append(Row(seq.handle, min(seq.n_behind, left, self._room(seq))))
                 left -= rows[-1].advance
                 ahead.append(seq)
                 self._n_read += rows[-1].advance
@@ -272,11 +275,18 @@ class Scheduler:
         for other in self.running:
             if other is not seq:
                 _note_known(seq, other)
-        if seq.params.cache_prompt and seq.n_known - seq.n_computed >= MIN_SHARED:
+        if self._may_share(seq) and seq.n_known - seq.n_computed >= MIN_SHARED:
             before, seq.n_computed = seq.n_computed, self._slots.adopt(seq.handle)
             if not seq.generated:
                 self._count_cached(seq, max(seq.n_computed - before, 0))
         seq.n_known = 0
+
+    def _may_share(self, seq: Sequence) -> bool:
+        return seq.params.cache_prompt and not self._group_w
+
+    def _room(self, seq: Sequence) -> int:
+        """How far one row may go."""
+        return self._group_w - seq.n_computed % self._group_w if self._group_w else seq.n_behind
 
     def _count_cached(self, seq: Sequence, n_tokens: int) -> None:
         seq.n_cached += n_tokens

@@ -62,7 +62,16 @@ static cpu_backend *make_backend(const move_case *c, lt_pool *pool, lt_place *pl
 {
     lt_backend *be = NULL;
     CHECK(lt_cpu_backend(&be, pool, place, max_rows) == LT_OK, "%s", lt_last_error());
-    const lt_kv_shape shape = {N_LAYERS, N_PAGES, 64, N_HEADS, N_HEADS, c->k_dim, c->v_dim, c->k_type, c->v_type};
+    const lt_kv_shape shape = {.n_layers = N_LAYERS,
+                               .n_pages = N_PAGES,
+                               .max_pages = N_PAGES,
+                               .page_tokens = 64,
+                               .n_head = N_HEADS,
+                               .n_head_kv = N_HEADS,
+                               .k_dim = c->k_dim,
+                               .v_dim = c->v_dim,
+                               .k_type = c->k_type,
+                               .v_type = c->v_type};
     lt_rope ropes[2];
     for (int r = 0; r < 2; r++)
         ropes[r] = (lt_rope){c->n_rot, c->adjacent, (float)MAGNITUDE, frequency[r]};

@@ -35,22 +35,44 @@ static size_t round_64(size_t n)
     return (n + 63) & ~(size_t)63;
 }
 
+static size_t k_page_bytes(const lt_kv_shape *shape)
+{
+    return round_64(lt_k_codes_bytes(shape->k_type, shape->k_dim) + lt_kv_scales_bytes(shape->k_type, shape->k_dim));
+}
+
+static size_t v_page_bytes(const lt_kv_shape *shape)
+{
+    return round_64(lt_v_codes_bytes(shape->v_type, shape->v_dim) + lt_kv_scales_bytes(shape->v_type, shape->v_dim));
+}
+
+static int cpu_page_bytes(lt_backend *be, const lt_kv_shape *shape, int64_t *out)
+{
+    (void)be;
+    size_t bytes;
+    if (lt_mul_size((k_page_bytes(shape) + v_page_bytes(shape)) * (size_t)shape->n_head_kv, (size_t)shape->n_layers, &bytes) ||
+        bytes > INT64_MAX)
+        return lt_fail(LT_E_NOMEM, "a page of the KV cache does not fit into memory");
+    *out = (int64_t)bytes;
+    return LT_OK;
+}
+
 /* Not zeroed: pages hold what they held until their cells are written, and no kernel lets an unwritten cell count. */
 static int cache_create(cpu_backend *be, const lt_kv_shape *shape)
 {
     be->kv = *shape;
     be->v_stride = (size_t)lt_v_stride(shape->v_dim);
-    be->k_page_bytes = round_64(lt_k_codes_bytes(shape->k_type, shape->k_dim) + lt_kv_scales_bytes(shape->k_type, shape->k_dim));
-    be->v_page_bytes = round_64(lt_v_codes_bytes(shape->v_type, shape->v_dim) + lt_kv_scales_bytes(shape->v_type, shape->v_dim));
-    size_t page_bytes, total;
-    if (lt_mul_size((be->k_page_bytes + be->v_page_bytes) * (size_t)shape->n_head_kv, (size_t)shape->n_layers, &page_bytes) ||
-        lt_mul_size(page_bytes, (size_t)shape->n_pages, &total))
+    be->k_page_bytes = k_page_bytes(shape);
+    be->v_page_bytes = v_page_bytes(shape);
+    int64_t page_bytes;
+    size_t total;
+    LT_TRY(cpu_page_bytes(&be->base, shape, &page_bytes));
+    if (lt_mul_size((size_t)page_bytes, (size_t)shape->n_pages, &total))
         return lt_fail(LT_E_NOMEM, "a KV cache of %d pages does not fit into memory", shape->n_pages);
-    be->kv_data = lt_place_alloc(be->place, (size_t)shape->n_pages, page_bytes);
+    be->kv_data = lt_place_alloc(be->place, (size_t)shape->n_pages, (size_t)page_bytes);
     if (!be->kv_data)
         return out_of_memory("the KV cache (a smaller context helps)", total);
     be->memory.kv_bytes = (int64_t)total;
-    be->memory.page_bytes = (int64_t)page_bytes;
+    be->memory.page_bytes = page_bytes;
     return LT_OK;
 }
 
@@ -106,7 +128,7 @@ static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *
     be->f32 = scratch_alloc(be, rows, f32_bytes);
     be->groups = scratch_alloc(be, rows, sizeof *be->groups);
     be->clusters = scratch_alloc(be, rows, sizeof *be->clusters);
-    be->max_runs = lt_cpu_runs(shape->n_pages);
+    be->max_runs = lt_cpu_runs(shape->max_pages);
     const size_t lanes = (size_t)(LT_ITEMS_APART * lt_pool_size(be->pool)), heads = (size_t)(shape->n_head / shape->n_head_kv);
     be->run_sums = scratch_alloc(be, lanes * (size_t)be->max_runs, heads * (2 + be->v_stride) * sizeof *be->run_sums);
     be->scratch = lt_alloc_zero((size_t)lt_pool_size(be->pool), sizeof *be->scratch);
@@ -169,6 +191,7 @@ int lt_cpu_backend(lt_backend **out, lt_pool *pool, lt_place *place, int32_t max
         .destroy = cpu_destroy,
         .weight = lt_cpu_weight,
         .buffer = cpu_buffer,
+        .page_bytes = cpu_page_bytes,
         .ready = cpu_ready,
         .copy_page = lt_cpu_copy_page,
         .move = lt_cpu_move,

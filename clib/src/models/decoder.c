@@ -38,7 +38,19 @@ static int rope_factors(const lt_model *m, const lt_gguf *g, uint8_t *buffer, co
     return LT_OK;
 }
 
-int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_tokens, int32_t k_type, int32_t v_type)
+lt_kv_shape lt_model_kv_shape(const lt_model *m, int32_t k_type, int32_t v_type)
+{
+    const lt_hparams *h = &m->h;
+    return (lt_kv_shape){.n_layers = h->n_layer,
+                         .n_head = h->n_head,
+                         .n_head_kv = h->n_head_kv,
+                         .k_dim = h->k_dim,
+                         .v_dim = h->v_dim,
+                         .k_type = k_type,
+                         .v_type = v_type};
+}
+
+int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape)
 {
     const lt_hparams *h = &m->h;
     const float *factors;
@@ -53,18 +65,7 @@ int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_
             .magnitude = lt_rope_frequencies(h, i == ROPE_WINDOW, factors, frequency[i]),
             .frequency = frequency[i],
         };
-    const lt_kv_shape shape = {
-        .n_layers = h->n_layer,
-        .n_pages = n_pages,
-        .page_tokens = page_tokens,
-        .n_head = h->n_head,
-        .n_head_kv = h->n_head_kv,
-        .k_dim = h->k_dim,
-        .v_dim = h->v_dim,
-        .k_type = k_type,
-        .v_type = v_type,
-    };
-    return m->be->ops->ready(m->be, &shape, ropes, m->traits->window_period ? 2 : 1);
+    return m->be->ops->ready(m->be, shape, ropes, m->traits->window_period ? 2 : 1);
 }
 
 void lt_model_forward(lt_model *m, const lt_batch *batch)

@@ -54,8 +54,9 @@ typedef struct {
 int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be, int32_t max_rows, int32_t max_outputs, int32_t *progress);
 void lt_model_unload(lt_model *m);
 
+lt_kv_shape lt_model_kv_shape(const lt_model *m, int32_t k_type, int32_t v_type); /* but for pages */
 /* Sets up KV pool and rope tables; after load. */
-int lt_model_ready(lt_model *m, const lt_gguf *g, int32_t n_pages, int32_t page_tokens, int32_t k_type, int32_t v_type);
+int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape);
 
 /* One pass over the step's rows: appends their keys and values, leaves the hidden states for lt_model_logits. */
 void lt_model_forward(lt_model *m, const lt_batch *batch);

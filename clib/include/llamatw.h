@@ -256,7 +256,7 @@ LT_API int lt_seq_shift(lt_engine *e, int32_t seq, int32_t n_keep, int32_t n_dis
 /* ---- saved histories ------------------------------------------------------------------------------------------------ */
 
 /* Keys and values of tokens page * page_tokens and on, as page_bytes bytes that only an engine of the same model and KV types
- * can use.  At least one of the tokens must be computed; what belongs to the others is zero.  The sequence may be running. */
+ * can use.  At least one of the tokens must be computed; what belongs to the others is zero.  Not after lt_seq_shift or self-extend. */
 LT_API int lt_seq_read_page(const lt_engine *e, int32_t seq, int32_t page, void *out, size_t cap, size_t *need);
 /* The next page of a history, read instead of computed: its tokens, to the end of the page or of the history, count as computed.
  * LT_E_FORMAT: another size than page_bytes, or values that this engine would never have written (not finite, out of range). */

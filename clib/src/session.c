@@ -19,6 +19,8 @@ int lt_seq_read_page(const lt_engine *e, int32_t seq, int32_t page, void *out, s
     const lt_seq *q = &e->seqs[seq];
     const size_t page_bytes = (size_t)e->be->ops->memory(e->be).page_bytes;
     const int32_t n_pages = (q->n_computed + LT_PAGE - 1) / LT_PAGE;
+    if (lt_kv_is_altered(e->kv, seq))
+        return lt_fail(LT_E_ARG, "sequence %d has cells that changed their position, which are of no use elsewhere", seq);
     if (!need || page < 0 || page >= n_pages)
         return lt_fail(LT_E_ARG, "page %d of sequence %d, which has %d with computed tokens; need must not be NULL", page, seq, n_pages);
     if (!out || cap < page_bytes) {

@@ -25,27 +25,20 @@ class Export(NamedTuple):
 
     memory: Memory
     handle: int | None  # None: it has nothing
-    tail: bytearray | None  # the last page, when only the lane's running sequence has it
 
 
 def open_export(engine: EngineLike, scheduler: Scheduler, lane: int) -> Export:
-    """The pages that the prefix cache still has; of a running lane, all that is computed so far."""
+    """What the prefix cache has of a lane's history; while it runs, what it has computed so far."""
     scope, ids = scheduler.memory(lane)
     ids = ids[: engine.info.n_ctx - 1]
     if not ids:
-        return Export(Memory(scope, ids), None, None)
+        return Export(Memory(scope, ids), None)
     # The cache never gives all of a prompt, so one id more is asked for.
     handle, n_cached = _enter(engine, scheduler, Memory(scope, ids + ids[:1]), use_cache=True)
-    running = scheduler.lanes[lane]
-    if running is None or n_cached == len(ids):
-        return Export(Memory(scope, ids[:n_cached]), handle, None)
-    # Its full pages are in the cache, so one page is missing; what is computed in it does not change any more.
-    return Export(Memory(scope, ids), handle, engine.read_page(running.handle, len(ids) // engine.info.page_tokens))
+    return Export(Memory(scope, ids[:n_cached]), handle)
 
 
 def read(engine: EngineLike, scheduler: Scheduler, export: Export, page: int) -> bytearray:
-    if export.tail is not None and page == len(export.memory.ids) // engine.info.page_tokens:
-        return export.tail
     assert export.handle is not None, "only an empty export has no handle, and it has no page"
     _check_here(scheduler, export.handle)
     return engine.read_page(export.handle, page)

@@ -174,8 +174,8 @@ class Saves:
 
         The logits' bits after each of a few ids spread over the vocabulary depend on every matrix, on RoPE and on the
         types of keys and values, and, by batch invariance, on nothing else.  What a short prompt cannot show, such as
-        windows, is in the file's numbers for its architecture.  A token a call: neighbours do not wait longer than for
-        a step of their own.
+        windows, is in the file's numbers for its architecture and in the settings of self-extend.  A token a call:
+        neighbours do not wait longer than for a step of their own.
         """
         said = hashlib.sha256(repr(self._described(info)).encode())
         ids = array("i", [(2 * i + 1) * info.n_vocab // (2 * _N_PROBE) for i in range(_N_PROBE)])
@@ -186,9 +186,10 @@ class Saves:
         return said.digest()
 
     def _described(self, info: EngineInfo) -> list[object]:
-        metadata = self._engine.info.metadata
+        metadata, settings = self._engine.info.metadata, self._engine.settings
         numbers = sorted((key, value) for key, value in metadata.items() if key.startswith(f"{info.arch}."))
-        return [info.arch, info.n_layer, info.n_head, info.n_head_kv, info.n_embd, numbers]
+        shape = (info.n_layer, info.n_head, info.n_head_kv, info.n_embd)
+        return [info.arch, shape, numbers, settings.group_n, settings.group_w]
 
     # ---- the two threads ----
 

@@ -142,7 +142,7 @@ def _parse_head(head: bytes, stamp: Stamp) -> tuple[int, int]:
     if (n_vocab, page_tokens, page_bytes) != (stamp.n_vocab, stamp.page_tokens, stamp.page_bytes):
         raise _refusal("was saved with a model of another shape")
     if model != stamp.model:
-        raise _refusal("was saved with another model")
+        raise _refusal("was saved with another model, or with other settings of positions")
     return scope, n_ids
 
 

@@ -191,6 +191,8 @@ static void test_wrong_calls(void)
     CHECK(lt_seq_read_page(NULL, 0, 0, page, n, &need) == LT_E_ARG && lt_seq_write_page(NULL, 0, 0, page, n) == LT_E_ARG &&
               lt_cache_forget(NULL, ids, 1, 0, 0) == LT_E_ARG,
           "NULL engine");
+    CHECK(lt_seq_read_page(e, seq, 0, page, n, &need) == LT_OK && lt_seq_shift(e, seq, 0, 10) == LT_OK, "%s", lt_last_error());
+    CHECK(lt_seq_read_page(e, seq, 0, page, n, &need) == LT_E_ARG, "cells that were moved were read");
     CHECK(lt_alloc_count() == n_allocations, "these calls allocate");
     free(page);
     lt_engine_close(e);

@@ -98,28 +98,27 @@ def test_out_of_a_running_lane_all_that_is_computed():
 
 
 def test_out_of_a_running_lane_that_has_all_pages(engine_library, smollm2):
-    """No page is free for a copy of the last one: it is read where it is."""
+    """No page is free for a copy of the last one: the full ones are saved."""
     settings = EngineSettings(model_path=str(smollm2), n_ctx=128, n_seqs=3)
     bench = Bench(engine=Engine.open(smollm2, settings))
     seq = bench.submit(LONG[:100], max_tokens=20)
     bench.step(3)
     export = bench.do(guest.open_export, 0)
-    assert export.tail is not None and len(export.memory.ids) == seq.n_computed > 100
+    assert export.memory.ids == LONG[:64]
     pages = bench.pages(export)
-    assert pages == [bytes(bench.engine.read_page(seq.handle, page)) for page in range(2)]
     bench.do(guest.leave, export.handle)
     bench.step()
     bench.do(guest.erase, 0)
     bench.settle(export.memory, pages, 1)
     again = bench.submit(LONG[:100], max_tokens=20)
     bench.step()
-    assert again.n_cached == 64 and again.generated == seq.generated, "the rest would be copied into a free page"
+    assert again.n_cached == 64 and again.generated == seq.generated
     bench.engine.close()
 
 
 def test_a_lane_that_has_nothing():
     bench = Bench()
-    assert bench.do(guest.open_export, 1) == (Memory(0, array("i")), None, None)
+    assert bench.do(guest.open_export, 1) == (Memory(0, array("i")), None)
     bench.do(guest.settle, None, 1, Memory(0, array("i")))
     assert bench.do(guest.erase, 1) == 0
 

@@ -222,6 +222,14 @@ def test_another_engine(server, make_server, shelf, info, says):
     unharmed(other)
 
 
+def test_with_self_extend_pages_mean_something_else(server, make_server, shelf):
+    cached(server)
+    act(server, "save")
+    other = make_server(slot_save_path=str(shelf))
+    other.service.settings = msgspec.structs.replace(other.service.settings, group_n=2, group_w=64)
+    assert "another model" in act(other, "restore").error(400, "filename")["message"]
+
+
 class Full:
     """A file on a disk that has room for so many bytes."""
 

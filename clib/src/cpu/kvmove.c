@@ -84,12 +84,13 @@ static void move_cell(const move_call *c, int32_t row, int32_t layer, int32_t he
     const int32_t from_page = m->pages[from / LT_PAGE_KEYS], from_slot = from % LT_PAGE_KEYS;
     const int32_t to_page = m->pages[to / LT_PAGE_KEYS], to_slot = to % LT_PAGE_KEYS;
     float key[LT_MAX_HEAD_DIM];
-    (lt_kv_types[be->kv.k_type].group ? read_integers : read_floats)(be->kv.k_type, lt_cpu_k_page(be, from_page, layer, head), from_slot, key,
-                                                                     be->kv.k_dim);
+    (lt_kv_types[be->kv.k_type].group ? read_integers : read_floats)(be->kv.k_type, lt_cpu_k_page(be, from_page, layer, head), from_slot,
+                                                                     key, be->kv.k_dim);
     lt_cpu_turn(be, m->rope[layer], row, key);
     lt_write_key(be->k, be->kv.k_type, lt_cpu_k_page(be, to_page, layer, head), to_slot, key, be->kv.k_dim);
     if (from != to)
-        copy_value(be->kv.v_type, lt_cpu_v_page(be, to_page, layer, head), to_slot, lt_cpu_v_page(be, from_page, layer, head), from_slot, be->kv.v_dim);
+        copy_value(be->kv.v_type, lt_cpu_v_page(be, to_page, layer, head), to_slot, lt_cpu_v_page(be, from_page, layer, head), from_slot,
+                   be->kv.v_dim);
 }
 
 static void move_lane(void *context, int32_t lane, int32_t worker)

@@ -67,6 +67,7 @@ bool lt_kv_is_altered(const lt_kv *kv, int32_t seq); /* lt_kv_own has been calle
 
 /* Gives back the pages of seq beyond n_tokens positions. */
 void lt_kv_trim(lt_kv *kv, int32_t seq, int32_t n_tokens);
+
 /* Evicts the end of the path that ids lead to under scope: pages that no sequence holds, with nothing below them and an id beyond
  * the first n_keep.  The ids after the last full page may be the head of a longer leaf. */
 void lt_kv_forget(lt_kv *kv, uint64_t scope, const int32_t *ids, int32_t n, int32_t n_keep);

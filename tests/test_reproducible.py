@@ -46,16 +46,17 @@ class Company:
 
     def __init__(self, engine: Engine, n_batch: int = 512, n_draft: int = 7) -> None:
         self.engine = engine
-        self.scheduler = Scheduler(engine, engine.info.n_seqs, n_batch, 50.0, n_draft)
+        info = engine.info
+        self.scheduler = Scheduler(engine, info.n_seqs, n_batch, 50.0, n_draft=n_draft, n_ctx=info.n_ctx)
         self.traces: dict[int, Trace] = {}
         self.now = 0.0
         self.n_ids = 0
         self.happened: Counter[str] = Counter()
 
-    def submit(self, text: str, sampling: dict[str, float], **params: object) -> int:
+    def submit(self, text: str, sampling: dict[str, float], max_tokens: int = N_NEW, **params: object) -> int:
         self.n_ids += 1
         ids = array("i", self.engine.vocab.tokenize(text))
-        wishes = GenerationParams(sampling=SamplingParams(ignore_eos=True, **sampling), max_tokens=N_NEW, **params)
+        wishes = GenerationParams(sampling=SamplingParams(ignore_eos=True, **sampling), max_tokens=max_tokens, **params)
         self.scheduler.submit(Sequence(id=self.n_ids, prompt=ids, params=wishes), self.now)
         self.traces[self.n_ids] = []
         return self.n_ids
@@ -142,3 +143,28 @@ def test_two_hundred_random_companies(engine: Engine, alone: dict[tuple[int, int
     assert happened["whole"] > 2 * N_COMBINATIONS
     assert min(happened[what] for what in ("starved", "guessed", "cached")) > 20, happened
     assert engine.stats().seqs_open == 0
+
+
+def test_shifted_contexts_among_neighbours_and_after_giving_up_their_pages(smollm2: Path) -> None:
+    """Contexts of two pages, and five pages in all: four sequences that each go through two shifts do not fit."""
+    settings = EngineSettings(model_path=str(smollm2), n_ctx=128, n_seqs=5, n_threads=2, cache_mib=5)
+    engine = Engine.open(smollm2, settings)
+    assert engine.info.n_pages == 5
+    wish = {"max_tokens": 250, "shifts": True, "n_keep": 4}
+    alone = {}
+    for text in range(len(TEXTS)):
+        company = Company(engine, n_draft=0)
+        id = company.submit(TEXTS[text], SAMPLINGS[1], cache_prompt=False, **wish)
+        company.run()
+        alone[text] = company.traces[id]
+        assert len(alone[text]) == 250
+    n_starved = 0
+    for number in range(3):
+        company = Company(engine, n_draft=7 * (number % 2))
+        ids = {company.submit(TEXTS[text], SAMPLINGS[1], **wish): text for text in range(number, number + 4)}
+        company.run()
+        for id, text in ids.items():
+            assert company.traces[id] == alone[text], f"company {number}: sequence {id}"
+        n_starved += company.happened["starved"]
+    assert n_starved > 3
+    engine.close()

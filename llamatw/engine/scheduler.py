@@ -389,7 +389,7 @@ class Scheduler:
             error=error,
             prompt_done=seq.prompt_done(),
             slot=seq.slot,
-            truncated=seq.n_dropped > 0,
+            n_dropped=seq.n_dropped,
             timings=seq.timings(),
         )
         self._deltas.append((seq.id, delta))

@@ -71,7 +71,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     error: Exception | None = None  # with finish ERROR
     prompt_done: int = 0  # prompt tokens that are in the cache now
     slot: int = -1  # its lane
-    truncated: bool = False  # tokens were dropped from its context
+    n_dropped: int = 0  # tokens that shifts have taken out of its context
     timings: Timings = Timings()  # so far
 
 

@@ -30,7 +30,8 @@ class TokenStream:
         self.n_prompt = n_prompt
         self.owner = owner
         self.n_bytes = n_bytes  # of the request that it came with
-        self.truncated = False  # the prompt, or the context since
+        self.truncated = False  # the prompt was, or the context since
+        self.n_dropped = 0  # tokens that the context has lost
         self.slot = -1  # known with the first delta
         self.timings = Timings()  # as of the newest delta that arrived
         self.finish: FinishReason | None = None  # set when the last delta has arrived, perhaps still unread
@@ -65,7 +66,8 @@ class TokenStream:
         if self.finish is not None:
             return
         self.slot, self.timings, self.finish = delta.slot, delta.timings, delta.finish
-        self.truncated = self.truncated or delta.truncated or delta.finish is FinishReason.CONTEXT
+        self.n_dropped = delta.n_dropped
+        self.truncated = self.truncated or delta.n_dropped > 0 or delta.finish is FinishReason.CONTEXT
         self._unread.append(delta)
         self.pending_bytes += len(delta.text.encode())
         if self.pending_bytes > _MANY_BYTES and not self._rests and self.finish is None:

@@ -48,6 +48,12 @@ class Generation:
         """The context was full before the model was done: it ended, or lost tokens."""
         return self._stream.truncated
 
+    @property
+    def n_past(self) -> int:
+        """Tokens in its context that are computed: all but the last."""
+        n_total = self.n_prompt + len(self.tokens) - self._stream.n_dropped
+        return n_total - 1 if self.tokens else n_total
+
     def __enter__(self) -> Generation:
         return self
 

@@ -143,7 +143,6 @@ def completion(
     index: int, generation: Generation, *, prompt: object, model: str, settings: Json, tokens: bool, streamed: bool
 ) -> Json:
     """The answer of /completion, or the last event of its stream, which repeats no text."""
-    n_past = max(generation.n_prompt + len(generation.tokens) - 1, 0) if generation.tokens else generation.n_prompt
     return {
         "index": index,
         "content": "" if streamed else generation.text,
@@ -154,7 +153,7 @@ def completion(
         "model": model,
         "tokens_predicted": len(generation.tokens),
         "tokens_evaluated": generation.n_prompt,
-        "tokens_cached": n_past,
+        "tokens_cached": generation.n_past,
         "generation_settings": settings,
         "prompt": prompt,
         "has_new_line": "\n" in generation.text,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -396,6 +397,56 @@ def test_no_guesses_beside_prompts_or_beyond_the_limit():
         bench.step()
         n_drafted.append(bench.heard[0][-1].timings.draft_n)
     assert n_drafted == [0] * 4 and len(bench.tokens(0)) == 5
+
+
+# ---- full contexts that go on ----
+
+
+def shifting(**fake):
+    """Contexts of 128 tokens, and pages for eight of them."""
+    bench = Bench(n_ctx=1024, **fake)
+    bench.engine.info = msgspec.structs.replace(bench.engine.info, n_ctx=128)
+    bench.scheduler._n_ctx = 128
+    return bench
+
+
+def test_a_full_context_loses_half_and_goes_on():
+    bench = shifting()
+    bench.submit(0, "x" * 20, shifts=True, n_keep=4, max_tokens=300, ignore_eos=True)
+    bench.run()
+    assert len(bench.tokens(0)) == 300 and bench.finish(0) is FinishReason.LIMIT
+    dropped = [delta.n_dropped for delta in bench.heard[0]]
+    assert dropped[0] == 0 and sorted(set(dropped)) == [61 * n for n in range(5)], "(127 - 4 - 1) / 2 each time"
+
+
+def test_the_whole_prompt_can_be_kept_and_the_number_that_goes_be_given():
+    bench = shifting()
+    bench.submit(0, "x" * 20, shifts=True, n_keep=-1, n_discard=10, max_tokens=150, ignore_eos=True)
+    bench.run()
+    assert bench.heard[0][-1].n_dropped == 50
+
+
+def test_a_shifted_sequence_that_had_to_give_up_its_pages_says_the_same():
+    def run(*faults):
+        bench = shifting()
+        bench.engine.faults.extend(faults)
+        bench.submit(0, "y", shifts=True, max_tokens=290, ignore_eos=True, n_draft=0)
+        bench.submit(1, "x" * 20, shifts=True, max_tokens=300, ignore_eos=True, n_draft=0)
+        bench.run()
+        return bench
+
+    calm, starved = run(), run(*[None] * 180, KVFull())
+    assert starved.scheduler.counters.n_starved == 1 and calm.scheduler.counters.n_starved == 0
+    assert starved.tokens(1) == calm.tokens(1) and starved.tokens(0) == calm.tokens(0)
+
+
+def test_a_full_context_that_cannot_be_shifted_ends_alone():
+    bench = shifting(say="a" * 500)
+    bench.engine.shift_seq = lambda *_: (_ for _ in ()).throw(EngineFailure("no", -1))
+    bench.submit(0, "x", shifts=True)
+    bench.submit(1, "y", max_tokens=5)
+    bench.run()
+    assert bench.finish(0) is FinishReason.ERROR and bench.text(1) == "aaaaa"
 
 
 # ---- time limits ----

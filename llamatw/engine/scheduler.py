@@ -147,7 +147,8 @@ class Scheduler:
         for row, (_, group) in zip(rows, groupby(outs, lambda out: out.seq), strict=True):
             self._advance(running[row.seq], row.advance, list(group), now)
         n_predicted = sum(len(seq.generated) for seq in running.values()) - n_before
-        self.budget.learn(len(rows) - len(chunks), n_chunk, step_ms)
+        if not any(out.n_drafted for out in outs):  # guesses are there because nobody needs the time
+            self.budget.learn(len(rows) - len(chunks), n_chunk, step_ms)
         self.counters.count_step(len(rows), n_chunk, n_predicted, step_ms)
 
     def starve(self) -> None:

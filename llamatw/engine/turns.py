@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from llamatw.engine.sequence import Sequence
 
-MIN_SHARED = 32  # tokens that are worth a copy, or waiting for
+MIN_SHARED = 8  # tokens that are worth a copy, or waiting for
 
 
 class Shares:

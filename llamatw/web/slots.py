@@ -83,7 +83,12 @@ def _wish(request: Request, actions: dict[bytes, Action]) -> Action:
 
 
 def _slot(api: Api, state: SlotState, n_ctx: int) -> reply.Json:
-    slot: reply.Json = {"id": state.id, "n_ctx": n_ctx, "is_processing": state.is_processing, "speculative": False}
+    slot: reply.Json = {
+        "id": state.id,
+        "n_ctx": n_ctx,
+        "is_processing": state.is_processing,
+        "speculative": api.engine.settings.n_draft > 0,
+    }
     if state.params is None:
         return slot
     limit = state.params.max_tokens

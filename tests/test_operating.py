@@ -27,7 +27,7 @@ def scrape(server):
 
 
 def test_metrics_of_a_real_engine(tmp_path, engine_library, smollm2):
-    with serving(tmp_path, "-m", str(smollm2), "-c", "2048", "-np", "2", "--metrics") as server:
+    with serving(tmp_path, "-m", str(smollm2), "-c", "2048", "-np", "2", "-cram", "0", "--metrics") as server:
         server.wait_for_health(200)
         before = scrape(server)
         server.complete({"prompt": "The capital of France is", "n_predict": 9, "ignore_eos": True})

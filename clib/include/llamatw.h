@@ -189,9 +189,11 @@ typedef struct {
 typedef struct {
     int32_t seq;
     int32_t advance;           /* tokens of the history to compute now, >= 1; at most lt_seq_room */
-    int32_t n_draft;           /* guesses at the tokens after the history that may be computed along, 0..LT_MAX_DRAFT; without mask only */
+    int32_t n_draft;           /* guesses at the tokens after the history that may be computed along, 0..LT_MAX_DRAFT */
     int32_t reserved;
-    const uint32_t *mask;      /* NULL, or one bit per token: 1 = may be sampled; ceil(n_vocab/32) words */
+    const int32_t *draft;      /* NULL: they are looked up, at most n_draft of them, in rows without mask only.  Or the caller's [n_draft] */
+    const uint32_t *mask;      /* NULL, or one bit per token: 1 = may be sampled; ceil(n_vocab/32) words, and as many for each of draft:
+                                * what may be sampled after it */
     float *logits;             /* NULL, or the caller's [advance, n_vocab]: raw logits after each token advanced over */
 } lt_row;
 

@@ -25,8 +25,12 @@ static int check_row(const lt_engine *e, const lt_row *row)
         return lt_fail(LT_E_LIMIT, "sequence %d: the context of %d tokens is full", row->seq, e->n_ctx);
     if (row->n_draft < 0 || row->n_draft > LT_MAX_DRAFT)
         return lt_fail(LT_E_ARG, "sequence %d: n_draft is %d, must be 0..%d", row->seq, row->n_draft, LT_MAX_DRAFT);
-    if (row->n_draft && (row->mask || q->n_computed + row->advance < q->n_total))
-        return lt_fail(LT_E_ARG, "sequence %d: n_draft is for rows without mask that reach the history's end", row->seq);
+    if (row->n_draft && ((row->mask && !row->draft) || q->n_computed + row->advance < q->n_total))
+        return lt_fail(LT_E_ARG, "sequence %d: guesses are for rows that reach the history's end, with a mask only if they are given",
+                       row->seq);
+    for (int32_t i = 0; row->draft && i < row->n_draft; i++)
+        if (row->draft[i] < 0 || row->draft[i] >= e->model.h.n_vocab)
+            return lt_fail(LT_E_ARG, "sequence %d: guess %d is %d, must be 0..%d", row->seq, i, row->draft[i], e->model.h.n_vocab - 1);
     return LT_OK;
 }
 
@@ -68,6 +72,11 @@ static void guess(lt_engine *e, const lt_row *row)
     q->n_drafted = 0;
     if (max <= 0)
         return;
+    if (row->draft) {
+        memcpy(q->history + q->n_total, row->draft, (size_t)max * sizeof *row->draft);
+        q->n_drafted = max;
+        return;
+    }
     q->n_drafted = lt_kv_follow(e->kv, row->seq, q->history, q->n_total, max);
     if (!q->n_drafted)
         q->n_drafted = lt_draft(q->history, q->n_total, max);
@@ -123,7 +132,9 @@ static void sample_item(void *context, int32_t item, int32_t worker)
         return;
     const lt_row *row = &c->rows[w->span];
     const lt_seq *q = &e->seqs[row->seq];
-    w->sampled = lt_sample(e->samplers[worker], &q->sampling, logits, q->history, w->n_known, e->eog, e->n_eog, row->mask);
+    const int32_t n_words = (e->model.h.n_vocab + 31) / 32;
+    const uint32_t *mask = row->mask ? row->mask + (size_t)(w->n_known - q->n_total) * (size_t)n_words : NULL;
+    w->sampled = lt_sample(e->samplers[worker], &q->sampling, logits, q->history, w->n_known, e->eog, e->n_eog, mask);
 }
 
 /* The head runs over at most max_outputs rows at a time: logits of a whole prompt need not fit into memory. */

@@ -119,6 +119,7 @@ class Row(Structure):
         ("advance", c_int32),
         ("n_draft", c_int32),
         ("reserved", c_int32),
+        ("draft", c_void_p),
         ("mask", c_void_p),
         ("logits", c_void_p),
     ]

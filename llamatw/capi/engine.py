@@ -143,17 +143,23 @@ class Engine:
         check(self._lib.lt_cache_forget(self._handle, raw, len(ids), n_keep, scope))
 
     def _fill(self, raw: _abi.Row, row: Row) -> object:
-        raw.seq, raw.advance, raw.n_draft, raw.logits, raw.mask = row.seq, row.advance, row.n_draft, None, None
+        """What must live until the step has run is returned."""
+        raw.seq, raw.advance, raw.n_draft = row.seq, row.advance, row.n_draft
+        raw.logits, raw.mask, raw.draft = None, None, None
+        if row.draft is not None:
+            if len(row.draft) != row.n_draft:
+                raise ValueError(f"{len(row.draft)} guesses are given, n_draft is {row.n_draft}")
+            raw.draft = row.draft.buffer_info()[0]
         if row.logits is not None:
             shape, wanted = row.logits.shape, (row.advance, self.info.n_vocab)
             if shape != wanted or row.logits.dtype != "float32" or not row.logits.flags.c_contiguous:
                 raise ValueError(f"logits must be C-contiguous float32 {wanted}, not {row.logits.dtype} {shape}")
             raw.logits = row.logits.ctypes.data
-        return None if row.mask is None else self._fill_mask(raw, row.mask)
+        return None if row.mask is None else self._fill_mask(raw, row)
 
-    def _fill_mask(self, raw: _abi.Row, mask: object) -> object:
-        bits = bytes(mask)  # type: ignore[call-overload]
-        wanted = (self.info.n_vocab + 31) // 32 * 4
+    def _fill_mask(self, raw: _abi.Row, row: Row) -> object:
+        bits = bytes(row.mask)
+        wanted = (1 + row.n_draft) * ((self.info.n_vocab + 31) // 32 * 4)
         if len(bits) != wanted:
             raise ValueError(f"the mask has {len(bits)} bytes, {self.info.n_vocab} tokens need {wanted}")
         held = ctypes.create_string_buffer(bits, len(bits))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -68,7 +69,10 @@ class Row(msgspec.Struct):
     advance: int
     logits: Logits | None = None  # float32 [advance, n_vocab], C-contiguous: filled with raw logits
     n_draft: int = 0  # tokens after the history that may be guessed and computed along: see lt_step
-    mask: Any = None  # bytes-like, one bit per token, ceil(n_vocab / 32) words: 1 = may be sampled
+    draft: array[int] | None = None  # the n_draft guesses, when they are not to be looked up
+    mask: Any = (
+        None  # bytes-like, one bit per token: 1 = may be sampled; ceil(n_vocab / 32) words for each of 1 + draft
+    )
 
 
 class Out(msgspec.Struct, frozen=True):

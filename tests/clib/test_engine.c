@@ -302,12 +302,39 @@ static void test_wrong_drafts(void)
     expect_step(e, &(lt_row){.seq = seq, .advance = 100, .n_draft = LT_MAX_DRAFT + 1}, 1, LT_E_ARG, "n_draft too large");
     expect_step(e, &(lt_row){.seq = seq, .advance = 99, .n_draft = 1}, 1, LT_E_ARG, "n_draft before the end");
     expect_step(e, &(lt_row){.seq = seq, .advance = 100, .n_draft = 1, .mask = mask}, 1, LT_E_ARG, "n_draft and a mask");
+    for (int i = 0; i < 3; i++) {
+        const int32_t wrong[3] = {5, (int32_t[]){-1, TINY_VOCAB, INT32_MAX}[i], 5};
+        expect_step(e, &(lt_row){.seq = seq, .advance = 100, .n_draft = 3, .draft = wrong}, 1, LT_E_ARG, "a guess that is no token");
+    }
     expect_step(e, &(lt_row){.seq = seq, .advance = 100}, 1, LT_OK, "prompt");
     for (int n = 101; n < 256 && !n_full; n += r.n_out) {
         CHECK(lt_step(e, &(lt_row){.seq = seq, .advance = 1, .n_draft = LT_MAX_DRAFT}, 1, &r) == LT_OK, "%s", lt_last_error());
         n_full += (r.out[r.n_out - 1].flags & LT_OUT_FULL) != 0;
     }
     CHECK(n_full == 1, "the context was full %d times", n_full);
+    lt_engine_close(e);
+}
+
+/* Given guesses, each with a mask of its own: a mask that leaves one token forces it, and the guess is right. */
+static void test_given_drafts(void)
+{
+    enum { WORDS = (TINY_VOCAB + 31) / 32 };
+    static uint32_t masks[4][WORDS];
+    const int32_t forced[4] = {7, 200, 31, 32}, wrong[3] = {7, 199, 31};
+    for (int i = 0; i < 4; i++)
+        masks[i][forced[i] / 32] = 1u << forced[i] % 32;
+    lt_engine *e = open_tiny();
+    int32_t cached, seq = open_seq(e, 100, 0, &cached);
+    lt_result r;
+    CHECK(lt_step(e, &(lt_row){.seq = seq, .advance = 100, .n_draft = 3, .draft = forced, .mask = masks[0]}, 1, &r) == LT_OK, "%s",
+          lt_last_error());
+    CHECK(r.n_out == 4 && r.n_tokens == 103, "%d answers", r.n_out);
+    for (int i = 0; i < r.n_out && i < 4; i++)
+        CHECK(r.out[i].token == forced[i] && r.out[i].n_drafted == 3, "token %d is %d", i, r.out[i].token);
+    CHECK(lt_step(e, &(lt_row){.seq = seq, .advance = 1, .n_draft = 3, .draft = wrong, .mask = masks[0]}, 1, &r) == LT_OK, "%s",
+          lt_last_error());
+    CHECK(r.n_out == 2 && r.out[1].token == 200, "a wrong guess ends the row: %d answers", r.n_out);
+    CHECK(lt_step(e, &(lt_row){.seq = seq, .advance = 1, .n_draft = 3, .draft = wrong}, 1, &r) == LT_OK, "given guesses without a mask");
     lt_engine_close(e);
 }
 
@@ -400,6 +427,7 @@ int main(void)
     test_adopt();
     test_drafts();
     test_wrong_drafts();
+    test_given_drafts();
     test_poisoned_weights();
     test_file_that_shrinks();
     test_failing_allocations();

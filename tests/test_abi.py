@@ -90,6 +90,12 @@ def test_constants(layout):
     assert {f"LT_OUT_{flag.name}": flag.value for flag in records.OutFlag} == flags
     for name in ("TOK_ADD_SPECIAL", "TOK_PARSE_SPECIAL", "SAMPLE_IGNORE_EOS", "SAMPLE_NO_CACHE", "OPEN_MLOCK"):
         assert layout[f"LT_{name}"] == (getattr(_abi, name),)
+    limits = ("MAX_CHAIN", "MAX_BIASES", "MAX_BREAKER_IDS", "MAX_PENALTY_PROMPT")
+    for name in ("SAMPLE_SPARE_NEWLINE", "SAMPLE_RESUME", *limits):
+        assert layout[f"LT_{name}"] == (getattr(_abi, name),)
+    samplers = {name: values[0] for name, values in layout.items() if name.startswith("LT_SAMPLER_")}
+    assert samplers.pop("LT_SAMPLER_COUNT") == len(_abi.SAMPLERS)
+    assert {f"LT_SAMPLER_{name.upper()}": number for name, number in _abi.SAMPLERS.items()} == samplers
     kv_types = {name: values[0] for name, values in layout.items() if name.startswith("LT_KV_")}
     assert {f"LT_KV_{name.upper()}": number for name, number in _abi.KV_TYPES.items()} == kv_types
     assert tuple(_abi.KV_TYPES) == settings.KV_TYPES

@@ -1,81 +1,77 @@
-"""The sampler chain against the same chain in NumPy float64, sorted in full: sets, probabilities, tokens, draws.
+"""The sampler chain against the same chain in NumPy (sampler_reference.py): survivors, probabilities, tokens, states.
 
 The C files are built into a small library of their own, since the chain is not part of the engine's boundary.
+LLAMATW_SAMPLER_CASES: random logit vectors for each sampler.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from llamatw.capi import _abi
+from tests.sampler_reference import SAMPLERS, Case, Floats, Ids, Lexicon, Outcome, reference
+
 CLIB = Path(__file__).resolve().parent.parent / "clib"
-IGNORE_EOS = 1
-BORDERLINE = 1e-6  # a sum over the whole vocabulary is in float: a cut this close to a step may fall on either side
-
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int32]
-
-
-class Sampling(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-        ("seed", ctypes.c_uint64),
-        ("temperature", ctypes.c_float),
-        ("top_p", ctypes.c_float),
-        ("min_p", ctypes.c_float),
-        ("repeat_penalty", ctypes.c_float),
-        ("presence_penalty", ctypes.c_float),
-        ("frequency_penalty", ctypes.c_float),
-        ("top_k", ctypes.c_int32),
-        ("repeat_last_n", ctypes.c_int32),
-    ]
+N_CASES = int(os.environ.get("LLAMATW_SAMPLER_CASES", "300"))
+MAX_HISTORY = 200
+LAST = ("mirostat_1", "mirostat_2", "adaptive_p")
+USUAL = ("penalties", "dry", "top_n_sigma", "top_k", "tfs_z", "typical_p", "top_p", "min_p", "xtc", "temperature")
 
 
 class Sampled(ctypes.Structure):
-    _fields_ = [("token", ctypes.c_int32), ("logprob", ctypes.c_float)]
+    _fields_ = [("token", ctypes.c_int32), ("logprob", ctypes.c_float), ("state", ctypes.c_float * 2)]
+
+
+PIECE = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_uint32))
+
+
+class RawLexicon(ctypes.Structure):
+    _fields_ = [
+        ("n_vocab", ctypes.c_int32),
+        ("eog", ctypes.c_void_p),
+        ("n_eog", ctypes.c_int32),
+        ("eot", ctypes.c_int32),
+        ("vocab", ctypes.c_void_p),
+        ("piece", PIECE),
+    ]
 
 
 CANDIDATE = np.dtype([("token", np.int32), ("prob", np.float32)])
 
 
-@dataclass
-class Case:
-    """One call of lt_sample."""
-
-    logits: Floats
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repeat_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    repeat_last_n: int = 64
-    seed: int = 0
-    history: Ids = field(default_factory=lambda: np.zeros(0, np.int32))
-    eog: Ids = field(default_factory=lambda: np.zeros(0, np.int32))
-    mask: npt.NDArray[np.bool_] | None = None
-
-
-@dataclass
-class Outcome:
-    token: int
-    logprob: float
-    ids: Ids
-    probs: npt.NDArray[np.float64]
-    borderline: bool = False  # the reference's cut or draw is too close to call
-
-
 # ---- the C chain ----
+
+
+class Sampler:
+    """A sampler for one vocabulary, whose pieces are short and often begin alike."""
+
+    def __init__(self, lib: ctypes.CDLL, n_vocab: int) -> None:
+        rng = np.random.default_rng(n_vocab)
+        texts = [b"", b"\n", b"a", b"b", b"ab", b"abc", b"bb", b"ba", b"c", b"cab"]
+        pieces = [texts[i] for i in rng.integers(0, len(texts), n_vocab)]
+        eog = sorted({n_vocab // 3, n_vocab - 1})
+        self.lexicon = Lexicon(pieces, eog, eog[0] if n_vocab % 2 else -1)
+        buffers = {text: ctypes.create_string_buffer(text) for text in texts}
+
+        @PIECE
+        def piece(_: int, token: int, n_bytes: ctypes._Pointer[ctypes.c_uint32]) -> int:
+            n_bytes[0] = len(pieces[token])
+            return ctypes.addressof(buffers[pieces[token]])
+
+        ids = np.array(eog, np.int32)
+        self._held = (buffers, ids, piece)
+        raw = RawLexicon(n_vocab, ids.ctypes.data, ids.size, self.lexicon.eot, None, piece)
+        self.handle = ctypes.c_void_p()
+        assert lib.lt_sampler_create(ctypes.byref(self.handle), ctypes.byref(raw), MAX_HISTORY) == 0
 
 
 class Library:
@@ -84,46 +80,62 @@ class Library:
     def __init__(self, path: Path) -> None:
         self.lib = ctypes.CDLL(str(path))
         self.lib.lt_sample.restype = Sampled
-        self.samplers: dict[int, ctypes.c_void_p] = {}
+        self.samplers: dict[int, Sampler] = {}
 
-    def sampler(self, n_vocab: int) -> ctypes.c_void_p:
+    def sampler(self, n_vocab: int) -> Sampler:
         if n_vocab not in self.samplers:
-            handle = ctypes.c_void_p()
-            assert self.lib.lt_sampler_create(ctypes.byref(handle), n_vocab) == 0
-            self.samplers[n_vocab] = handle
+            self.samplers[n_vocab] = Sampler(self.lib, n_vocab)
         return self.samplers[n_vocab]
 
     def sample(self, case: Case) -> Sampled:
-        params = Sampling(
-            struct_size=ctypes.sizeof(Sampling),
-            flags=IGNORE_EOS if case.eog.size else 0,
-            **{entry[0]: getattr(case, entry[0]) for entry in Sampling._fields_[2:]},
-        )
+        params, held = sampling(case)
+        assert self.lib.lt_sampling_check(ctypes.byref(params), case.logits.size) == 0, case
         bits = None if case.mask is None else packed(case.mask)
-        return self.lib.lt_sample(  # type: ignore[no-any-return]
-            self.sampler(case.logits.size),
+        result = self.lib.lt_sample(
+            self.sampler(case.logits.size).handle,
             ctypes.byref(params),
             case.logits.ctypes.data_as(ctypes.c_void_p),
             case.history.ctypes.data_as(ctypes.c_void_p),
             ctypes.c_int32(case.history.size),
-            case.eog.ctypes.data_as(ctypes.c_void_p),
-            ctypes.c_int32(case.eog.size),
             None if bits is None else bits.ctypes.data_as(ctypes.c_void_p),
+            (ctypes.c_float * 2)(*case.state),
         )
+        del held
+        return result  # type: ignore[no-any-return]
 
     def run(self, case: Case) -> Outcome:
         sampled = self.sample(case)
         n_vocab = case.logits.size
         out = np.zeros(n_vocab, CANDIDATE)
-        n = self.lib.lt_sample_candidates(self.sampler(n_vocab), out.ctypes.data_as(ctypes.c_void_p), n_vocab)
-        return Outcome(sampled.token, sampled.logprob, out["token"][:n], out["prob"][:n].astype(np.float64))
+        handle = self.sampler(n_vocab).handle
+        n = self.lib.lt_sample_candidates(handle, out.ctypes.data_as(ctypes.c_void_p), n_vocab)
+        state = (sampled.state[0], sampled.state[1])
+        return Outcome(sampled.token, sampled.logprob, out["token"][:n], out["prob"][:n].astype(np.float64), state)
 
     def close(self) -> None:
-        for handle in self.samplers.values():
-            self.lib.lt_sampler_destroy(handle)
+        for sampler in self.samplers.values():
+            self.lib.lt_sampler_destroy(sampler.handle)
 
 
-def packed(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:
+def sampling(case: Case) -> tuple[_abi.Sampling, object]:
+    """The settings, and what has to live as long."""
+    names = {entry[0] for entry in _abi.Sampling._fields_} & set(Case.__dataclass_fields__)
+    simple = names - {"chain", "bias", "breakers", "penalty_prompt", "state"}
+    params = _abi.Sampling(**{name: getattr(case, name) for name in simple})
+    params.flags = _abi.SAMPLE_IGNORE_EOS * case.ignore_eos | _abi.SAMPLE_SPARE_NEWLINE * case.spare_newline
+    params.n_chain = len(case.chain)
+    params.chain[: len(case.chain)] = [_abi.SAMPLERS[name] for name in case.chain]
+    bias = (_abi.Bias * len(case.bias))(*[_abi.Bias(token, value) for token, value in case.bias.items()])
+    breakers = sorted(case.breakers, key=lambda ids: ids[0])
+    ids = np.array([token for one in breakers for token in one], np.int32)
+    ends = np.cumsum([len(one) for one in breakers]).astype(np.int32)
+    params.bias, params.n_bias = bias, len(case.bias)
+    params.breakers, params.breaker_ends, params.n_breakers = ids.ctypes.data, ends.ctypes.data, ends.size
+    params.penalty_prompt, params.n_penalty_prompt = case.penalty_prompt.ctypes.data, case.penalty_prompt.size
+    return params, (bias, ids, ends)
+
+
+def packed(mask: np.typing.NDArray[np.bool_]) -> np.typing.NDArray[np.uint32]:
     padded = np.zeros((mask.size + 31) // 32 * 32, np.bool_)
     padded[: mask.size] = mask
     return np.packbits(padded, bitorder="little").view("<u4").astype(np.uint32)
@@ -135,78 +147,13 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     if compiler is None:
         pytest.skip("no C compiler")
     target = tmp_path_factory.mktemp("sampler") / "sampler.so"
-    sources = [*sorted((CLIB / "src/sample").glob("*.c")), CLIB / "src/core/memory.c", CLIB / "src/core/status.c"]
+    core = [CLIB / "src/core" / name for name in ("cpuid.c", "memory.c", "status.c")]
+    sources = [*sorted((CLIB / "src/sample").glob("*.c")), *core]
     flags = ["-std=gnu11", "-O2", "-fPIC", "-shared", "-ffp-contract=off", f"-I{CLIB}/include", f"-I{CLIB}/src"]
     subprocess.run([compiler, *flags, *map(str, sources), "-lm", "-o", str(target)], check=True)
     built = Library(target)
     yield built
     built.close()
-
-
-# ---- the reference ----
-
-
-def penalized(case: Case) -> Floats:
-    work = case.logits.copy()
-    if case.mask is not None:
-        work[~case.mask] = -np.inf
-    work[case.eog] = -np.inf
-    n = case.history.size if case.repeat_last_n < 0 else min(case.repeat_last_n, case.history.size)
-    ids, counts = np.unique(case.history[case.history.size - n :], return_counts=True)
-    repeat, presence, frequency = map(np.float32, (case.repeat_penalty, case.presence_penalty, case.frequency_penalty))
-    old = work[ids]
-    new = np.where(old > 0, old / repeat, old * repeat) - (counts.astype(np.float32) * frequency + presence)
-    work[ids] = np.where(np.isneginf(old), old, new)
-    return work
-
-
-def philox_uniform(seed: int, position: int) -> float:
-    word = 0xFFFFFFFF
-    c = [position & word, position >> 32, 0, 0]
-    k = [seed & word, seed >> 32]
-    for _ in range(10):
-        a, b = c[0] * 0xD2511F53, c[2] * 0xCD9E8D57
-        c = [(b >> 32) ^ c[1] ^ k[0], b & word, (a >> 32) ^ c[3] ^ k[1], a & word]
-        k = [(k[0] + 0x9E3779B9) & word, (k[1] + 0xBB67AE85) & word]
-    return float(((c[0] << 32 | c[1]) >> 11) * 2.0**-53)
-
-
-def reference(case: Case) -> Outcome:
-    nothing = Outcome(-1, 0.0, np.zeros(0, np.int32), np.zeros(0))
-    raw = case.logits.astype(np.float64)
-    if np.isnan(raw).any() or (raw == np.inf).any() or (raw == -np.inf).all():
-        return nothing
-    work = penalized(case).astype(np.float64)
-    alive = np.flatnonzero(work > -np.inf)
-    if alive.size == 0:
-        return nothing
-    order = alive[np.argsort(-work[alive], kind="stable")]
-    x = work[order] - work[order[0]]
-    n, borderline = (1, False) if case.temperature <= 0 else n_survivors(case, x)
-    scaled = np.exp(x[:n] / np.float64(np.float32(case.temperature))) if case.temperature > 0 else np.ones(1)
-    probs = scaled / scaled.sum()
-    cumulative = np.cumsum(probs)
-    u = philox_uniform(case.seed, case.history.size)
-    place = min(int(np.searchsorted(cumulative, u, side="right")), n - 1)
-    borderline = borderline or (n > 1 and bool(np.abs(cumulative[:-1] - u).min() < BORDERLINE))
-    token = int(order[place])
-    finite = raw[raw > -np.inf]
-    logprob = raw[token] - finite.max() - np.log(np.exp(finite - finite.max()).sum())
-    return Outcome(token, float(logprob), order[:n].astype(np.int32), probs, borderline)
-
-
-def n_survivors(case: Case, x: npt.NDArray[np.float64]) -> tuple[int, bool]:
-    n = min(case.top_k, x.size) if case.top_k > 0 else x.size
-    weights = np.exp(x[:n])
-    n_min_p = max(1, int((weights >= np.float64(np.float32(case.min_p))).sum())) if case.min_p > 0 else n
-    if case.top_p >= 1:
-        return n_min_p, False
-    cumulative = np.cumsum(weights)
-    target = np.float64(np.float32(case.top_p)) * cumulative[-1]
-    n_top_p = min(int(np.searchsorted(cumulative, target, side="left")) + 1, n)
-    close = bool(np.abs(cumulative / cumulative[-1] - np.float32(case.top_p)).min() < BORDERLINE)
-    whole_vocabulary = not 0 < case.top_k < case.logits.size
-    return min(n_top_p, n_min_p), close and whole_vocabulary and n_top_p <= n_min_p + 1
 
 
 # ---- random cases ----
@@ -230,25 +177,79 @@ def random_logits(rng: np.random.Generator, n: int) -> Floats:
     return x
 
 
-def random_case(rng: np.random.Generator, n: int) -> Case:
-    def sometimes(value: float | np.integer, otherwise: float, chance: float = 0.5) -> float:
+def random_history(rng: np.random.Generator, n_vocab: int) -> Ids:
+    """Now and then one that repeats itself."""
+    n = int(rng.integers(0, 120))
+    if rng.random() < 0.5:
+        return rng.integers(0, n_vocab, n, dtype=np.int32)
+    return np.resize(rng.integers(0, min(n_vocab, 4), rng.integers(1, 9), dtype=np.int32), n)
+
+
+def random_case(rng: np.random.Generator, n: int, chain: tuple[str, ...]) -> Case:
+    """Each sampler of the chain asks for something, mostly."""
+
+    def sometimes(value: float | np.integer, otherwise: float, chance: float = 0.9) -> float:
         return float(value) if rng.random() < chance else otherwise
 
+    def ids(most: int) -> Ids:
+        return rng.integers(0, n, rng.integers(0, most), dtype=np.int32)
+
+    history = random_history(rng, n)
+    biased = rng.random() < 0.2
     return Case(
         logits=random_logits(rng, n),
+        chain=chain,
         temperature=sometimes(rng.choice([0.0, -1.0]), float(rng.choice([0.01, 0.5, 0.8, 1.0, 3.0])), 0.1),
+        dynatemp_range=sometimes(rng.random() * 2, 0.0, 0.4),
+        dynatemp_exponent=sometimes(rng.random() * 2, 1.0, 0.5),
         top_k=int(sometimes(rng.integers(1, n + 2), float(rng.choice([0, -1, 40])))),
         top_p=sometimes(rng.random(), 1.0),
         min_p=sometimes(rng.random() ** 3, 0.0),
+        tfs_z=sometimes(rng.random(), 1.0),
+        typical_p=sometimes(rng.random(), 1.0),
+        top_n_sigma=sometimes(rng.random() * 3, -1.0),
+        xtc_probability=sometimes(rng.choice([0.5, 1.0]), 0.0),
+        xtc_threshold=sometimes(rng.random() ** 3 * 0.6, 0.1),
+        min_keep=int(sometimes(rng.integers(0, 9), 0, 0.3)),
         repeat_penalty=sometimes(0.5 + rng.random() * 1.5, 1.0),
-        presence_penalty=sometimes(rng.normal(), 0.0, 0.3),
-        frequency_penalty=sometimes(rng.normal(), 0.0, 0.3),
+        presence_penalty=sometimes(rng.normal(), 0.0, 0.5),
+        frequency_penalty=sometimes(rng.normal(), 0.0, 0.5),
         repeat_last_n=int(rng.choice([-1, 0, 1, 64, 1000])),
+        penalty_prompt=ids(40) if rng.random() < 0.3 else np.zeros(0, np.int32),
+        n_prompt=int(rng.integers(0, history.size + 1)) if rng.random() < 0.3 else 0,
+        dry_multiplier=sometimes(rng.random() * 2, 0.0),
+        dry_base=sometimes(rng.random() * 4, 1.75),
+        dry_allowed_length=int(rng.integers(0, 6)),
+        dry_penalty_last_n=int(rng.choice([-1, 0, 10, 64])),
+        breakers=[tuple(ids(3).tolist()) or (0,) for _ in range(rng.integers(0, 4))],
+        mirostat_tau=float(rng.random() * 8),
+        mirostat_eta=float(rng.random()),
+        adaptive_target=sometimes(rng.random(), -1.0),
+        adaptive_decay=float(rng.random() * 0.99),
+        state=random_state(rng, chain),
         seed=int(rng.integers(0, 2**64, dtype=np.uint64)),
-        history=rng.integers(0, n, rng.integers(0, 120), dtype=np.int32),
-        eog=rng.integers(0, n, rng.integers(1, 3), dtype=np.int32) if rng.random() < 0.2 else np.zeros(0, np.int32),
+        history=history,
+        bias={int(token): float(rng.choice([-np.inf, 2, -3])) for token in ids(20)} if biased else {},
+        ignore_eos=bool(rng.random() < 0.2),
+        spare_newline=bool(rng.random() < 0.3),
         mask=rng.random(n) < rng.choice([0.02, 0.5, 0.98]) if rng.random() < 0.3 else None,
     )
+
+
+def random_state(rng: np.random.Generator, chain: tuple[str, ...]) -> tuple[float, float]:
+    if chain and chain[-1] == "adaptive_p":
+        weight = 1 + float(np.float32(rng.random() * 9))
+        return float(np.float32(weight * rng.random())), float(np.float32(weight))
+    return float(np.float32(rng.normal(4, 5))), 1.0
+
+
+def random_chain(rng: np.random.Generator) -> tuple[str, ...]:
+    names = [name for name in SAMPLERS if name not in (*LAST, "infill")]
+    chain = rng.permutation(names)[: rng.integers(0, len(names) + 1)].tolist()
+    return (*chain, str(rng.choice(LAST))) if rng.random() < 0.4 else tuple(chain)
+
+
+# ---- comparison ----
 
 
 def check(case: Case, ours: Outcome, expected: Outcome) -> None:
@@ -256,16 +257,19 @@ def check(case: Case, ours: Outcome, expected: Outcome) -> None:
         assert ours.token == -1 and ours.ids.size == 0
         return
     np.testing.assert_array_equal(ours.ids, expected.ids)
-    np.testing.assert_allclose(ours.probs, expected.probs, rtol=2e-6, atol=1e-30)
+    is_rough = case.dynatemp_range > 0 or case.chain[-1:] == ("adaptive_p",)  # sums in float go into each weight
+    rtol, atol = (2e-5, 2e-6) if is_rough else (2e-6, 1e-9)
+    np.testing.assert_allclose(ours.probs, expected.probs, rtol=rtol, atol=atol)
     assert ours.token == expected.token
     assert ours.logprob == pytest.approx(expected.logprob, rel=3e-7, abs=2e-6)
+    assert ours.state == pytest.approx(expected.state, rel=1e-5, abs=1e-5)
 
 
 def compare(library: Library, cases: Iterator[Case]) -> int:
     """Checks every case; returns how many were too close to call."""
     n_borderline = 0
     for i, case in enumerate(cases):
-        expected = reference(case)
+        expected = reference(case, library.sampler(case.logits.size).lexicon)
         if expected.borderline:
             n_borderline += 1
             continue
@@ -276,48 +280,108 @@ def compare(library: Library, cases: Iterator[Case]) -> int:
     return n_borderline
 
 
-def test_small_vocabularies(library: Library) -> None:
+SIZES = [1, 2, 31, 32, 33, 63, 64, 65, 128, 129, 500, 1000]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_each_sampler(library: Library, name: str) -> None:
+    rng = np.random.default_rng(list(name.encode()))
+    cases = (random_case(rng, int(rng.choice(SIZES)), (name,)) for _ in range(N_CASES))
+    assert compare(library, cases) < 0.05 * N_CASES
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_each_sampler_at_another_temperature_among_the_likely(library: Library, name: str) -> None:
+    rng = np.random.default_rng([*name.encode(), 1])
+    first, second = ("min_p", "top_k") if name == "top_k" else ("top_k", name)
+    chain = (first, "temperature", second) if name != "temperature" else (first, name)
+    cases = (random_case(rng, int(rng.choice(SIZES)), chain) for _ in range(N_CASES))
+    assert compare(library, cases) < 0.05 * N_CASES
+
+
+def test_chains_in_any_order(library: Library) -> None:
+    rng = np.random.default_rng(7)
+    cases = (random_case(rng, int(rng.choice(SIZES)), random_chain(rng)) for _ in range(4 * N_CASES))
+    assert compare(library, cases) < 0.05 * 4 * N_CASES
+
+
+def test_the_usual_chain(library: Library) -> None:
     rng = np.random.default_rng(20240229)
-    sizes = [1, 2, 31, 32, 33, 63, 64, 65, 128, 129, 500, 1000]
-    n_borderline = compare(library, (random_case(rng, int(rng.choice(sizes))) for _ in range(10_000)))
-    assert n_borderline < 10
+    cases = (random_case(rng, int(rng.choice(SIZES)), USUAL) for _ in range(4 * N_CASES))
+    assert compare(library, cases) < 0.05 * 4 * N_CASES
 
 
 @pytest.mark.parametrize("n_vocab", [12_345, 49_152, 128_256])
 def test_large_vocabularies(library: Library, n_vocab: int) -> None:
     rng = np.random.default_rng(n_vocab)
-    n_borderline = compare(library, (random_case(rng, n_vocab) for _ in range(50)))
-    assert n_borderline < 5
+    chains = [USUAL, ("typical_p",), ("tfs_z",), ("xtc",), ("temperature", "top_p"), ("top_n_sigma",), ("mirostat_2",)]
+    chains += [("mirostat_1",), ("temperature", "penalties", "top_p"), ("adaptive_p",)]
+    cases = (random_case(rng, n_vocab, chain) for chain in chains for _ in range(4))
+    assert compare(library, cases) < 8
 
 
-@pytest.mark.parametrize("top_k", [0, 20])
-def test_draws_follow_the_probabilities(library: Library, top_k: int) -> None:
-    n_draws = 100_000
-    logits = np.linspace(2, -2, 25).astype(np.float32)
-    zeros = np.zeros(n_draws, np.int32)
-    case = Case(logits, temperature=1.3, top_k=top_k)
-    expected = reference(case)
-    counts = np.zeros(logits.size)
-    for i in range(n_draws):
-        case.seed, case.history = i // 1000, zeros[: i % 1000]  # 100 seeds, 1000 positions each
-        counts[library.sample(case).token] += 1
-    share = np.zeros(logits.size)
+# ---- draws ----
+
+N_DRAWS = 100_000
+
+
+def draws(library: Library, case: Case) -> Ids:
+    """Tokens for 1000 positions of each of N_DRAWS / 1000 seeds; the state stays that of the case."""
+    params, held = sampling(case)
+    handle, state = library.sampler(case.logits.size).handle, (ctypes.c_float * 2)(*case.state)
+    zeros = np.zeros(1000, np.int32)
+    logits, history = case.logits.ctypes.data_as(ctypes.c_void_p), zeros.ctypes.data_as(ctypes.c_void_p)
+    settings, sample = ctypes.byref(params), library.lib.lt_sample
+    tokens = np.empty(N_DRAWS, np.int32)
+    for i in range(N_DRAWS):
+        params.seed = i // 1000
+        tokens[i] = sample(handle, settings, logits, history, ctypes.c_int32(i % 1000), None, state).token
+    del held
+    return tokens
+
+
+def probabilities(library: Library, case: Case) -> np.typing.NDArray[np.float64]:
+    expected = reference(case, library.sampler(case.logits.size).lexicon)
+    share = np.zeros(case.logits.size)
     share[expected.ids] = expected.probs
+    return share
+
+
+def check_shares(tokens: Ids, share: np.typing.NDArray[np.float64]) -> None:
+    """Chi-square, at about 1 in 500."""
+    counts = np.bincount(tokens, minlength=share.size)
     assert counts[share == 0].sum() == 0
-    share, counts = share[share > 0] * n_draws, counts[share > 0]
-    chi_square = ((counts - share) ** 2 / share).sum()
-    degrees = share.size - 1
-    assert chi_square < degrees + 3.1 * np.sqrt(2 * degrees)  # about 1 in 500
+    expected, counts = share[share > 0] * tokens.size, counts[share > 0]
+    degrees = expected.size - 1
+    assert ((counts - expected) ** 2 / expected).sum() < degrees + 3.1 * np.sqrt(2 * degrees)
+
+
+LADDER = np.linspace(2, -2, 25).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(LADDER, ("temperature",), temperature=1.3),
+        Case(LADDER, ("top_k", "temperature"), top_k=20, temperature=1.3),
+        Case(LADDER, ("typical_p", "temperature"), typical_p=0.7, temperature=0.7, dynatemp_range=0.5),
+        Case(LADDER, ("temperature", "mirostat_1"), state=(5, 1)),
+        Case(LADDER, ("temperature", "mirostat_2"), state=(4.1, 1)),
+        Case(LADDER, ("min_p", "adaptive_p"), min_p=0.03, adaptive_target=0.05, state=(0.6, 9)),
+    ],
+    ids=lambda case: "-".join(case.chain),
+)
+def test_draws_follow_the_probabilities(library: Library, case: Case) -> None:
+    check_shares(draws(library, case), probabilities(library, case))
+
+
+def test_xtc_applies_as_often_as_it_should_and_apart_from_the_draw(library: Library) -> None:
+    chain = ("xtc", "temperature")
+    with_xtc, without = (Case(LADDER, chain, xtc_probability=p, xtc_threshold=0.05) for p in (1.0, 0.0))
+    tokens = draws(library, replace(with_xtc, xtc_probability=0.4))
+    check_shares(tokens, 0.4 * probabilities(library, with_xtc) + 0.6 * probabilities(library, without))
 
 
 def test_neighbouring_seeds_and_positions_are_unrelated(library: Library) -> None:
-    logits = np.zeros(64, np.float32)
-    zeros = np.zeros(1000, np.int32)
-
-    def tokens(seed: int) -> Ids:
-        drawn = [library.sample(Case(logits, seed=seed, history=zeros[:i])).token for i in range(1000)]
-        return np.array(drawn, np.int32)
-
-    a, b = tokens(1), tokens(2)
-    assert (a == tokens(1)).all()
+    a, b, *_ = draws(library, Case(np.zeros(64, np.float32), ())).reshape(-1, 1000)
     assert (a == b).mean() < 0.04 and (a[1:] == a[:-1]).mean() < 0.04 and (a[1:] == b[:-1]).mean() < 0.04

@@ -172,24 +172,73 @@ typedef struct {
     int32_t seqs_open;
 } lt_engine_stats;
 
-enum { LT_SAMPLE_IGNORE_EOS = 1, LT_SAMPLE_NO_CACHE = 2 };  /* NO_CACHE: compute the whole prompt, take nothing from the prefix tree */
+enum {
+    LT_SAMPLE_IGNORE_EOS = 1,    /* what ends generation is not sampled */
+    LT_SAMPLE_NO_CACHE = 2,      /* compute the whole prompt, take nothing from the prefix tree */
+    LT_SAMPLE_SPARE_NEWLINE = 4, /* the penalties leave newlines alone */
+    LT_SAMPLE_RESUME = 8         /* .state is given */
+};
+
+enum { /* of lt_sampling.chain.  Each but the penalties sees what the one before it left, with its probabilities */
+    LT_SAMPLER_PENALTIES = 0,
+    LT_SAMPLER_DRY = 1,
+    LT_SAMPLER_TOP_N_SIGMA = 2,
+    LT_SAMPLER_TOP_K = 3,
+    LT_SAMPLER_TFS_Z = 4,
+    LT_SAMPLER_TYPICAL_P = 5,
+    LT_SAMPLER_TOP_P = 6,
+    LT_SAMPLER_MIN_P = 7,
+    LT_SAMPLER_XTC = 8,
+    LT_SAMPLER_TEMPERATURE = 9,
+    LT_SAMPLER_INFILL = 10,
+    LT_SAMPLER_MIROSTAT_1 = 11, /* this and the next two: last in the chain only */
+    LT_SAMPLER_MIROSTAT_2 = 12,
+    LT_SAMPLER_ADAPTIVE_P = 13,
+    LT_SAMPLER_COUNT = 14
+};
+
+enum { LT_MAX_CHAIN = 16, LT_MAX_BIASES = 1024, LT_MAX_BREAKER_IDS = 1 << 16, LT_MAX_PENALTY_PROMPT = 1 << 16 };
 
 typedef struct {
+    int32_t id;
+    float bias;                /* added to the raw logit; -INFINITY: the id is not sampled */
+} lt_bias;
+
+/* The lists are the caller's; lt_seq_open copies them. */
+typedef struct {
     uint32_t struct_size;
-    uint32_t flags;
+    uint32_t flags;            /* LT_SAMPLE_* */
     uint64_t seed;             /* RNG key; the draw for position p depends on (seed, p) alone */
     float temperature;         /* <= 0: greedy */
+    float dynatemp_range;      /* > 0: the temperature lies within so much of it, by the entropy */
+    float dynatemp_exponent;   /* >= 0 */
     float top_p, min_p;        /* >= 1 off; <= 0 off */
+    float tfs_z, typical_p;    /* >= 1 off */
+    float top_n_sigma;         /* <= 0 off */
+    float xtc_probability, xtc_threshold;  /* <= 0 off; > 0.5 off */
     float repeat_penalty;      /* 1: off */
     float presence_penalty, frequency_penalty;   /* 0: off */
+    float dry_multiplier, dry_base;        /* 0: off; >= 0 */
+    float mirostat_tau, mirostat_eta;      /* bits; >= 0 */
+    float adaptive_target, adaptive_decay; /* < 0: off; 0 .. 0.99 */
+    float state[2];            /* LT_SAMPLE_RESUME: that of the lt_out whose token is the history's last */
     int32_t top_k;             /* <= 0: off */
+    int32_t min_keep;          /* top-k, tfs-z, typical, top-p, min-p and XTC leave so many, if there are */
     int32_t repeat_last_n;     /* window of the penalties, prompt and output; 0 off; -1 the whole history */
+    int32_t dry_allowed_length, dry_penalty_last_n;  /* >= 0; as repeat_last_n */
+    int32_t n_prompt;          /* so many ids of the history are replaced by penalty_prompt, in the penalties */
+    int32_t n_chain, n_bias, n_breakers, n_penalty_prompt;
+    const lt_bias *bias;           /* no id twice */
+    const int32_t *breakers;       /* DRY: sequences of ids, one behind the other, in ascending order of their first ids */
+    const int32_t *breaker_ends;   /* [n_breakers]: where in breakers each one ends */
+    const int32_t *penalty_prompt;
+    uint8_t chain[LT_MAX_CHAIN];   /* LT_SAMPLER_*, none twice, first to last */
 } lt_sampling;
 
 typedef struct {
     int32_t seq;
     int32_t advance;           /* tokens of the history to compute now, >= 1; at most lt_seq_room */
-    int32_t n_draft;           /* guesses at the tokens after the history that may be computed along, 0..LT_MAX_DRAFT */
+    int32_t n_draft;           /* guesses at the tokens after the history that may be computed along, 0..LT_MAX_DRAFT; 0 where samplers have a state */
     int32_t reserved;
     const int32_t *draft;      /* NULL: they are looked up, at most n_draft of them, in rows without mask only.  Or the caller's [n_draft] */
     const uint32_t *mask;      /* NULL, or one bit per token: 1 = may be sampled; ceil(n_vocab/32) words, and as many for each of draft:
@@ -214,6 +263,7 @@ typedef struct {
     float logprob;        /* of token under the raw logits (before penalties and filters), natural log */
     uint32_t text_off, text_len;  /* valid UTF-8 that this token completed, in lt_result.text; length 0 for EOG */
     int32_t n_drafted;    /* guesses that were computed along with this one's row, right or wrong */
+    float state[2];       /* of the samplers behind this token: lt_sampling.state of a sequence that goes on from here */
     int32_t reserved;
 } lt_out;
 
@@ -226,6 +276,9 @@ typedef struct {
 
 LT_API void lt_engine_opts_init(lt_engine_opts *o);
 LT_API void lt_sampling_init(lt_sampling *s);
+/* 1: what is sampled for a position depends on the history alone; 0: on lt_out.state as well, so nothing can be guessed
+ * ahead, and a sequence that is closed and opened again needs it. */
+LT_API int32_t lt_sampling_is_stateless(const lt_sampling *s);
 LT_API int lt_engine_open(lt_engine **out, const char *path, const lt_engine_opts *opts);
 LT_API void lt_engine_close(lt_engine *e);
 LT_API const lt_vocab *lt_engine_vocab(const lt_engine *e);   /* ANY THREAD; lives as long as the engine */

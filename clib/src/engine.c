@@ -58,6 +58,29 @@ static int read_vocab(lt_engine *e)
     return LT_OK;
 }
 
+static const char *piece_of(const void *vocab, int32_t id, uint32_t *n_bytes)
+{
+    return lt_vocab_piece(vocab, id, n_bytes);
+}
+
+static int create_samplers(lt_engine *e)
+{
+    lt_vocab_info info;
+    LT_TRY(lt_vocab_describe(e->vocab, &info));
+    const lt_lexicon lexicon = {.n_vocab = e->model.h.n_vocab,
+                                .eog = e->eog,
+                                .n_eog = e->n_eog,
+                                .eot = info.eot >= 0 ? info.eot : info.eos,
+                                .vocab = e->vocab,
+                                .piece = piece_of};
+    e->samplers = lt_alloc_zero((size_t)lt_pool_size(e->pool), sizeof(lt_sampler *));
+    if (!e->samplers)
+        return no_memory("samplers");
+    for (; e->n_samplers < lt_pool_size(e->pool); e->n_samplers++)
+        LT_TRY(lt_sampler_create(&e->samplers[e->n_samplers], &lexicon, e->n_ctx + 1));
+    return LT_OK;
+}
+
 static int create_seqs(lt_engine *e)
 {
     const size_t n = (size_t)e->opts.n_seqs;
@@ -69,11 +92,6 @@ static int create_seqs(lt_engine *e)
         if (!e->seqs[i].history)
             return no_memory("token histories");
     }
-    e->samplers = lt_alloc_zero((size_t)lt_pool_size(e->pool), sizeof(lt_sampler *));
-    if (!e->samplers)
-        return no_memory("samplers");
-    for (; e->n_samplers < lt_pool_size(e->pool); e->n_samplers++)
-        LT_TRY(lt_sampler_create(&e->samplers[e->n_samplers], e->model.h.n_vocab));
     return LT_OK;
 }
 
@@ -154,6 +172,7 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(check_count("the model's context_length", e->n_ctx, 1, LT_MAX_CTX));
     LT_TRY(create_cache(e));
     LT_TRY(create_seqs(e));
+    LT_TRY(create_samplers(e));
     LT_TRY(create_step_arrays(e));
     LT_TRY(lt_place_lock(&e->place));
     lt_gguf_close(e->file); /* everything has been copied: the file may change, shrink or vanish from now on */
@@ -194,8 +213,10 @@ void lt_engine_close(lt_engine *e)
     lt_kv_destroy(e->kv);
     for (int32_t i = 0; i < e->n_samplers; i++)
         lt_sampler_destroy(e->samplers[i]);
-    for (int32_t i = 0; e->seqs && i < e->opts.n_seqs; i++)
+    for (int32_t i = 0; e->seqs && i < e->opts.n_seqs; i++) {
         lt_free(e->seqs[i].history);
+        lt_free(e->seqs[i].sampling_lists);
+    }
     lt_vocab_close(e->vocab);
     lt_gguf_close(e->file);
     void *parts[] = {e->samplers, e->eog,   e->seqs, e->token, e->position, e->rows,   e->wanted,
@@ -286,19 +307,23 @@ int lt_seq_open(lt_engine *e, const int32_t *prompt, int32_t n, uint64_t scope, 
 {
     if (!e || !s || !seq || !n_cached || s->struct_size != sizeof *s)
         return lt_fail(LT_E_ARG, "lt_seq_open: NULL argument or wrong lt_sampling.struct_size");
-    if (s->flags & ~(uint32_t)(LT_SAMPLE_IGNORE_EOS | LT_SAMPLE_NO_CACHE))
-        return lt_fail(LT_E_ARG, "lt_sampling: flags is %u, of which not all are known", s->flags);
     LT_TRY(check_prompt(e, prompt, n));
-    LT_TRY(lt_sampling_check(s));
     int32_t id = 0;
     while (id < e->opts.n_seqs && e->seqs[id].open)
         id++;
     if (id == e->opts.n_seqs)
         return lt_fail(LT_E_LIMIT, "%d sequences are open, which is all there are", id);
-    lt_seq *q = &e->seqs[id];
+    lt_seq opened = {.history = e->seqs[id].history, .n_total = n, .scope = scope, .open = true}, *q = &e->seqs[id];
+    LT_TRY(lt_sampling_copy(&opened.sampling, &opened.sampling_lists, s, e->model.h.n_vocab));
+    lt_sampling_start(s, opened.state);
     int32_t cached = 0;
-    LT_TRY(take_prefix(e, id, scope, prompt, s->flags & LT_SAMPLE_NO_CACHE ? 0 : n - 1, &cached));
-    *q = (lt_seq){.history = q->history, .n_total = n, .n_computed = cached, .scope = scope, .sampling = *s, .open = true};
+    const int rc = take_prefix(e, id, scope, prompt, s->flags & LT_SAMPLE_NO_CACHE ? 0 : n - 1, &cached);
+    if (rc < 0) {
+        lt_free(opened.sampling_lists);
+        return rc;
+    }
+    opened.n_computed = cached;
+    *q = opened;
     memcpy(q->history, prompt, (size_t)n * sizeof *prompt);
     e->tokens_cached += cached;
     *seq = id;
@@ -331,6 +356,8 @@ int lt_seq_close(lt_engine *e, int32_t seq, int32_t keep)
         return lt_fail(LT_E_ARG, "sequence %d is not open", seq);
     lt_seq *q = &e->seqs[seq];
     lt_kv_close(e->kv, seq, q->history, q->n_computed, keep && !q->poisoned);
+    lt_free(q->sampling_lists);
+    q->sampling_lists = NULL;
     q->open = false;
     return LT_OK;
 }

@@ -17,7 +17,9 @@ typedef struct {
     int32_t n_total, n_computed;
     int32_t n_grouped;       /* self-extend: tokens in the windows whose positions have been divided; else 0 */
     uint64_t scope;
-    lt_sampling sampling;
+    lt_sampling sampling;    /* its lists are in sampling_lists */
+    void *sampling_lists;
+    float state[2];          /* of its samplers, behind the last token */
     lt_utf8_stream text;
     bool open, poisoned;     /* poisoned: nothing could be sampled from its logits; what it has not shared yet stays unshared */
     bool in_step;

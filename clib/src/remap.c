@@ -56,6 +56,13 @@ static int check_shift(const lt_engine *e, int32_t seq, int32_t n_keep, int32_t 
     return LT_OK;
 }
 
+/* The ids [n_keep, from) go: those of them that are prompt no longer count as such. */
+static void shift_prompt(lt_sampling *s, int32_t n_keep, int32_t from)
+{
+    const int32_t end = s->n_prompt < from ? s->n_prompt : from;
+    s->n_prompt -= end > n_keep ? end - n_keep : 0;
+}
+
 int lt_seq_shift(lt_engine *e, int32_t seq, int32_t n_keep, int32_t n_discard)
 {
     LT_TRY(check_shift(e, seq, n_keep, n_discard));
@@ -67,6 +74,7 @@ int lt_seq_shift(lt_engine *e, int32_t seq, int32_t n_keep, int32_t n_discard)
     memmove(q->history + n_keep, q->history + from, (size_t)(q->n_total - from) * sizeof *q->history);
     q->n_total -= n_discard;
     q->n_computed -= n_discard;
+    shift_prompt(&q->sampling, n_keep, from);
     q->sampling.seed += (uint64_t)n_discard * 0x9e3779b97f4a7c15u; /* positions come again, draws must not */
     lt_kv_trim(e->kv, seq, q->n_computed);
     return LT_OK;

@@ -25,6 +25,8 @@ static int check_row(const lt_engine *e, const lt_row *row)
         return lt_fail(LT_E_LIMIT, "sequence %d: the context of %d tokens is full", row->seq, e->n_ctx);
     if (row->n_draft < 0 || row->n_draft > LT_MAX_DRAFT)
         return lt_fail(LT_E_ARG, "sequence %d: n_draft is %d, must be 0..%d", row->seq, row->n_draft, LT_MAX_DRAFT);
+    if (row->n_draft && !lt_sampling_is_stateless(&q->sampling))
+        return lt_fail(LT_E_ARG, "sequence %d: its samplers have a state, so n_draft must be 0", row->seq);
     if (row->n_draft && ((row->mask && !row->draft) || q->n_computed + row->advance < q->n_total))
         return lt_fail(LT_E_ARG, "sequence %d: guesses are for rows that reach the history's end, with a mask only if they are given",
                        row->seq);
@@ -134,7 +136,7 @@ static void sample_item(void *context, int32_t item, int32_t worker)
     const lt_seq *q = &e->seqs[row->seq];
     const int32_t n_words = (e->model.h.n_vocab + 31) / 32;
     const uint32_t *mask = row->mask ? row->mask + (size_t)(w->n_known - q->n_total) * (size_t)n_words : NULL;
-    w->sampled = lt_sample(e->samplers[worker], &q->sampling, logits, q->history, w->n_known, e->eog, e->n_eog, mask);
+    w->sampled = lt_sample(e->samplers[worker], &q->sampling, logits, q->history, w->n_known, mask, q->state);
 }
 
 /* The head runs over at most max_outputs rows at a time: logits of a whole prompt need not fit into memory. */
@@ -161,6 +163,8 @@ static void append_token(lt_engine *e, lt_seq *q, lt_out *out, lt_sampled sample
     q->history[q->n_total++] = sampled.token;
     out->token = sampled.token;
     out->logprob = sampled.logprob;
+    memcpy(q->state, sampled.state, sizeof q->state);
+    memcpy(out->state, sampled.state, sizeof out->state);
     out->flags |= LT_OUT_TOKEN;
     if (lt_token_is_eog(e->vocab, sampled.token) == 1) {
         out->flags |= LT_OUT_EOG;

@@ -13,6 +13,7 @@ from ctypes import (
     c_int32,
     c_int64,
     c_size_t,
+    c_uint8,
     c_uint32,
     c_uint64,
     c_void_p,
@@ -26,7 +27,24 @@ KV_TYPES = {"f32": 0, "f16": 1, "bf16": 2, "i16": 3, "q8_0": 4}  # LT_KV_*
 OPEN_MLOCK = 1
 NUMAS = {"none": 0, "distribute": 1, "isolate": 2, "numactl": 3}  # LT_NUMA_*
 LOADS = {"mmap": 0, "read": 1, "direct": 2}  # LT_LOAD_*
-SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE = 1, 2
+SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE, SAMPLE_SPARE_NEWLINE, SAMPLE_RESUME = 1, 2, 4, 8
+MAX_CHAIN, MAX_BIASES, MAX_BREAKER_IDS, MAX_PENALTY_PROMPT = 16, 1024, 1 << 16, 1 << 16
+SAMPLERS = {  # LT_SAMPLER_*
+    "penalties": 0,
+    "dry": 1,
+    "top_n_sigma": 2,
+    "top_k": 3,
+    "tfs_z": 4,
+    "typical_p": 5,
+    "top_p": 6,
+    "min_p": 7,
+    "xtc": 8,
+    "temperature": 9,
+    "infill": 10,
+    "mirostat_1": 11,
+    "mirostat_2": 12,
+    "adaptive_p": 13,
+}
 
 
 class Meta(Structure):
@@ -101,15 +119,27 @@ class Stats(Structure):
     ]
 
 
+class Bias(Structure):
+    _fields_ = [("id", c_int32), ("bias", c_float)]
+
+
 class Sampling(Structure):
     _fields_ = [
         ("struct_size", c_uint32),
         ("flags", c_uint32),
         ("seed", c_uint64),
-        *[(name, c_float) for name in ("temperature", "top_p", "min_p")],
+        *[(name, c_float) for name in ("temperature", "dynatemp_range", "dynatemp_exponent", "top_p", "min_p")],
+        *[(name, c_float) for name in ("tfs_z", "typical_p", "top_n_sigma", "xtc_probability", "xtc_threshold")],
         *[(name, c_float) for name in ("repeat_penalty", "presence_penalty", "frequency_penalty")],
-        ("top_k", c_int32),
-        ("repeat_last_n", c_int32),
+        *[(name, c_float) for name in ("dry_multiplier", "dry_base", "mirostat_tau", "mirostat_eta")],
+        *[(name, c_float) for name in ("adaptive_target", "adaptive_decay")],
+        ("state", c_float * 2),
+        *[(name, c_int32) for name in ("top_k", "min_keep", "repeat_last_n", "dry_allowed_length")],
+        *[(name, c_int32) for name in ("dry_penalty_last_n", "n_prompt")],
+        *[(name, c_int32) for name in ("n_chain", "n_bias", "n_breakers", "n_penalty_prompt")],
+        ("bias", POINTER(Bias)),
+        *[(name, c_void_p) for name in ("breakers", "breaker_ends", "penalty_prompt")],  # int32
+        ("chain", c_uint8 * MAX_CHAIN),
     ]
 
 
@@ -134,6 +164,7 @@ class Out(Structure):
         ("text_off", c_uint32),
         ("text_len", c_uint32),
         ("n_drafted", c_int32),
+        ("state", c_float * 2),
         ("reserved", c_int32),
     ]
 
@@ -149,6 +180,7 @@ STRUCTS: dict[str, type[Structure]] = {
     "lt_engine_opts": Opts,
     "lt_engine_info": Info,
     "lt_engine_stats": Stats,
+    "lt_bias": Bias,
     "lt_sampling": Sampling,
     "lt_row": Row,
     "lt_out": Out,
@@ -182,6 +214,7 @@ FUNCTIONS = {
     "lt_token_is_eog": (c_int32, _handle, c_int32),
     "lt_engine_opts_init": (None, POINTER(Opts)),
     "lt_sampling_init": (None, POINTER(Sampling)),
+    "lt_sampling_is_stateless": (c_int32, POINTER(Sampling)),
     "lt_engine_open": (c_int, _handle_out, c_char_p, POINTER(Opts)),
     "lt_engine_close": (None, _handle),
     "lt_engine_vocab": (c_void_p, _handle),

@@ -82,10 +82,11 @@ class Engine:
         """A new sequence for prompt: its handle, and how many tokens of it came from the prefix cache."""
         tokens = prompt if isinstance(prompt, array) and prompt.typecode == "i" else id_array(prompt, self.info.n_vocab)
         ids = (ctypes.c_int32 * len(tokens)).from_buffer(tokens) if tokens else None
-        wishes = self._sampling(sampling, use_cache)
+        wishes, held = self._sampling(sampling, use_cache)
         seq, n_cached = ctypes.c_int32(), ctypes.c_int32()
         where = (ctypes.byref(seq), ctypes.byref(n_cached))
         check(self._lib.lt_seq_open(self._handle, ids, len(tokens), scope, ctypes.byref(wishes), *where))
+        del held  # the lists' memory had to live until here
         return seq.value, n_cached.value
 
     def step(self, rows: Sequence[Row]) -> list[Out]:
@@ -166,19 +167,43 @@ class Engine:
         raw.mask = ctypes.addressof(held)
         return held
 
-    def _sampling(self, sampling: SamplingParams, use_cache: bool) -> _abi.Sampling:
+    def _sampling(self, sampling: SamplingParams, use_cache: bool) -> tuple[_abi.Sampling, object]:
+        """And what must live as long."""
         raw = _abi.Sampling()
         self._lib.lt_sampling_init(ctypes.byref(raw))
         raw.flags = _abi.SAMPLE_IGNORE_EOS * sampling.ignore_eos | _abi.SAMPLE_NO_CACHE * (not use_cache)
-        for name in sampling.__struct_fields__:
-            if name != "ignore_eos":
-                setattr(raw, name, getattr(sampling, name))
-        return raw
+        raw.flags |= _abi.SAMPLE_SPARE_NEWLINE * (not sampling.penalize_nl)
+        for name in _NUMBERS:
+            setattr(raw, name, getattr(sampling, name))
+        chain = [_abi.SAMPLERS[name] for name in sampling.chain]
+        raw.chain[: len(chain)], raw.n_chain = chain, len(chain)
+        if sampling.state is not None:
+            raw.flags |= _abi.SAMPLE_RESUME
+            raw.state[:] = sampling.state
+        return raw, _fill_lists(raw, sampling)
 
     def _describe(self) -> EngineInfo:
         raw = _abi.Info()
         check(self._lib.lt_engine_describe(self._handle, ctypes.byref(raw)))
         return EngineInfo(**{**_fields(raw), "arch": raw.arch.decode("utf-8", "replace")})
+
+
+_NUMBERS = [
+    name
+    for name, kind, *_ in _abi.Sampling._fields_
+    if name in SamplingParams.__struct_fields__ and kind in (ctypes.c_float, ctypes.c_int32, ctypes.c_uint64)
+]
+
+
+def _fill_lists(raw: _abi.Sampling, sampling: SamplingParams) -> object:
+    bias = (_abi.Bias * len(sampling.logit_bias))(*[_abi.Bias(*pair) for pair in sampling.logit_bias])
+    prompt = array("i", sampling.penalty_prompt or ())
+    breakers = sampling.breakers
+    raw.bias, raw.n_bias = bias, len(bias)
+    raw.breakers, raw.breaker_ends = breakers.ids.buffer_info()[0], breakers.ends.buffer_info()[0]
+    raw.n_breakers = len(breakers.ends)
+    raw.penalty_prompt, raw.n_penalty_prompt = prompt.buffer_info()[0], len(prompt)
+    return bias, prompt, breakers
 
 
 def _fields(raw: ctypes.Structure) -> dict[str, Any]:
@@ -187,7 +212,7 @@ def _fields(raw: ctypes.Structure) -> dict[str, Any]:
 
 def _out(raw: _abi.Out, text: int) -> Out:
     piece = ctypes.string_at(text + raw.text_off, raw.text_len).decode("utf-8", "replace") if raw.text_len else ""
-    return Out(raw.seq, OutFlag(raw.flags), raw.token, raw.logprob, piece, raw.n_drafted)
+    return Out(raw.seq, OutFlag(raw.flags), raw.token, raw.logprob, piece, raw.n_drafted, (raw.state[0], raw.state[1]))
 
 
 def _options(settings: EngineSettings, gguf: Gguf, progress: Progress | None) -> _abi.Opts:

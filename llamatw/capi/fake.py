@@ -258,7 +258,8 @@ class FakeEngine:
                 raise EngineFailure(f"bad row: sequence {row.seq}, advance {row.advance}", Code.ARG)
             if row.advance > self.seq_room(row.seq):
                 raise EngineFailure(f"sequence {row.seq}: {row.advance} tokens are beyond its room", Code.LIMIT)
-            if row.n_draft and (row.mask is not None or seq.n_computed + row.advance < len(seq.history)):
+            is_plain = row.mask is None and seq.sampling.is_stateless
+            if row.n_draft and (not is_plain or seq.n_computed + row.advance < len(seq.history)):
                 raise EngineFailure(f"bad row: sequence {row.seq}, n_draft {row.n_draft}", Code.ARG)
         n_tokens = sum(row.advance + row.n_draft for row in rows)
         if len({row.seq for row in rows}) != len(rows) or n_tokens > self.info.n_batch:

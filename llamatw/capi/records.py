@@ -40,6 +40,10 @@ class OutFlag(enum.IntFlag):
     NAN = 16
 
 
+# The usual chain, first to last.
+SAMPLERS = tuple("penalties dry top_n_sigma top_k tfs_z typical_p top_p min_p xtc temperature".split())
+
+
 class KVFull(EngineFailure):
     """The step ran nothing: there are not enough free KV pages.  Close a sequence and try again."""
 
@@ -47,19 +51,64 @@ class KVFull(EngineFailure):
         super().__init__(message, Code.KV_FULL)
 
 
+class Breakers(msgspec.Struct, frozen=True):
+    """Sequences of ids at which DRY's repetitions end: one behind the other, in ascending order of their first ids."""
+
+    ids: array[int] = array("i")
+    ends: array[int] = array("i")
+
+
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     """The sampler chain's settings, already range-checked.  Field meanings: lt_sampling in llamatw.h."""
 
     seed: int = 0  # 0..2**64-1; the web layer draws one when the client asks for a random seed
     temperature: float = 0.8
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
     top_k: int = 40
     top_p: float = 0.95
     min_p: float = 0.05
+    tfs_z: float = 1.0
+    typical_p: float = 1.0
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    min_keep: int = 0
+    repeat_last_n: int = 64
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    repeat_last_n: int = 64
+    penalize_nl: bool = True
+    penalty_prompt: tuple[int, ...] | None = None  # stands for the prompt in the penalties
+    n_prompt: int = 0  # with penalty_prompt: ids of the history that are prompt
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = 64
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    breakers: Breakers = Breakers()  # what those texts come to; empty unless DRY is on
+    mirostat: int = 0  # 1 or 2: instead of the samplers that leave out candidates
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    adaptive_target: float = -1.0
+    adaptive_decay: float = 0.9
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (id, what is added to its logit); -inf: not sampled
     ignore_eos: bool = False
+    samplers: tuple[str, ...] = SAMPLERS
+    state: tuple[float, float] | None = None  # Out.state of the history's last token, for a sequence that goes on
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """Samplers by the names of LT_SAMPLER_*."""
+        if self.mirostat:
+            return "penalties", "dry", "temperature", f"mirostat_{self.mirostat}"
+        names = tuple(name for name in self.samplers if name != "adaptive_p")
+        return (*names, "adaptive_p") if "adaptive_p" in self.samplers and self.adaptive_target >= 0 else names
+
+    @property
+    def is_stateless(self) -> bool:
+        """Whether what is sampled for a position depends on the history alone."""
+        return not self.chain or self.chain[-1] not in ("mirostat_1", "mirostat_2", "adaptive_p")
 
 
 class Row(msgspec.Struct):
@@ -85,6 +134,7 @@ class Out(msgspec.Struct, frozen=True):
     logprob: float
     text: str  # whole characters that this token completed
     n_drafted: int = 0  # guesses computed with the row, right or wrong
+    state: tuple[float, float] = (0.0, 1.0)  # of the samplers, behind this token: see SamplingParams.state
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from contextlib import suppress
 
@@ -11,7 +12,7 @@ import pytest
 
 from llamatw.capi.engine import Engine, Progress
 from llamatw.capi.fake import FakeEngine
-from llamatw.capi.records import EngineInfo, KVFull, OutFlag, Row, SamplingParams
+from llamatw.capi.records import Breakers, EngineInfo, KVFull, OutFlag, Row, SamplingParams
 from llamatw.errors import EngineFailure, LlamatwError, ModelError
 from llamatw.settings import EngineSettings
 
@@ -92,6 +93,60 @@ def test_reopening_with_the_history_goes_on_as_before(engine, prompt):
     warm = SamplingParams(temperature=1.0, seed=5)
     tokens, _ = run(engine, prompt, 10, warm)
     assert run(engine, prompt + tokens[:6], 4, warm)[0] == tokens[6:]
+
+
+STATEFUL = [
+    SamplingParams(mirostat=1, seed=5, temperature=1.2),
+    SamplingParams(mirostat=2, seed=5, mirostat_tau=2.0),
+    SamplingParams(samplers=("top_k", "adaptive_p"), adaptive_target=0.3, seed=5),
+]
+
+
+@pytest.mark.parametrize("sampling", STATEFUL)
+def test_reopening_with_the_state_goes_on_as_before(real_engine, sampling):
+    prompt = real_engine.vocab.tokenize("Once upon a time")
+    seq, n_cached = real_engine.open_seq(prompt, sampling)
+    outs, advance = [], len(prompt) - n_cached
+    for _ in range(16):
+        outs += real_engine.step([Row(seq, advance)])
+        advance = 1
+    real_engine.close_seq(seq)
+    tokens = [out.token for out in outs]
+    for cut in (1, 7):
+        history = [*prompt, *tokens[:cut]]
+        resumed = msgspec.structs.replace(sampling, state=outs[cut - 1].state)
+        assert run(real_engine, history, 16 - cut, resumed)[0] == tokens[cut:]
+
+
+@pytest.mark.parametrize("sampling", STATEFUL)
+def test_a_state_allows_no_guesses(engine, prompt, sampling):
+    seq, n_cached = engine.open_seq(prompt, sampling)
+    with pytest.raises(EngineFailure):
+        engine.step([Row(seq, len(prompt) - n_cached, n_draft=2)])
+    engine.close_seq(seq)
+
+
+def test_logit_bias(real_engine):
+    prompt = real_engine.vocab.tokenize("The capital of France is")
+    [best], _ = run(real_engine, prompt, 1)
+    forbidding = msgspec.structs.replace(GREEDY, logit_bias=((best, -math.inf),))
+    [second], _ = run(real_engine, prompt, 1, forbidding)
+    assert second != best
+    forcing = msgspec.structs.replace(GREEDY, logit_bias=((best, -math.inf), (7, 100.0)))
+    assert run(real_engine, prompt, 3, forcing)[0] == [7, 7, 7]
+
+
+def test_penalty_prompt_and_breakers(real_engine):
+    prompt = real_engine.vocab.tokenize("one two three one two three one two three one two")
+    [best], _ = run(real_engine, prompt, 1)
+    dry = msgspec.structs.replace(GREEDY, dry_multiplier=50.0, dry_penalty_last_n=-1)
+    assert run(real_engine, prompt, 1, dry)[0] != [best]
+    breaker = Breakers(array("i", prompt[-1:]), array("i", [1]))
+    assert run(real_engine, prompt, 1, msgspec.structs.replace(dry, breakers=breaker))[0] == [best]
+    penalty = msgspec.structs.replace(GREEDY, presence_penalty=100.0, repeat_last_n=-1)
+    assert run(real_engine, prompt, 1, penalty)[0] != [best]
+    unseen = msgspec.structs.replace(penalty, penalty_prompt=(0,), n_prompt=len(prompt))
+    assert run(real_engine, prompt, 1, unseen)[0] == [best]
 
 
 def test_kept_pages_are_prefix_cache(engine):

@@ -1,9 +1,10 @@
 /* exp.c - exponentials with the same bits on every machine: basic operations in a written order, no contraction, no libm.
  *
- * Two of them: a double one for the few candidates, and a float one for sums over the whole vocabulary, written in
- * LT_LANES independent lanes so that any vector width computes the same sums. */
+ * Two of them: a double one for the few candidates, with its logarithm, and for sums over the whole vocabulary a float one
+ * in lanes, which is in passes_tmpl.h. */
+#include <string.h>
+
 #include "sample/internal.h"
-#include "sample/lanes.h"
 
 /* exp(x) = 2^k * exp(r), k = round(x / ln 2), r = x - k ln 2 in two pieces; the polynomial is Taylor's, |r| <= 0.347. */
 double lt_exp(double x)
@@ -14,6 +15,7 @@ double lt_exp(double x)
     const double shift = 0x1.8p52;
     if (!(x > -700.0))
         return 0.0;
+    x = x < 700.0 ? x : 700.0;
     double k = (x * 0x1.71547652b82fep0 + shift) - shift;
     double r = (x - k * 0x1.62e42feep-1) - k * 0x1.a39ef35793c76p-33;
     double y = inverse_factorial[13];
@@ -26,41 +28,29 @@ double lt_exp(double x)
     return y;
 }
 
-/* 2^t in float, t <= 0; what is below 2^-115 counts as that.  2^t = 2^k * 2^f, k = round(t), |f| <= 0.5; the polynomial is
- * the minimax of degree 5 with p(0) = 1: relative error 1e-7. */
-static inline lt_f4 exp2_lanes(lt_f4 t)
+/* x = 2^k * m with m within a factor of sqrt 2 of 1; ln m = 2 artanh((m - 1) / (m + 1)), whose series ends at power 23. */
+double lt_log(double x)
 {
-    const lt_f4 shift = lt_all4(0x1.8p23f);
-    t = lt_max4(t, lt_all4(-115.0f));
-    lt_f4 shifted = t + shift, f = t - (shifted - shift);
-    lt_f4 y = lt_all4(0x1.5bd97ap-10f);
-    y = y * f + lt_all4(0x1.3ce8b2p-7f);
-    y = y * f + lt_all4(0x1.c6b6dap-5f);
-    y = y * f + lt_all4(0x1.ebf9c2p-3f);
-    y = y * f + lt_all4(0x1.62e42ap-1f);
-    y = y * f + lt_all4(1.0f);
-    return (lt_f4)((lt_i4)y + ((lt_i4)shifted << 23)); /* the low bits of `shifted` are k */
-}
-
-/* Sum over 16 blocks at most: short enough that float lanes keep it within 1e-6. */
-static double sum_run(const float *x, int32_t n, float max, float scale)
-{
-    lt_f4 sums[LT_LANES / 4] = {{0}};
-    double total = 0;
-    for (int32_t i = 0; i < n; i += LT_LANES)
-        for (int j = 0; j < LT_LANES / 4; j++)
-            sums[j] += exp2_lanes((lt_load4(x + i + 4 * j) - lt_all4(max)) * lt_all4(scale));
-    for (int j = 0; j < LT_LANES; j++)
-        total += sums[j / 4][j % 4];
-    return total;
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    int64_t k = (int64_t)((bits + 0x00095f619980c433u) >> 52) - 1023; /* rounds m up past sqrt 2 */
+    bits -= (uint64_t)k << 52;
+    double m, sum = 0;
+    memcpy(&m, &bits, sizeof m);
+    double s = (m - 1) / (m + 1), square = s * s;
+    for (int i = 23; i >= 3; i -= 2)
+        sum = (sum + 1.0 / i) * square;
+    return (double)k * 0x1.62e42fefa39efp-1 + 2 * (s + s * sum);
 }
 
 double lt_exp_sum(const lt_sampler *s, float max, float inverse_t)
 {
-    int32_t n = s->n_blocks * LT_BLOCK, run = 16 * LT_BLOCK;
-    float scale = inverse_t * 0x1.715476p0f; /* log2 e */
-    double sum = 0;
-    for (int32_t i = 0; i < n; i += run)
-        sum += sum_run(s->work + i, n - i < run ? n - i : run, max, scale);
-    return sum;
+    const float scale = inverse_t * 0x1.715476p0f; /* log2 e */
+    return s->passes->exp_sum(s->work, s->n_blocks * LT_BLOCK, max, scale);
+}
+
+double lt_exp_moment(const lt_sampler *s, float max, float inverse_t)
+{
+    const float scale = inverse_t * 0x1.715476p0f;
+    return s->passes->exp_moment(s->work, s->n_blocks * LT_BLOCK, max, scale) * 0x1.62e42fefa39efp-1;
 }

@@ -1,45 +1,51 @@
-/* lanes.h - four floats at a time in compiler vectors, so that plain C gets the machine's baseline SIMD without being at
- * the mercy of the auto-vectoriser.  Lane-wise operations only: the results are those of scalar code. */
+/* lanes.h - LT_WIDTH floats at a time in compiler vectors, so that plain C gets the machine's SIMD without being at the mercy
+ * of the auto-vectoriser.  Lane-wise operations only: the results are those of scalar code. */
 #ifndef LT_SAMPLE_LANES_H
 #define LT_SAMPLE_LANES_H
 
 #include <stdint.h>
 #include <string.h>
 
-typedef float lt_f4 __attribute__((vector_size(16)));
-typedef int32_t lt_i4 __attribute__((vector_size(16)));
+#ifndef LT_WIDTH
+#define LT_WIDTH 4
+#endif
 
-static inline lt_f4 lt_load4(const float *p)
+typedef float lt_fv __attribute__((vector_size(4 * LT_WIDTH)));
+typedef int32_t lt_iv __attribute__((vector_size(4 * LT_WIDTH)));
+
+static inline lt_fv lt_load(const float *p)
 {
-    lt_f4 v;
+    lt_fv v;
     memcpy(&v, p, sizeof v);
     return v;
 }
 
-static inline void lt_store4(float *p, lt_f4 v)
+static inline void lt_store(float *p, lt_fv v)
 {
     memcpy(p, &v, sizeof v);
 }
 
-static inline lt_f4 lt_all4(float x)
+static inline lt_fv lt_all(float x)
 {
-    return (lt_f4){x, x, x, x};
+    return (lt_fv){0} + x;
 }
 
-static inline lt_f4 lt_select4(lt_i4 mask, lt_f4 yes, lt_f4 no)
+static inline lt_fv lt_select(lt_iv mask, lt_fv yes, lt_fv no)
 {
-    return (lt_f4)(((lt_i4)yes & mask) | ((lt_i4)no & ~mask));
+    return (lt_fv)(((lt_iv)yes & mask) | ((lt_iv)no & ~mask));
 }
 
-static inline lt_f4 lt_max4(lt_f4 a, lt_f4 b)
+static inline lt_fv lt_max(lt_fv a, lt_fv b)
 {
-    return lt_select4(a > b, a, b);
+    return lt_select(a > b, a, b);
 }
 
-static inline float lt_max_lane(lt_f4 v)
+static inline float lt_max_lane(lt_fv v)
 {
-    float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
-    return a > b ? a : b;
+    float max = v[0];
+    for (int i = 1; i < LT_WIDTH; i++)
+        max = v[i] > max ? v[i] : max;
+    return max;
 }
 
 #endif

@@ -5,11 +5,11 @@
 /* Bit i of `allowed` speaks for work[i]. */
 static void forbid_unset(float *work, uint32_t allowed)
 {
-    const lt_i4 bit = {1, 2, 4, 8};
+    const lt_iv bit = {1, 2, 4, 8};
     for (int i = 0; i < 32; i += 4) {
         int32_t four = (int32_t)(allowed >> i & 15);
-        lt_i4 keep = ((lt_i4){four, four, four, four} & bit) == bit;
-        lt_store4(work + i, lt_select4(keep, lt_load4(work + i), lt_all4(-INFINITY)));
+        lt_iv keep = ((lt_iv){four, four, four, four} & bit) == bit;
+        lt_store(work + i, lt_select(keep, lt_load(work + i), lt_all(-INFINITY)));
     }
 }
 
@@ -26,11 +26,10 @@ void lt_mask(lt_sampler *s, const uint32_t *mask)
     }
 }
 
-void lt_forbid(lt_sampler *s, const int32_t *ids, int32_t n)
+void lt_forbid(lt_sampler *s, int32_t id)
 {
-    for (int32_t i = 0; i < n; i++)
-        if (ids[i] >= 0 && ids[i] < s->n_vocab) {
-            s->work[ids[i]] = -INFINITY;
-            lt_refresh_block(s, ids[i]);
-        }
+    if (id < 0 || id >= s->n_vocab)
+        return;
+    s->work[id] = -INFINITY;
+    lt_refresh_block(s, id);
 }

@@ -23,9 +23,9 @@ void lt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
         out[i] = c[i];
 }
 
-double lt_uniform(uint64_t seed, uint64_t position)
+double lt_uniform(uint64_t seed, uint64_t position, uint32_t stream)
 {
-    uint32_t counter[4] = {(uint32_t)position, (uint32_t)(position >> 32), 0, 0};
+    uint32_t counter[4] = {(uint32_t)position, (uint32_t)(position >> 32), stream, 0};
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)}, r[4];
     lt_philox(counter, key, r);
     uint64_t bits = (uint64_t)r[0] << 32 | r[1];

@@ -29,9 +29,19 @@ static float logit_of(uint32_t key)
     return x;
 }
 
+static uint64_t entry_of(const lt_sampler *s, int32_t id)
+{
+    return (uint64_t)key_of(s->work[id]) << 32 | (uint32_t)id;
+}
+
 int32_t lt_rank_id(const lt_sampler *s, int32_t i)
 {
     return (int32_t)(s->ranked[i] & 0xffffffffu);
+}
+
+float lt_rank_logit(const lt_sampler *s, int32_t i)
+{
+    return logit_of((uint32_t)(s->ranked[i] >> 32));
 }
 
 /* ---- a floor, by counting how far below the best each logit lies ---- */
@@ -63,7 +73,7 @@ static int32_t gather(lt_sampler *s, float floor)
         if (s->maxima[b] < floor)
             continue;
         for (int32_t id = b * LT_BLOCK; id < (b + 1) * LT_BLOCK; id++) {
-            s->ranked[n] = (uint64_t)key_of(s->work[id]) << 32 | (uint32_t)id;
+            s->ranked[n] = entry_of(s, id);
             n += s->work[id] >= floor;
         }
     }
@@ -111,7 +121,7 @@ static void sort_ranked(lt_sampler *s, int32_t n)
 static void weigh(lt_sampler *s, int32_t from)
 {
     for (int32_t i = from; i < s->n_ranked; i++) {
-        double x = logit_of((uint32_t)(s->ranked[i] >> 32));
+        double x = lt_rank_logit(s, i);
         s->weights[i] = lt_exp((x - s->max) / s->temperature);
     }
 }
@@ -130,6 +140,13 @@ void lt_rank_reset(lt_sampler *s)
     s->n_ranked = 0;
     s->ranked_all = false;
     s->temperature = 1;
+}
+
+void lt_rank_one(lt_sampler *s, int32_t id)
+{
+    s->ranked[0] = entry_of(s, id);
+    s->weights[0] = 1;
+    s->n_ranked = 1;
 }
 
 bool lt_rank_has(lt_sampler *s, int32_t i)

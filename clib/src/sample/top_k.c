@@ -1,7 +1,9 @@
 /* top_k.c - keep the k largest logits; k <= 0: all. */
 #include "sample/internal.h"
 
-void lt_keep_top_k(lt_sampler *s, int32_t k)
+void lt_top_k(lt_sampler *s, const lt_call *c)
 {
-    s->n_kept = k > 0 && k < s->n_vocab ? k : LT_KEEP_ALL;
+    const int32_t k = c->p->top_k > c->p->min_keep ? c->p->top_k : c->p->min_keep;
+    if (c->p->top_k > 0 && k < s->n_vocab)
+        lt_keep(s, k);
 }

@@ -7,11 +7,21 @@ from array import array
 
 import msgspec
 
-from llamatw.capi.records import SamplingParams
+from llamatw.capi.records import SAMPLERS, Breakers, SamplingParams
 from llamatw.engine.guesses import Guesses
 from llamatw.settings import MAX_DRAFT
 
-__all__ = ["Delta", "FinishReason", "GenerationParams", "SamplingParams", "Sequence", "Status", "Timings"]
+__all__ = [
+    "SAMPLERS",
+    "Breakers",
+    "Delta",
+    "FinishReason",
+    "GenerationParams",
+    "SamplingParams",
+    "Sequence",
+    "Status",
+    "Timings",
+]
 
 
 class Status(enum.Enum):

@@ -14,15 +14,17 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException
 
-from llamatw.engine.sequence import Delta, FinishReason, GenerationParams
+from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, SamplingParams
 from llamatw.engine.service import EngineService
+from llamatw.engine.shift import of_prompt
 from llamatw.engine.stream import TokenStream
 from llamatw.errors import BadRequest, LlamatwError, NotFound, TemplateRejected
 from llamatw.settings import SystemPrompt, WebSettings
 from llamatw.text.chat import ChatTemplate
-from llamatw.web import prompts, reply, schema
+from llamatw.web import prompts, reply, sampling, schema
 from llamatw.web.generation import Generation
 from llamatw.web.sse import MAX_STALL_S, EventStream, frame
+from llamatw.web.words import Words
 
 JSON = b"application/json; charset=utf-8"
 NATIVE_REPEAT_PENALTY = 1.1
@@ -46,6 +48,7 @@ class Api:
         self.reactor = reactor
         self.system = settings.system_prompt
         self.n_refused = {429: 0, 503: 0}  # requests that a route refused, by status
+        self._words = Words(engine)
 
     @property
     def model(self) -> str:
@@ -72,12 +75,18 @@ class Api:
             self.log.debug("{path} {body}", path=_shown(request.path), body=raw[:4096].decode("utf-8", "replace"))
         return schema.decode(kind, raw)
 
-    def order(
+    async def order(
         self, request: Request, body: schema.Generating, repeat_penalty: float, cuts_prompt: bool = False
     ) -> schema.Order:
+        """Checks everything and fills in the defaults."""
+        schema.check(body)
+
+        def work() -> SamplingParams:
+            return sampling.params(body, repeat_penalty, self._words)
+
         return schema.order(
             body,
-            repeat_penalty=repeat_penalty,
+            await self.run(work, sampling.size(body, self._words)),
             n_predict=self.settings.n_predict,
             n_slots=self.n_slots,
             caller=schema.Caller(owner=request.owner, timeout_s=_timeout_s(request), n_bytes=request.n_received),
@@ -122,10 +131,18 @@ class Api:
         seeded = [_reseeded(order.params, index) for index in range(order.n)]
         generations = []
         for prompt in ids:
-            for params in seeded:
+            for params in [self._behind(prompt, params) for params in seeded]:
                 stream = self.engine.submit(prompt, params, order.n_bytes // n_all) if prompt else _nothing()
                 generations.append(stack.enter_context(Generation(stream, order.stop)))
         return generations
+
+    def _behind(self, prompt: list[int], params: GenerationParams) -> GenerationParams:
+        """What stands for the prompt in the penalties must know how long that will be."""
+        if params.sampling.penalty_prompt is None:
+            return params
+        fitting = of_prompt(prompt, params.n_keep, self.engine.info.n_ctx) if params.cuts_prompt else prompt
+        changed = msgspec.structs.replace(params.sampling, n_prompt=len(fitting))
+        return msgspec.structs.replace(params, sampling=changed)
 
     def event_stream(self, request: Request, order: schema.Order) -> EventStream:
         max_stall_s = min(MAX_STALL_S, self.settings.timeout_s)
@@ -143,8 +160,8 @@ async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 def _reseeded(params: GenerationParams, index: int) -> GenerationParams:
-    sampling = msgspec.structs.replace(params.sampling, seed=(params.sampling.seed + index) % 2**64)
-    return msgspec.structs.replace(params, sampling=sampling)
+    changed = msgspec.structs.replace(params.sampling, seed=(params.sampling.seed + index) % 2**64)
+    return msgspec.structs.replace(params, sampling=changed)
 
 
 def _timeout_s(request: Request) -> float | None:

@@ -12,8 +12,6 @@ from typing import Any
 import msgspec
 
 INT32_MAX = 2**31 - 1
-SAMPLERS = ["penalties", "top_k", "top_p", "min_p", "temperature"]  # the chain, in its order
-_IDLE_SAMPLERS = ("dry", "top_n_sigma", "typ_p", "typical_p", "tfs_z", "xtc")  # in a chain they may stand: see UNSERVED
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -47,6 +45,23 @@ LIMITS: dict[str, Limit] = {
     "repeat_last_n": Limit(-1, INT32_MAX),
     "presence_penalty": _real(-100, 100),
     "frequency_penalty": _real(-100, 100),
+    "typical_p": _real(0, 1),
+    "tfs_z": _real(0, 1),
+    "dynatemp_range": _real(0, 100),
+    "dynatemp_exponent": _real(0, 100),
+    "top_n_sigma": _real(-1, 100),
+    "xtc_probability": _real(0, 1),
+    "xtc_threshold": _real(0, 1),
+    "dry_multiplier": _real(0, 100),
+    "dry_base": _real(1, 100),
+    "dry_allowed_length": Limit(0, INT32_MAX),
+    "dry_penalty_last_n": Limit(-1, INT32_MAX),
+    "mirostat": Limit(0, 2),
+    "mirostat_tau": _real(0, 100),
+    "mirostat_eta": _real(0, 1),
+    "adaptive_target": _real(-1, 1),
+    "adaptive_decay": _real(0, 0.99),
+    "min_keep": Limit(0, 1 << 20),
     "seed": Limit(-1, 2**64 - 1),
     "id_slot": Limit(-1, INT32_MAX),  # and below the number of slots
     "slot_id": Limit(-1, INT32_MAX),
@@ -61,23 +76,6 @@ LIMITS: dict[str, Limit] = {
     "n_probs": Limit(0, 1 << 20),
     "top_logprobs": Limit(0, 100),
     "best_of": Limit(1, 256),
-    "typical_p": _real(0, 1),
-    "tfs_z": _real(0, 1),
-    "dynatemp_range": _real(0, 100),
-    "dynatemp_exponent": _real(0, 100),
-    "top_n_sigma": _real(-1, 100),
-    "xtc_probability": _real(0, 1),
-    "xtc_threshold": _real(0, 1),
-    "dry_multiplier": _real(0, 100),
-    "dry_base": _real(0, 100),
-    "dry_allowed_length": Limit(0, INT32_MAX),
-    "dry_penalty_last_n": Limit(-1, INT32_MAX),
-    "mirostat": Limit(0, 2),
-    "mirostat_tau": _real(0, 100),
-    "mirostat_eta": _real(0, 1),
-    "adaptive_target": _real(-1, 1),
-    "adaptive_decay": _real(0, 1),
-    "min_keep": Limit(0, 1 << 20),
     "n_indent": Limit(0, INT32_MAX),
     "n_cache_reuse": Limit(0, INT32_MAX),
     "reasoning_budget_tokens": Limit(-1, INT32_MAX),
@@ -95,10 +93,6 @@ def _above(neutral: float) -> Asks:
     return lambda value: value > neutral
 
 
-def _below(neutral: float) -> Asks:
-    return lambda value: value < neutral
-
-
 def _not_in(*neutral: object) -> Asks:
     return lambda value: value not in neutral
 
@@ -107,17 +101,12 @@ def _always(_: object) -> bool:
     return True
 
 
-def _is_other_chain(names: str | list[str]) -> bool:
-    return [name for name in names if name not in _IDLE_SAMPLERS] != SAMPLERS
-
-
 UNSERVED: dict[str, Asks] = {
     "n_probs": _above(0),
     "logprobs": bool,
     "top_logprobs": _above(0),
     "post_sampling_probs": bool,
     "best_of": _above(1),
-    "logit_bias": bool,
     "grammar": bool,
     "grammar_lazy": bool,
     "grammar_triggers": bool,
@@ -128,18 +117,6 @@ UNSERVED: dict[str, Asks] = {
     "tool_choice": _not_in("none", "auto"),
     "functions": bool,
     "function_call": _not_in("none", "auto"),
-    "samplers": _is_other_chain,
-    "typical_p": _below(1),
-    "tfs_z": _below(1),
-    "dynatemp_range": _above(0),
-    "top_n_sigma": _above(0),
-    "xtc_probability": _above(0),
-    "dry_multiplier": _above(0),
-    "mirostat": _above(0),
-    "adaptive_target": lambda value: value >= 0,
-    "min_keep": _above(1),
-    "penalize_nl": _not(True),
-    "penalty_prompt": bool,
     "image_data": bool,
     "multimodal_data": bool,
     "lora": bool,

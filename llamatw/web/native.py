@@ -68,7 +68,7 @@ def add_routes(app: Klein, api: Api) -> None:
     @app.route("/completions", methods=["POST"])
     async def completion(request: Request) -> bytes:
         body = api.body(request, CompletionRequest)
-        order = api.order(request, body, NATIVE_REPEAT_PENALTY, cuts_prompt=True)
+        order = await api.order(request, body, NATIVE_REPEAT_PENALTY, cuts_prompt=True)
         if body.system_prompt is not None:
             await api.set_system(body.system_prompt)
         ids = [await api.prompt_ids(prompt) for prompt in prompts.parse(body.prompt, api.engine.capacity)]

@@ -55,7 +55,7 @@ def add_routes(app: Klein, api: Api) -> None:
     @app.route("/chat/completions", methods=["POST"])
     async def chat_completions(request: Request) -> bytes:
         body = api.body(request, ChatRequest)
-        order = api.order(request, body, OPENAI_REPEAT_PENALTY)
+        order = await api.order(request, body, OPENAI_REPEAT_PENALTY)
         ids = await _prompt(api, _render(api, body))
         with ExitStack() as stack:
             chat = Chat(order, api.start(stack, [ids], order), _envelope(api))

@@ -5,6 +5,7 @@ Native answers carry the old server's keys and today's, always, so that a client
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,8 @@ import msgspec
 from llamatw import __version__
 from llamatw.engine.sequence import GenerationParams, SamplingParams, Timings
 from llamatw.errors import ContextExceeded, LlamatwError
+from llamatw.web import sampling
 from llamatw.web.generation import Generation, Piece, StopType
-from llamatw.web.limits import SAMPLERS
 
 Json = dict[str, Any]
 
@@ -22,30 +23,8 @@ FINGERPRINT = f"llamatw-{__version__}"
 
 # Settings that clients know and this build does not serve: their values that ask for nothing.
 _NEUTRAL: Json = {
-    "dynatemp_range": 0.0,
-    "dynatemp_exponent": 1.0,
-    "top_n_sigma": -1.0,
-    "xtc_probability": 0.0,
-    "xtc_threshold": 0.1,
-    "tfs_z": 1.0,
-    "typical_p": 1.0,
-    "penalty_prompt_tokens": [],
-    "use_penalty_prompt_tokens": False,
-    "dry_multiplier": 0.0,
-    "dry_base": 1.75,
-    "dry_allowed_length": 2,
-    "dry_penalty_last_n": 64,
-    "dry_sequence_breakers": ["\n", ":", '"', "*"],
-    "mirostat": 0,
-    "mirostat_tau": 5.0,
-    "mirostat_eta": 0.1,
-    "adaptive_target": -1.0,
-    "adaptive_decay": 0.9,
-    "penalize_nl": True,
-    "logit_bias": [],
     "n_probs": 0,
     "post_sampling_probs": False,
-    "min_keep": 0,
     "grammar": "",
     "grammar_lazy": False,
     "grammar_triggers": [],
@@ -68,11 +47,10 @@ def settings(
     params: GenerationParams, *, model: str, n_ctx: int, stop: Sequence[str] = (), stream: bool = False
 ) -> Json:
     """`generation_settings`: what was really used."""
-    sampling = msgspec.structs.asdict(params.sampling)
     return {
         "n_ctx": n_ctx,
         "model": model,
-        **sampling,
+        **_sampling_settings(params.sampling),
         **_NEUTRAL,
         "n_predict": params.max_tokens,
         "max_tokens": params.max_tokens,
@@ -81,7 +59,19 @@ def settings(
         "cache_prompt": params.cache_prompt,
         "stop": list(stop),
         "stream": stream,
-        "samplers": SAMPLERS,
+    }
+
+
+def _sampling_settings(used: SamplingParams) -> Json:
+    fields = msgspec.structs.asdict(used)
+    for name in ("penalty_prompt", "n_prompt", "breakers", "state"):
+        del fields[name]
+    return {
+        **fields,
+        "samplers": sampling.shown(used),
+        "penalty_prompt_tokens": used.penalty_prompt or [],
+        "use_penalty_prompt_tokens": used.penalty_prompt is not None,
+        "logit_bias": [[token, None if math.isinf(bias) else bias] for token, bias in used.logit_bias],
     }
 
 
@@ -93,8 +83,8 @@ def lane_settings(params: GenerationParams, *, model: str, n_ctx: int) -> Json:
 
 def default_settings(*, model: str, n_ctx: int, n_predict: int, repeat_penalty: float) -> Json:
     """/props: flat, as the old server; under `params`, as today's."""
-    sampling = SamplingParams(repeat_penalty=repeat_penalty)
-    flat = settings(GenerationParams(sampling=sampling, max_tokens=n_predict), model=model, n_ctx=n_ctx, stream=True)
+    usual = SamplingParams(repeat_penalty=repeat_penalty)
+    flat = settings(GenerationParams(sampling=usual, max_tokens=n_predict), model=model, n_ctx=n_ctx, stream=True)
     flat["seed"] = -1
     return {**flat, "id": 0, "is_processing": False, "params": flat}
 

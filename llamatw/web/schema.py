@@ -7,7 +7,6 @@ folded into an Order.  Whatever is wrong is a BadRequest or NotSupported that na
 from __future__ import annotations
 
 import re
-import secrets
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,7 +22,6 @@ MAX_STOPS = 16
 MAX_STOP_BYTES = 256
 MAX_MESSAGES = 4096
 _UNTIL_FULL = -2  # n_predict
-_RANDOM_SEEDS = (-1, 2**32 - 1)  # the second is -1 as clients with 32-bit seeds know it
 
 Number = int | float | None
 Flag = bool | None
@@ -65,15 +63,7 @@ class Generating(msgspec.Struct, kw_only=True):
     n_cmpl: Number = None
     t_max_predict_ms: Number = None
     speculative_n_max: Number = msgspec.field(default=None, name="speculative.n_max")
-    # Known, not served yet: refused when they ask for something.
-    n_probs: Number = None
-    post_sampling_probs: Flag = None
     logit_bias: list[Any] | dict[str, Any] | None = None
-    grammar: Text = None
-    grammar_lazy: Flag = None
-    grammar_triggers: list[Any] | None = None
-    preserved_tokens: list[Any] | None = None
-    json_schema: Object = None
     samplers: str | list[str] | None = None
     typical_p: Number = None
     tfs_z: Number = None
@@ -95,6 +85,14 @@ class Generating(msgspec.Struct, kw_only=True):
     min_keep: Number = None
     penalize_nl: Flag = None
     penalty_prompt: str | list[Any] | None = None
+    # Known, not served yet: refused when they ask for something.
+    n_probs: Number = None
+    post_sampling_probs: Flag = None
+    grammar: Text = None
+    grammar_lazy: Flag = None
+    grammar_triggers: list[Any] | None = None
+    preserved_tokens: list[Any] | None = None
+    json_schema: Object = None
     lora: Objects = None
     n_indent: Number = None
     n_cache_reuse: Number = None
@@ -249,25 +247,16 @@ def check(request: Generating) -> None:
 
 def order(
     request: Generating,
+    sampling: SamplingParams,
     *,
-    repeat_penalty: float,
     n_predict: int,
     n_slots: int,
     caller: Caller,
     shifts: bool = False,
     cuts_prompt: bool = False,
 ) -> Order:
-    """Checks everything and fills in the defaults; n_predict is the server's own limit (-1: none), shifts says whether
+    """Fills in the defaults of a checked request; n_predict is the server's own limit (-1: none), shifts says whether
     full contexts go on, cuts_prompt whether prompts that are too long are cut then."""
-    check(request)
-    seed = _whole(request.seed, -1)
-    sampling = SamplingParams(
-        seed=secrets.randbelow(2**32 - 1) if seed in _RANDOM_SEEDS else seed,
-        repeat_penalty=_real(request.repeat_penalty, repeat_penalty),
-        ignore_eos=bool(request.ignore_eos),
-        **_given(request, float, "temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty"),
-        **_given(request, int, "top_k", "repeat_last_n"),
-    )
     limit = _whole(_one_of(request, "n_predict", "max_tokens", "max_completion_tokens"), -1)
     predict_ms = _whole(request.t_max_predict_ms, -1)
     params = GenerationParams(
@@ -283,7 +272,7 @@ def order(
         n_keep=_whole(request.n_keep, 0),
         n_discard=_whole(request.n_discard, 0),
         cuts_prompt=shifts and cuts_prompt,
-        n_draft=min(_whole(request.speculative_n_max, MAX_DRAFT), MAX_DRAFT),
+        n_draft=min(_whole(request.speculative_n_max, MAX_DRAFT), MAX_DRAFT) if sampling.is_stateless else 0,
     )
     return Order(
         params=params,
@@ -355,17 +344,8 @@ def _slot(request: Generating, n_slots: int) -> int:
     return slot
 
 
-def _given(request: Generating, kind: type, *names: str) -> dict[str, Any]:
-    values = {name: getattr(request, name) for name in names}
-    return {name: kind(value) for name, value in values.items() if value is not None}
-
-
 def _whole(value: Number, default: int) -> int:
     return default if value is None else int(value)
-
-
-def _real(value: Number, default: float) -> float:
-    return default if value is None else float(value)
 
 
 def _shown(value: float) -> str:

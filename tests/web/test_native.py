@@ -32,7 +32,8 @@ def test_answer_has_old_and_new_keys(server, route):
     assert answer["timings"]["prompt_n"] + answer["timings"]["cache_n"] == 3
     settings = answer["generation_settings"]
     assert (settings["seed"], settings["temperature"], settings["repeat_penalty"]) == (7, 0.0, 1.1)
-    assert settings["samplers"] == ["penalties", "top_k", "top_p", "min_p", "temperature"]
+    usual = "penalties dry top_n_sigma top_k tfs_z typ_p top_p min_p xtc temperature"
+    assert settings["samplers"] == usual.split()
 
 
 @pytest.mark.parametrize("stop", [[], ["foo bar"], ["bar", "foo"], ["nowhere"], ["The end.X"], ["O"], ["😀"]])

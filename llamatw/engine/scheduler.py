@@ -221,7 +221,7 @@ class Scheduler:
                 self._finish(seq, FinishReason.ERROR, error)
 
     def _open(self, seq: Sequence, now: float) -> None:
-        sampling, scope, use_cache = seq.params.sampling, seq.params.scope, seq.params.cache_prompt
+        sampling, scope, use_cache = seq.sampling(), seq.params.scope, seq.params.cache_prompt
         seq.handle, seq.n_computed = self._slots.open_seq(seq.history(), sampling, scope, use_cache)
         seq.status = Status.RUNNING
         seq.slot = self._free_lane(seq.slot if seq.slot >= 0 else seq.params.slot)
@@ -336,7 +336,7 @@ class Scheduler:
             seq.n_replay -= 1
         else:
             tokens = (out.token,)
-            seq.generated.append(out.token)
+            seq.append(out)
         finish = _finish_reason(seq, out.flags)
         if finish is None:
             self._emit(seq, tokens=tokens, text=out.text)

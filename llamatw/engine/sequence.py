@@ -7,7 +7,7 @@ from array import array
 
 import msgspec
 
-from llamatw.capi.records import SAMPLERS, Breakers, SamplingParams
+from llamatw.capi.records import SAMPLERS, Breakers, Out, SamplingParams
 from llamatw.engine.guesses import Guesses
 from llamatw.settings import MAX_DRAFT
 
@@ -103,6 +103,7 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     slot: int = -1
     handle: int = -1  # the engine's name for it while RUNNING
     generated: list[int] = msgspec.field(default_factory=list)
+    states: list[tuple[float, float]] = msgspec.field(default_factory=list)  # behind each generated one: see append()
     n_computed: int = 0
     n_replay: int = 0
     n_dropped: int = 0  # tokens that shifts have taken out of the history
@@ -149,6 +150,19 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     def history(self) -> array[int]:
         """What a new engine sequence must be opened with to go on from here; not for a context that was shifted."""
         return self.prompt + array("i", self.generated[: len(self.generated) - self.n_replay])
+
+    def append(self, out: Out) -> None:
+        """A token more.  Where samplers have a state, it is kept: a sequence that is reopened goes on from it."""
+        self.generated.append(out.token)
+        if not self.params.sampling.is_stateless:
+            self.states.append(out.state)
+
+    def sampling(self) -> SamplingParams:
+        """And with which settings."""
+        n_known = len(self.generated) - self.n_replay
+        if not self.states or not n_known:
+            return self.params.sampling
+        return msgspec.structs.replace(self.params.sampling, state=self.states[n_known - 1])
 
     def prompt_done(self) -> int:
         """Prompt tokens in the KV cache, or once were."""

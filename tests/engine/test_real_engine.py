@@ -10,7 +10,7 @@ from llamatw.capi.records import SamplingParams
 from llamatw.engine.pump import Pump
 from llamatw.engine.sequence import FinishReason, GenerationParams
 from llamatw.engine.service import EngineService
-from llamatw.settings import EngineSettings
+from llamatw.settings import MAX_DRAFT, EngineSettings
 
 PROMPTS = [
     "Once upon a time there was a fox who",
@@ -36,11 +36,12 @@ def serve(request, engine_library):
     service.startService()
     pump.run()
 
-    def run(numbers):
+    def run(numbers, **more):
         streams = []
         for n in numbers:
-            sampling = SamplingParams(seed=n, temperature=1.2, top_k=0, top_p=1.0, min_p=0.0, ignore_eos=True)
-            params = GenerationParams(sampling=sampling, max_tokens=LENGTHS[n])
+            sampling = SamplingParams(seed=n, temperature=1.2, top_k=0, top_p=1.0, min_p=0.0, ignore_eos=True, **more)
+            n_draft = MAX_DRAFT if sampling.is_stateless else 0
+            params = GenerationParams(sampling=sampling, max_tokens=LENGTHS[n], n_draft=n_draft)
             streams.append(service.submit(service.tokenize(PROMPTS[n], add_special=True), params))
             pump.run(3)
         pump.run()
@@ -57,10 +58,17 @@ def drain(stream):
     return "".join(delta.text for delta in deltas), tokens, deltas[-1].finish
 
 
-def test_a_crowd_in_a_small_pool(serve):
-    alone = [serve([n])[0][0] for n in range(4)]
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"mirostat": 1}, {"mirostat": 2}, {"samplers": ("adaptive_p",), "adaptive_target": 0.3}],
+    ids=lambda more: next(iter(more), "usual"),
+)
+def test_a_crowd_in_a_small_pool(serve, more):
+    """Also with samplers that have a state, which outlives the loss of the pages."""
+    alone = [serve([n], **more)[0][0] for n in range(4)]
     assert [finish for _, _, finish in alone] == [FinishReason.LIMIT] * 4
     assert [len(tokens) for _, tokens, _ in alone] == LENGTHS
-    together, n_starved = serve([0, 1, 2, 3])
-    assert n_starved >= 1, "four of them do not fit into 256 tokens"
+    n_before = serve([0], **more)[1]
+    together, n_starved = serve([0, 1, 2, 3], **more)
+    assert n_starved > n_before, "four of them do not fit into 256 tokens"
     assert together == alone

@@ -119,9 +119,8 @@ LT_API int32_t lt_token_is_eog(const lt_vocab *v, int32_t id);     /* ANY THREAD
  *      forced text     lt_gstate_forced gives bytes that must follow: tokenized, they are guesses that are seldom wrong
  *
  * Advance takes every token that the mask allows and no other; both depend on the tokens taken so far alone, not on what
- * other sequences do.  A mask is an OR of nothing outside: AND it with others as needed.  No token allowed at all, or
- * LT_E_LIMIT from mask or advance (the grammar is so ambiguous here that following it would cost too much): end that
- * sequence with an error; never sample without the mask.
+ * other sequences do.  Several masks can be joined by AND.  No token allowed at all, or LT_E_LIMIT (the grammar is so
+ * ambiguous here that following it would cost too much): end that sequence with an error; never sample without the mask.
  * ANY THREAD for all of it: calls over one grammar wait for each other; a state is to be used by one thread at a time.
  * A grammar lives until it and all states over it are closed, and keeps the vocabulary alive. */
 

@@ -1,5 +1,6 @@
 /* mask.c - which tokens may follow a state: walks the tree of pieces and the automaton side by side, once for each state.
  *
+ * A token that leads beyond the limits on its way is left out; where any next byte would, there is no mask but an error.
  * The walk's cost is that of expanding the states that it comes through, counted whether or not they had been expanded before:
  * so whether a mask is too expensive depends on the state alone. */
 #include <string.h>
@@ -59,16 +60,16 @@ static int walk(lt_grammar *g, uint32_t state)
     while (i < g->trie->n_nodes) {
         const lt_trie_node *node = &nodes[i];
         uint32_t to = lt_edge_of(g, g->walk_states[node->depth - 1], node->byte), next = node->end;
-        if (to == LT_STATE_OVER)
+        if (to == LT_STATE_OVER && node->depth == 1)
             return lt_grammar_over();
-        if (to != LT_STATE_DEAD && node->end > i + 1) {
+        if (to < LT_STATE_OVER && node->end > i + 1) {
             LT_TRY(come_to(g, to, &cost));
             int all = reads_subtree(g, to, i);
             LT_TRY(all);
             g->walk_states[node->depth] = to;
             next = all ? node->end : i + 1;
         }
-        if (to != LT_STATE_DEAD)
+        if (to < LT_STATE_OVER)
             allow_ids(g, node->first, nodes[next].first);
         i = next;
     }

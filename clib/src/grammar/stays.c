@@ -28,13 +28,13 @@ static int is_back(lt_grammar *g, uint32_t state, uint32_t home)
 /* 1: a byte of low .. high, then `more` continuation bytes, always lead back.  As deep as a character is long. */
 static int leads_back(lt_grammar *g, uint32_t state, uint32_t home, uint32_t low, uint32_t high, uint32_t more)
 {
-    uint32_t last = LT_NONE;
+    uint32_t last = 0;
     if (state >= LT_STATE_OVER)
         return 0;
     LT_TRY(lt_state_expand(g, state));
     for (uint32_t b = low; b <= high; b++) {
         uint32_t to = lt_edge_of(g, state, (uint8_t)b);
-        if (to == last)
+        if (b > low && to == last)
             continue;
         int back = more ? leads_back(g, to, home, 0x80, 0xBF, more - 1) : is_back(g, to, home);
         if (back <= 0)
@@ -48,10 +48,10 @@ static int all_utf8(lt_grammar *g, uint32_t state, uint32_t home)
 {
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         const utf8_form *f = &forms[i];
-        uint32_t last = LT_NONE;
+        uint32_t last = 0;
         for (uint32_t lead = f->lead_low; lead <= f->lead_high; lead++) {
             uint32_t to = lt_edge_of(g, state, (uint8_t)lead);
-            int back = to == last ? 1 : leads_back(g, to, home, f->low, f->high, f->more);
+            int back = lead > f->lead_low && to == last ? 1 : leads_back(g, to, home, f->low, f->high, f->more);
             if (back <= 0)
                 return back;
             last = to;

@@ -1,4 +1,4 @@
-"""A small vocabulary for tests of grammars: every byte, pieces of one to several characters, cut ones too, control tokens."""
+"""A small vocabulary for tests of grammars: every byte, pieces of one to several characters, control tokens."""
 
 from __future__ import annotations
 

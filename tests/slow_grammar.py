@@ -12,7 +12,7 @@ from typing import Any
 Node = tuple[Any, ...]
 Rules = dict[str, Node]
 
-LETTERS = "abcé日\U0001f600\n\"]-"
+LETTERS = 'abcé日\U0001f600\n"]-'
 
 
 def unfinished(raw: bytes) -> tuple[str, bytes] | None:
@@ -158,7 +158,7 @@ def _begins_with(node: Node, empty: set[str]) -> set[str]:
     return found
 
 
-# ---- random grammars and texts ----------------------------------------------------------------------------------------
+# ---- random grammars and texts ---------------------------------------------------------------------------------------
 
 
 class Writer:
@@ -182,7 +182,8 @@ class Writer:
             return ("ref", self.rng.choice(self.names[self.rng.random() < 0.8 :] or self.names))
         if kind == "rep" and self.rng.random() < 0.2:
             least = self.rng.choice([0, 30, 60])  # bounds that one token can and cannot reach
-            return ("rep", ("class", False, [(97, 99), (233, 50_000)]), least, self.rng.choice([None, least or 40, 100]))
+            most = self.rng.choice([None, least or 40, 100])
+            return ("rep", ("class", False, [(97, 99), (233, 50_000)]), least, most)
         if kind == "rep":
             least = self.rng.choice([0, 0, 0, 1, 1, 2, 3])
             most = self.rng.choice([None, least, least + 1, least + 3])
@@ -197,10 +198,10 @@ class Writer:
     def gbnf(self, rules: Rules) -> str:
         lines = [f"{name} ::={self.blank()}{self.written(body, False)}" for name, body in rules.items()]
         self.rng.shuffle(lines)
-        return "".join(line + self.rng.choice([" ", ""]) + self.rng.choice(["\n", "\r\n", " # more\n\n"]) for line in lines)
+        return "".join(line + self.rng.choice(["\n", " \n", "\r\n", " # more\n\n"]) for line in lines)
 
     def blank(self, nested: bool = False) -> str:
-        return self.rng.choice([" ", " ", "  ", "\t"] + ["\n ", " # say \"]\n"] * nested)
+        return self.rng.choice([" ", " ", "  ", "\t"] + ["\n ", ' # say "]\n'] * nested)
 
     def written(self, node: Node, nested: bool) -> str:
         kind = node[0]

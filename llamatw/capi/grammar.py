@@ -1,5 +1,7 @@
-"""Grammars: a Grammar is compiled once and shared; a GrammarState is one sequence's place in it.  Any thread may use both,
-a state one at a time."""
+"""Grammars: a Grammar is compiled once and shared; a GrammarState is one sequence's place in it.
+
+Any thread may use both, a state one thread at a time.
+"""
 
 from __future__ import annotations
 

@@ -45,59 +45,60 @@ static size_t n_taken(lt_gstate *s, const char *text)
 
 /* ---- sentences ------------------------------------------------------------------------------------------------------ */
 
+static const struct {
+    const char *text, *says;
+} refused[] = {
+    {"", "line 1, column 1: expected a rule"},
+    {" # only\n", "expected a rule"},
+    {"root", "line 1, column 5: expected ::="},
+    {"root ::= \"a", "column 10: expected a closing \""},
+    {"root ::= [a-z", "column 10: expected a closing ]"},
+    {"root ::= []", "column 10: no character"},
+    {"root ::= [\\x00]", "no character"},
+    {"root ::= [z-a]", "column 11: the range"},
+    {"root ::= \"\xFF\"", "column 11: the text is not UTF-8"},
+    {"root ::= \"\xC0\x80\"", "not UTF-8"},
+    {"root ::= \"\xED\xA0\x80\"", "not UTF-8"},
+    {"root ::= \"\\q\"", "column 11: unknown escape"},
+    {"root ::= \"\\u12\"", "column 15: expected a hexadecimal digit"},
+    {"root ::= \"\\U00110000\"", "U+110000 is beyond"},
+    {"root ::= \"\\uD800\"", "U+D800 cannot"},
+    {"root ::= \"\\x00\"", "U+0000 cannot"},
+    {"root ::= (\"a\"", "column 14: expected an item, | or the )"},
+    {"root ::= \"a\")", "column 13: expected an item, | or the end"},
+    {"root ::= \"a\"\n | \"b\"", "line 2, column 2: expected the name of a rule"},
+    {"root ::= \"\xC3\xA9\" *\r\n  )", "line 2, column 3"},
+    {"root ::= * \"a\"", "nothing before this *"},
+    {"root ::= (\"a\" | +)", "nothing before this +"},
+    {"root ::= \"a\"{3,1}", "at least 3 repetitions, but at most 1"},
+    {"root ::= \"a\"{}", "expected a number"},
+    {"root ::= \"a\"{,}", "expected a number"},
+    {"root ::= \"a\"{2", "expected }"},
+    {"root ::= \"a\"{9223372036854775808}", "more than 1073741824 repetitions"},
+    {"root ::= \"a\"*****", "more than 4 repetition marks"},
+    {"root ::= x\ny ::= z", "line 1, column 10: there is no rule \"x\""},
+    {"r ::= \"a\"", "no rule \"root\""},
+    {"root ::= root", "\"root\" begins with itself"},
+    {"root ::= root \"a\" | \"b\"", "begins with itself"},
+    {"root ::= x\nx ::= y \"a\"\ny ::= z* x\nz ::= \"q\"?", "begins with itself"},
+    {"root ::= \"a\" x\nx ::= (\"\" x){2}", "\"x\" begins with itself"},
+    {"root ::= (y \"\"?){2} x\ny ::= \"\"\nx ::= root", "begins with itself"},
+    {"root ::= (\"a\"?){1,257}", "up to 257 times"},
+    {"root ::= <nope>", "<nope> is not one token"},
+    {"root ::= <[99999]>", "no token of that number"},
+    {"root ::= <[]>", "no token of that number"},
+    {"root ::= <[1x]>", "expected digits"},
+    {"root ::= !\"a\"", "expected < and the name"},
+    {"root ::= <abc", "expected a closing >"},
+    {"root ::= <|im_end|>", "ends generation"},
+};
+
 static void test_refusals(const lt_vocab *v)
 {
-    static const struct {
-        const char *text, *says;
-    } cases[] = {
-        {"", "line 1, column 1: expected a rule"},
-        {" # only\n", "expected a rule"},
-        {"root", "line 1, column 5: expected ::="},
-        {"root ::= \"a", "column 10: expected a closing \""},
-        {"root ::= [a-z", "column 10: expected a closing ]"},
-        {"root ::= []", "column 10: no character"},
-        {"root ::= [\\x00]", "no character"},
-        {"root ::= [z-a]", "column 11: the range"},
-        {"root ::= \"\xFF\"", "column 11: the text is not UTF-8"},
-        {"root ::= \"\xC0\x80\"", "not UTF-8"},
-        {"root ::= \"\xED\xA0\x80\"", "not UTF-8"},
-        {"root ::= \"\\q\"", "column 11: unknown escape"},
-        {"root ::= \"\\u12\"", "column 15: expected a hexadecimal digit"},
-        {"root ::= \"\\U00110000\"", "U+110000 is beyond"},
-        {"root ::= \"\\uD800\"", "U+D800 cannot"},
-        {"root ::= \"\\x00\"", "U+0000 cannot"},
-        {"root ::= (\"a\"", "column 14: expected an item, | or the )"},
-        {"root ::= \"a\")", "column 13: expected an item, | or the end"},
-        {"root ::= \"a\"\n | \"b\"", "line 2, column 2: expected the name of a rule"},
-        {"root ::= \"\xC3\xA9\" *\r\n  )", "line 2, column 3"},
-        {"root ::= * \"a\"", "nothing before this *"},
-        {"root ::= (\"a\" | +)", "nothing before this +"},
-        {"root ::= \"a\"{3,1}", "at least 3 repetitions, but at most 1"},
-        {"root ::= \"a\"{}", "expected a number"},
-        {"root ::= \"a\"{,}", "expected a number"},
-        {"root ::= \"a\"{2", "expected }"},
-        {"root ::= \"a\"{9223372036854775808}", "more than 1073741824 repetitions"},
-        {"root ::= \"a\"*****", "more than 4 repetition marks"},
-        {"root ::= x\ny ::= z", "line 1, column 10: there is no rule \"x\""},
-        {"r ::= \"a\"", "no rule \"root\""},
-        {"root ::= root", "\"root\" begins with itself"},
-        {"root ::= root \"a\" | \"b\"", "begins with itself"},
-        {"root ::= x\nx ::= y \"a\"\ny ::= z* x\nz ::= \"q\"?", "begins with itself"},
-        {"root ::= \"a\" x\nx ::= (\"\" x){2}", "\"x\" begins with itself"},
-        {"root ::= (y \"\"?){2} x\ny ::= \"\"\nx ::= root", "begins with itself"},
-        {"root ::= (\"a\"?){1,257}", "up to 257 times"},
-        {"root ::= <nope>", "<nope> is not one token"},
-        {"root ::= <[99999]>", "no token of that number"},
-        {"root ::= <[]>", "no token of that number"},
-        {"root ::= <[1x]>", "expected digits"},
-        {"root ::= !\"a\"", "expected < and the name"},
-        {"root ::= <abc", "expected a closing >"},
-        {"root ::= <|im_end|>", "ends generation"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         lt_grammar *g;
-        int rc = open_text(v, cases[i].text, &g);
-        CHECK(rc < 0 && !g && strstr(lt_last_error(), cases[i].says), "case %zu: rc %d, %s", i, rc, lt_last_error());
+        int rc = open_text(v, refused[i].text, &g);
+        CHECK(rc < 0 && !g && strstr(lt_last_error(), refused[i].says), "case %zu: rc %d, %s", i, rc, lt_last_error());
         lt_grammar_close(g);
     }
 }
@@ -225,33 +226,56 @@ static const char *const good[] = {
 };
 enum { N_GOOD = sizeof good / sizeof *good };
 
-/* Follows allowed tokens at random; each mask agrees with what advance takes, and is the same while the pool is collected. */
-static int wander(lt_grammar *g, int n_steps, bool collect)
+/* Some tokens: advance takes those of the mask. */
+static int try_tokens(const lt_gstate *s, lt_gstate *spare, const uint32_t *words)
 {
-    lt_gstate *s = NULL, *t = NULL;
+    int rc = LT_OK;
+    for (int tries = 0; tries < 40 && rc >= 0; tries++) {
+        int32_t token = (int32_t)random_below(N_TOKENS);
+        LT_TRY(lt_gstate_copy(spare, s));
+        rc = lt_gstate_advance(spare, token);
+        CHECK(rc < 0 || rc == (int)(words[token / 32] >> (token % 32) & 1), "token %d: %d", token, rc);
+    }
+    return rc < 0 ? rc : LT_OK;
+}
+
+static int take_one_of(lt_gstate *s, const uint32_t *words, int32_t n_allowed)
+{
+    int32_t pick = n_allowed ? (int32_t)random_below((uint32_t)n_allowed) : -1;
+    for (int32_t id = 0; id < N_TOKENS && pick >= 0; id++)
+        if (words[id / 32] >> (id % 32) & 1 && pick-- == 0) {
+            int rc = lt_gstate_advance(s, id);
+            CHECK(rc != 0, "token %d of the mask is refused", id);
+            return rc;
+        }
+    return LT_OK;
+}
+
+/* Follows allowed tokens at random; a mask is the same after the pool has been collected. */
+static int wander_from(lt_gstate *s, lt_gstate *spare, lt_grammar *g, int n_steps, bool collect)
+{
     uint32_t words[MASK_WORDS], again[MASK_WORDS];
     int32_t n_allowed = 0;
+    for (int step = 0; step < n_steps; step++) {
+        LT_TRY(lt_gstate_mask(s, words, MASK_WORDS, &n_allowed));
+        LT_TRY(try_tokens(s, spare, words));
+        g->collect_at = collect ? 0 : LT_POOL_BYTES;
+        LT_TRY(lt_gstate_mask(s, again, MASK_WORDS, &n_allowed));
+        CHECK(memcmp(words, again, sizeof words) == 0, "a mask has changed");
+        LT_TRY(take_one_of(s, words, n_allowed));
+    }
+    return LT_OK;
+}
+
+static int wander(lt_grammar *g, int n_steps, bool collect)
+{
+    lt_gstate *s = NULL, *spare = NULL;
     int rc = lt_gstate_open(&s, g);
     if (rc == LT_OK)
-        rc = lt_gstate_fork(&t, s);
-    for (int step = 0; step < n_steps && rc >= 0; step++) {
-        rc = lt_gstate_mask(s, words, MASK_WORDS, &n_allowed);
-        for (int tries = 0; tries < 40 && rc == LT_OK; tries++) {
-            int32_t token = (int32_t)random_below(N_TOKENS);
-            rc = lt_gstate_copy(t, s);
-            int taken = lt_gstate_advance(t, token);
-            CHECK(taken < 0 || taken == (int)(words[token / 32] >> (token % 32) & 1), "token %d: %d", token, taken);
-            rc = taken < 0 ? taken : rc;
-        }
-        g->collect_at = collect ? 0 : LT_POOL_BYTES;
-        if (rc == LT_OK && (rc = lt_gstate_mask(s, again, MASK_WORDS, &n_allowed)) == LT_OK)
-            CHECK(memcmp(words, again, sizeof words) == 0, "a mask has changed");
-        int32_t pick = n_allowed ? (int32_t)random_below((uint32_t)n_allowed) : -1;
-        for (int32_t id = 0; id < N_TOKENS && rc == LT_OK && pick >= 0; id++)
-            if (words[id / 32] >> (id % 32) & 1 && pick-- == 0)
-                rc = lt_gstate_advance(s, id) - 1;
-    }
-    lt_gstate_close(t);
+        rc = lt_gstate_fork(&spare, s);
+    if (rc == LT_OK)
+        rc = wander_from(s, spare, g, n_steps, collect);
+    lt_gstate_close(spare);
     lt_gstate_close(s);
     return rc;
 }
@@ -266,29 +290,32 @@ static void test_good(const lt_vocab *v)
     }
 }
 
-static void test_mutants(const lt_vocab *v)
+/* Some bytes replaced, taken out or put in: how many are left of n, with room for four more. */
+static size_t mutate(char *text, size_t n)
 {
     static const char alphabet[] = "\"\"[]()|*+?{}{},0123456789abrot:=\n\\^-.!<>x#\xC3\xA9";
+    for (uint32_t k = 1 + random_below(4); k > 0; k--) {
+        size_t at = random_below((uint32_t)n);
+        uint32_t kind = random_below(3);
+        if (kind == 1)
+            memmove(text + at, text + at + 1, --n - at);
+        if (kind == 2)
+            memmove(text + at + 1, text + at, n++ - at);
+        if (kind != 1)
+            text[at] = alphabet[random_below(sizeof alphabet)];
+    }
+    return n;
+}
+
+static void test_mutants(const lt_vocab *v)
+{
     int n_opened = 0;
     for (int i = 0; i < N_MUTANTS; i++) {
         char text[512];
+        lt_grammar *g = NULL;
         size_t n = strlen(good[i % N_GOOD]);
         memcpy(text, good[i % N_GOOD], n);
-        for (uint32_t k = 1 + random_below(4); k > 0; k--) {
-            size_t at = random_below((uint32_t)n);
-            uint32_t kind = random_below(3);
-            if (kind == 0) {
-                text[at] = alphabet[random_below(sizeof alphabet)];
-            } else if (kind == 1) {
-                memmove(text + at, text + at + 1, n - at - 1);
-                n--;
-            } else {
-                memmove(text + at + 1, text + at, n - at);
-                text[at] = alphabet[random_below(sizeof alphabet)];
-                n++;
-            }
-        }
-        lt_grammar *g = NULL;
+        n = mutate(text, n);
         int rc = lt_grammar_open(&g, v, text, n, NULL);
         CHECK(rc == LT_OK || rc == LT_E_FORMAT || rc == LT_E_LIMIT, "rc %d: %s", rc, lt_last_error());
         if (rc == LT_OK)

@@ -33,13 +33,14 @@ static int find_ways(lt_grammar *g, const lt_state *s, uint8_t byte)
     return LT_OK;
 }
 
+/* What is counted must not depend on the order of threads, so a closure that was broken off counts as a fixed number. */
 static int close_ways(lt_grammar *g, uint32_t from, uint32_t *state, uint32_t *cost)
 {
     lt_closure_begin(g);
     for (uint32_t i = from; i < g->ways.n; i++)
         LT_TRY(lt_closure_add(g, g->ways.at[i].at, g->ways.at[i].stack));
     LT_TRY(lt_closure_end(g, state));
-    *cost += g->closure.n_steps;
+    *cost += g->closure.over ? LT_BROKEN_OFF_COST : g->closure.n_steps;
     return LT_OK;
 }
 

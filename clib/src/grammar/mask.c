@@ -40,7 +40,7 @@ static int reads_subtree(lt_grammar *g, uint32_t state, uint32_t node)
     const lt_state *s = &g->pool.states.at[state];
     if ((below[0] & ~s->stays[0]) | (below[1] & ~s->stays[1]))
         return 0;
-    return !(flags & LT_TRIE_HIGH) || s->stays_high & LT_STAYS_ALL || (flags & LT_TRIE_UTF8 && s->stays_high & LT_STAYS_UTF8);
+    return !(flags & LT_TRIE_HIGH) || s->high_stays || (flags & LT_TRIE_UTF8 && !(below[2] & ~s->stays[2]));
 }
 
 static void allow_ids(const lt_grammar *g, uint32_t from, uint32_t to)

@@ -19,6 +19,7 @@ enum {
     LT_MAX_THREADS = 4096,       /* of a state */
     LT_MAX_STACK = 1 << 14,      /* frames on one another */
     LT_MAX_CLOSURE = 1 << 16,    /* positions looked at to find the threads of one state */
+    LT_BROKEN_OFF_COST = 1 << 14, /* ... where that is too many */
     LT_MAX_MASK_COST = 1 << 19,  /* ... of all states that the tokens of one mask lead through */
     LT_POOL_BYTES = 16 << 20,    /* from here on, what no open state needs is dropped before the next call */
     LT_MASKS_BYTES = 8 << 20     /* masks that are kept */
@@ -46,11 +47,12 @@ typedef struct {
     uint32_t stand_in;                 /* LT_NONE: not known yet */
     uint32_t mask;                     /* in pool.masks; LT_NONE */
     uint32_t walk;                     /* the last walk that came here */
-    uint64_t stays[2];                 /* bytes under 0x80 that lead to a state with the same stand-in, one bit each */
+    uint64_t stays[3];                 /* first bytes of characters that all lead to a state with the same stand-in: one bit
+                                          each, from 0, 0x40 and 0xC0 on */
     uint8_t flags;                     /* LT_STATE_* */
-    uint8_t stays_known, stays_high;   /* stays_high: LT_STAYS_* */
+    uint8_t stays_known;
+    uint8_t high_stays;                /* every byte from 0x80 on leads to such a state */
 } lt_state;
-enum { LT_STAYS_UTF8 = 1, LT_STAYS_ALL = 2 }; /* every character from U+0080 on; every byte from 0x80 on */
 
 typedef struct {
     uint32_t *words; /* one bit for each token */

@@ -44,49 +44,48 @@ static int leads_back(lt_grammar *g, uint32_t state, uint32_t home, uint32_t low
     return 1;
 }
 
-static int all_utf8(lt_grammar *g, uint32_t state, uint32_t home)
+static int note(uint64_t stays[3], uint32_t byte, int back)
+{
+    LT_TRY(back);
+    if (back)
+        stays[byte < 0x80 ? byte >> 6 : 2] |= 1ull << (byte & 63);
+    return LT_OK;
+}
+
+static int high_leads(lt_grammar *g, uint32_t state, uint32_t home, uint64_t stays[3])
 {
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         const utf8_form *f = &forms[i];
         uint32_t last = 0;
+        int back = 0;
         for (uint32_t lead = f->lead_low; lead <= f->lead_high; lead++) {
             uint32_t to = lt_edge_of(g, state, (uint8_t)lead);
-            int back = lead > f->lead_low && to == last ? 1 : leads_back(g, to, home, f->low, f->high, f->more);
-            if (back <= 0)
-                return back;
+            if (lead == f->lead_low || to != last)
+                back = leads_back(g, to, home, f->low, f->high, f->more);
+            LT_TRY(note(stays, lead, back));
             last = to;
         }
-    }
-    return 1;
-}
-
-static int low_bytes(lt_grammar *g, uint32_t state, uint32_t home, uint64_t stays[2])
-{
-    for (uint32_t b = 0; b < 0x80; b++) {
-        int back = is_back(g, lt_edge_of(g, state, (uint8_t)b), home);
-        LT_TRY(back);
-        if (back)
-            stays[b >> 6] |= 1ull << (b & 63);
     }
     return LT_OK;
 }
 
 int lt_state_find_stays(lt_grammar *g, uint32_t state)
 {
-    uint64_t stays[2] = {0, 0};
+    uint64_t stays[3] = {0, 0, 0};
     uint32_t home = LT_NONE;
     if (g->pool.states.at[state].stays_known)
         return LT_OK;
     LT_TRY(lt_state_expand(g, state));
     LT_TRY(lt_state_stand_in(g, state, &home));
-    LT_TRY(low_bytes(g, state, home, stays));
-    int utf8 = all_utf8(g, state, home), all = leads_back(g, state, home, 0x80, 0xFF, 0);
-    LT_TRY(utf8);
+    for (uint32_t b = 0; b < 0x80; b++)
+        LT_TRY(note(stays, b, is_back(g, lt_edge_of(g, state, (uint8_t)b), home)));
+    LT_TRY(high_leads(g, state, home, stays));
+    int all = leads_back(g, state, home, 0x80, 0xFF, 0);
     LT_TRY(all);
     lt_state *s = &g->pool.states.at[state];
-    s->stays[0] = stays[0];
-    s->stays[1] = stays[1];
-    s->stays_high = (uint8_t)((utf8 ? LT_STAYS_UTF8 : 0) | (all ? LT_STAYS_ALL : 0));
+    for (int i = 0; i < 3; i++)
+        s->stays[i] = stays[i];
+    s->high_stays = (uint8_t)all;
     s->stays_known = 1;
     return LT_OK;
 }

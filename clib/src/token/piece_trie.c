@@ -123,7 +123,7 @@ static void mark_ways(lt_piece_trie *t)
 }
 
 typedef struct {
-    uint64_t low[2];
+    uint64_t bytes[3];
     uint8_t high, broken;
 } summary;
 
@@ -136,11 +136,11 @@ static void sum_up(lt_piece_trie *t)
         lt_trie_node *node = &t->nodes[i];
         summary mine = below[node->depth + 1], *all = &below[node->depth];
         below[node->depth + 1] = nothing;
-        memcpy(t->below[i], mine.low, sizeof mine.low);
-        for (int w = 0; w < 2; w++)
-            all->low[w] |= mine.low[w];
-        if (node->byte < 0x80)
-            all->low[node->byte >> 6] |= 1ull << (node->byte & 63);
+        memcpy(t->below[i], mine.bytes, sizeof mine.bytes);
+        for (int w = 0; w < 3; w++)
+            all->bytes[w] |= mine.bytes[w];
+        if (node->byte < 0x80 || node->byte >= 0xC0)
+            all->bytes[node->byte < 0x80 ? node->byte >> 6 : 2] |= 1ull << (node->byte & 63);
         all->high |= mine.high | (node->byte >= 0x80);
         all->broken |= mine.broken | (node->flags == BROKEN);
         node->flags = (uint8_t)((mine.high ? LT_TRIE_HIGH : 0) | (node->flags == WHOLE && !mine.broken ? LT_TRIE_UTF8 : 0));

@@ -26,7 +26,7 @@ typedef struct {
 
 typedef struct {
     lt_trie_node *nodes;  /* [n_nodes + 1]; node 0 is the root, the last one only ends the list */
-    uint64_t (*below)[2]; /* [n_nodes] bytes under 0x80 that occur below, one bit each */
+    uint64_t (*below)[3]; /* [n_nodes] bytes that occur below, one bit each: from 0, 0x40 and 0xC0 on */
     int32_t *ids;
     uint32_t *has_text; /* [ceil(n_tokens / 32)] one bit for each token in the tree */
     int32_t *eog;       /* [n_eog] tokens that end generation */

@@ -14,8 +14,8 @@ from tests.slow_grammar import LETTERS, Matcher, Writer, is_left_recursive
 
 pytestmark = pytest.mark.usefixtures("engine_library")
 
-N_GRAMMARS, TEXTS_OF_EACH = 400, 5
-N_MASKED = 40
+N_GRAMMARS, TEXTS_OF_EACH = 2000, 5
+N_MASKED = 100
 
 
 @pytest.fixture(scope="module")

@@ -112,11 +112,11 @@ LT_API int32_t lt_token_is_eog(const lt_vocab *v, int32_t id);     /* ANY THREAD
  * a text that the grammar describes: small, copied in no time, so guesses can be followed and thrown away.
  *
  *      lt_grammar_open -> lt_gstate_open, one for each sequence
- *      each step       lt_gstate_mask into the row's mask (unless LT_GSTATE_WAITING is all the caller cares for);
- *                      sample; lt_gstate_advance by the sampled token
+ *      each step       lt_gstate_mask into the row's mask, sample, lt_gstate_advance by the sampled token
  *      guesses         lt_gstate_copy into a spare state; then mask, advance by the guess, mask, advance ...
  *                      a guess that advance refuses (0) needs no computing, nor do those after it
- *      forced text     lt_gstate_forced gives bytes that must follow: tokenized, they are guesses that are seldom wrong
+ *      forced text     lt_gstate_forced gives bytes that must follow: tokenized, they are guesses that are seldom wrong;
+ *                      where a mask allows one token only, that one is certain
  *
  * Advance takes every token that the mask allows and no other; both depend on the tokens taken so far alone, not on what
  * other sequences do.  Several masks can be joined by AND.  No token allowed at all, or LT_E_LIMIT (the grammar is so

@@ -46,6 +46,7 @@ static void destroy(lt_grammar *g)
     lt_free(g->move.at);
     lt_free(g->triggers.at);
     lt_free(g->walk_states);
+    lt_free(g->walk_ids.at);
     lt_free(g->walk_words);
     pthread_mutex_destroy(&g->lock);
     lt_vocab_close((lt_vocab *)g->vocab); /* gives up the hold */

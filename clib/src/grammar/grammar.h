@@ -26,6 +26,10 @@ typedef struct {
     lt_gstate *start; /* NULL while it is not known */
 } lt_trigger;
 
+typedef struct {
+    uint32_t from, to; /* of the piece tree's ids */
+} lt_id_range;
+
 struct lt_grammar {
     const lt_vocab *vocab; /* held */
     const lt_piece_trie *trie;
@@ -36,7 +40,8 @@ struct lt_grammar {
     LT_LIST(lt_thread) move;      /* scratch of stand-ins and of moving states */
     LT_LIST(lt_trigger) triggers;
     uint32_t *walk_states;        /* [longest piece + 1] scratch of mask.c */
-    uint32_t *walk_words;         /* scratch of mask.c: the mask in the making */
+    LT_LIST(lt_id_range) walk_ids; /* scratch of mask.c: what has been allowed, */
+    uint32_t *walk_words;         /* and the mask in the making */
     lt_gstate *states;            /* all that are open */
     const lt_gstate *first;       /* where every sequence begins */
     uint32_t n_holders;           /* the opener, and the states that it has been given */

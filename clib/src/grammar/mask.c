@@ -20,33 +20,59 @@ static uint32_t n_words(const lt_grammar *g)
 
 /* ---- the walk ------------------------------------------------------------------------------------------------------- */
 
-static int come_to(lt_grammar *g, uint32_t state, uint64_t *cost)
+/* The first time in a walk: the state is expanded, and what stays is known. */
+static int meet(lt_grammar *g, uint32_t state, uint64_t *cost)
 {
     LT_TRY(lt_state_expand(g, state));
+    LT_TRY(lt_state_find_stays(g, state));
     lt_state *s = &g->pool.states.at[state];
-    if (s->walk != g->pool.walk) {
-        s->walk = g->pool.walk;
-        *cost += s->cost;
-    }
+    s->walk = g->pool.walk;
+    *cost += s->cost;
     return *cost > LT_MAX_MASK_COST ? lt_grammar_over() : LT_OK;
 }
 
-/* 1: whatever piece goes on from the node is read from the state. */
-static int reads_subtree(lt_grammar *g, uint32_t state, uint32_t node)
+static inline int come_to(lt_grammar *g, uint32_t state, uint64_t *cost)
 {
-    const uint64_t *below = g->trie->below[node];
-    uint8_t flags = g->trie->nodes[node].flags;
-    LT_TRY(lt_state_find_stays(g, state));
-    const lt_state *s = &g->pool.states.at[state];
-    if ((below[0] & ~s->stays[0]) | (below[1] & ~s->stays[1]))
-        return 0;
-    return !(flags & LT_TRIE_HIGH) || s->high_stays || (flags & LT_TRIE_UTF8 && !(below[2] & ~s->stays[2]));
+    return g->pool.states.at[state].walk == g->pool.walk ? LT_OK : meet(g, state, cost);
 }
 
-static void allow_ids(const lt_grammar *g, uint32_t from, uint32_t to)
+/* Bytes that occur below the node, but for those of characters after which all is as before. */
+static inline uint64_t strange_below(const lt_grammar *g, const lt_state *s, uint32_t node, bool high)
 {
-    for (uint32_t i = from; i < to; i++)
-        allow(g->walk_words, g->trie->ids[i]);
+    const uint64_t *below = g->trie->below[node];
+    return (below[0] & ~s->stays[0]) | (below[1] & ~s->stays[1]) | (high ? below[2] & ~s->stays[2] : 0);
+}
+
+/* Whatever piece goes on from the node is read from the state that the node leads to. */
+static inline bool reads_subtree(const lt_grammar *g, uint32_t state, uint32_t node)
+{
+    const lt_state *s = &g->pool.states.at[state];
+    int characters = LT_TRIE_UTF8 | LT_TRIE_WHOLE, flags = g->trie->nodes[node].flags;
+    if (!(flags & LT_TRIE_HIGH) || s->high_stays)
+        return !strange_below(g, s, node, false);
+    return (flags & characters) == characters && !strange_below(g, s, node, true);
+}
+
+/* The node begins a character, and whatever piece goes that way is read from the state before it. */
+static inline bool reads_characters(const lt_grammar *g, uint32_t state, uint32_t node)
+{
+    const lt_trie_node *n = &g->trie->nodes[node];
+    const lt_state *s = &g->pool.states.at[state];
+    return n->byte >= 0xC0 && n->flags & LT_TRIE_UTF8 && s->stays[2] >> (n->byte & 63) & 1 && !strange_below(g, s, node, true);
+}
+
+/* The tokens ids[from .. to) of the tree; walks come to them in ascending order. */
+static int allow_ids(lt_grammar *g, uint32_t from, uint32_t to)
+{
+    lt_id_range *last = g->walk_ids.n ? &g->walk_ids.at[g->walk_ids.n - 1] : NULL;
+    if (last && last->to == from) {
+        last->to = to;
+        return LT_OK;
+    }
+    if (!LT_ROOM(&g->walk_ids, 1))
+        return lt_tree_no_memory();
+    g->walk_ids.at[g->walk_ids.n++] = (lt_id_range){from, to};
+    return LT_OK;
 }
 
 static int walk(lt_grammar *g, uint32_t state)
@@ -55,25 +81,44 @@ static int walk(lt_grammar *g, uint32_t state)
     uint64_t cost = 0;
     uint32_t i = 1;
     g->pool.walk++;
+    g->walk_ids.n = 0;
     g->walk_states[0] = state;
     LT_TRY(come_to(g, state, &cost));
     while (i < g->trie->n_nodes) {
         const lt_trie_node *node = &nodes[i];
-        uint32_t to = lt_edge_of(g, g->walk_states[node->depth - 1], node->byte), next = node->end;
+        uint32_t from = g->walk_states[node->depth - 1], to = lt_edge_of(g, from, node->byte), next = node->end;
         if (to == LT_STATE_OVER && node->depth == 1)
             return lt_grammar_over();
-        if (to < LT_STATE_OVER && node->end > i + 1) {
+        if (to < LT_STATE_OVER && node->end > i + 1 && !reads_characters(g, from, i)) {
             LT_TRY(come_to(g, to, &cost));
-            int all = reads_subtree(g, to, i);
-            LT_TRY(all);
             g->walk_states[node->depth] = to;
-            next = all ? node->end : i + 1;
+            next = reads_subtree(g, to, i) ? node->end : i + 1;
         }
         if (to < LT_STATE_OVER)
-            allow_ids(g, node->first, nodes[next].first);
+            LT_TRY(allow_ids(g, node->first, nodes[next].first));
         i = next;
     }
     return LT_OK;
+}
+
+/* Sets the bits of the ids that were allowed, or where those are most, clears the others. */
+static void write_words(lt_grammar *g)
+{
+    const lt_piece_trie *t = g->trie;
+    uint32_t n_allowed = 0, at = 0;
+    for (uint32_t i = 0; i < g->walk_ids.n; i++)
+        n_allowed += g->walk_ids.at[i].to - g->walk_ids.at[i].from;
+    bool most = n_allowed > t->n_ids / 2;
+    for (uint32_t i = 0; i < n_words(g); i++)
+        g->walk_words[i] = most ? t->has_text[i] : 0;
+    for (uint32_t i = 0; i <= g->walk_ids.n; i++) {
+        lt_id_range range = i < g->walk_ids.n ? g->walk_ids.at[i] : (lt_id_range){t->n_ids, t->n_ids};
+        for (uint32_t k = at; most && k < range.from; k++)
+            g->walk_words[t->ids[k] / 32] &= ~(1u << (t->ids[k] % 32));
+        for (uint32_t k = range.from; !most && k < range.to; k++)
+            allow(g->walk_words, t->ids[k]);
+        at = range.to;
+    }
 }
 
 /* ---- what is not in the tree ------------------------------------------------------------------------------------------ */
@@ -118,8 +163,8 @@ static void allow_all_silent(lt_grammar *g)
 
 static int compute(lt_grammar *g, uint32_t state)
 {
-    memset(g->walk_words, 0, n_words(g) * sizeof *g->walk_words);
     LT_TRY(walk(g, state));
+    write_words(g);
     const lt_state *s = &g->pool.states.at[state];
     if (s->flags & LT_STATE_TOKENS)
         allow_tokens(g, s);

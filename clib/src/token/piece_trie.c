@@ -143,7 +143,8 @@ static void sum_up(lt_piece_trie *t)
             all->bytes[node->byte < 0x80 ? node->byte >> 6 : 2] |= 1ull << (node->byte & 63);
         all->high |= mine.high | (node->byte >= 0x80);
         all->broken |= mine.broken | (node->flags == BROKEN);
-        node->flags = (uint8_t)((mine.high ? LT_TRIE_HIGH : 0) | (node->flags == WHOLE && !mine.broken ? LT_TRIE_UTF8 : 0));
+        bool utf8 = node->flags != BROKEN && !mine.broken, whole = node->flags == WHOLE;
+        node->flags = (uint8_t)((mine.high ? LT_TRIE_HIGH : 0) | (utf8 ? LT_TRIE_UTF8 : 0) | (whole ? LT_TRIE_WHOLE : 0));
     }
 }
 

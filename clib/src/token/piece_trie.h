@@ -13,7 +13,8 @@
 
 enum {
     LT_TRIE_HIGH = 1, /* below it there are bytes from 0x80 on */
-    LT_TRIE_UTF8 = 2  /* the way to it is whole characters, every way on from it is UTF-8, perhaps cut within the last character */
+    LT_TRIE_UTF8 = 2, /* the way to it and every way on from it is UTF-8, perhaps cut within the last character */
+    LT_TRIE_WHOLE = 4 /* the way to it is whole characters */
 };
 
 typedef struct {

@@ -154,7 +154,7 @@ LT_API int lt_gstate_copy(lt_gstate *to, const lt_gstate *from);        /* of th
 LT_API void lt_gstate_close(lt_gstate *s);
 LT_API int lt_gstate_advance(lt_gstate *s, int32_t token);              /* 1: taken; 0: refused, s is as before */
 LT_API int lt_gstate_mask(lt_gstate *s, uint32_t *words, int32_t n_words, int32_t *n_allowed); /* bits of lt_row.mask; words beyond the vocabulary become 0 */
-LT_API int32_t lt_gstate_flags(const lt_gstate *s);                     /* LT_GSTATE_* */
+LT_API int32_t lt_gstate_flags(const lt_gstate *s);                     /* LT_GSTATE_*, or negative */
 /* The bytes, at most cap, that must follow whatever is sampled; *n is 0 where several may.  Not to be taken as the tokens
  * that will be sampled: the same bytes may come in several cuts. */
 LT_API int lt_gstate_forced(lt_gstate *s, char *out, size_t cap, size_t *n);

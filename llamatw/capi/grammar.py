@@ -132,9 +132,14 @@ class GrammarState:
     @property
     def is_complete(self) -> bool:
         """Whether the text may end here."""
-        return bool(self._lib.lt_gstate_flags(self._handle) & _abi.GSTATE_COMPLETE)
+        return bool(self._flags() & _abi.GSTATE_COMPLETE)
 
     @property
     def is_waiting(self) -> bool:
         """Whether no trigger has come yet."""
-        return bool(self._lib.lt_gstate_flags(self._handle) & _abi.GSTATE_WAITING)
+        return bool(self._flags() & _abi.GSTATE_WAITING)
+
+    def _flags(self) -> int:
+        flags: int = self._lib.lt_gstate_flags(self._handle)
+        check(flags)
+        return flags

@@ -242,6 +242,17 @@ def test_states_outlive_the_grammar_and_the_vocabulary(smollm2):
     state.close()
 
 
+def test_a_closed_state_refuses(small):
+    grammar = Grammar.open(small, 'root ::= "a"')
+    state = grammar.begin()
+    state.close()
+    state.close()
+    grammar.close()
+    for call in (lambda: state.advance(5), state.mask, state.fork, state.forced, lambda: state.is_complete, grammar.begin):
+        with pytest.raises(EngineFailure, match="needs a"):
+            call()
+
+
 def test_too_many_readings_are_an_error_of_that_state_alone(small):
     grammar = Grammar.open(small, 'root ::= "a" root p | "a" root q | "a"\np ::= "b"\nq ::= "b"')
     state, other = grammar.begin(), grammar.begin()

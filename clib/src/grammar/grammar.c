@@ -254,7 +254,7 @@ int lt_gstate_mask(lt_gstate *s, uint32_t *words, int32_t n_words, int32_t *n_al
 int32_t lt_gstate_flags(const lt_gstate *s)
 {
     if (!s)
-        return 0;
+        return lt_fail(LT_E_ARG, "lt_gstate_flags needs a state");
     pthread_mutex_lock(&s->g->lock);
     uint8_t flags = s->g->pool.states.at[s->state].flags;
     pthread_mutex_unlock(&s->g->lock);

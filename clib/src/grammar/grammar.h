@@ -36,18 +36,18 @@ struct lt_grammar {
     lt_program program;
     lt_pool pool;
     lt_closure closure;
-    LT_LIST(lt_thread) ways;      /* scratch of expand.c: where each class of bytes leads, class by class */
-    LT_LIST(lt_thread) move;      /* scratch of stand-ins and of moving states */
+    LT_LIST(lt_thread) ways; /* scratch of expand.c: where each class of bytes leads, class by class */
+    LT_LIST(lt_thread) move; /* scratch of stand-ins and of moving states */
     LT_LIST(lt_trigger) triggers;
-    uint32_t *walk_states;        /* [longest piece + 1] scratch of mask.c */
+    uint32_t *walk_states;         /* [longest piece + 1] scratch of mask.c */
     LT_LIST(lt_id_range) walk_ids; /* scratch of mask.c: what has been allowed, */
-    uint32_t *walk_words;         /* and the mask in the making */
-    lt_gstate *states;            /* all that are open */
-    const lt_gstate *first;       /* where every sequence begins */
-    uint32_t n_holders;           /* the opener, and the states that it has been given */
-    pthread_mutex_t lock;         /* of all that changes */
-    uint32_t start;               /* position: of the root rule, or waiting for a trigger */
-    size_t collect_at;            /* bytes of the pool */
+    uint32_t *walk_words;          /* and the mask in the making */
+    lt_gstate *states;             /* all that are open */
+    const lt_gstate *first;        /* where every sequence begins */
+    uint32_t n_holders;            /* the opener, and the states that it has been given */
+    uint32_t start;                /* position: of the root rule, or waiting for a trigger */
+    size_t collect_at;             /* bytes of the pool */
+    pthread_mutex_t lock;          /* of all that changes */
 };
 
 struct lt_gstate {

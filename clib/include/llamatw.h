@@ -113,7 +113,7 @@ LT_API int32_t lt_token_is_eog(const lt_vocab *v, int32_t id);     /* ANY THREAD
  *
  *      lt_grammar_open -> lt_gstate_open, one for each sequence
  *      each step       lt_gstate_mask into the row's mask, sample, lt_gstate_advance by the sampled token
- *      guesses         lt_gstate_copy into a spare state; then mask, advance by the guess, mask, advance ...
+ *      guesses         lt_gstate_copy into a spare state; then mask, advance by the guess, mask, advance ... for lt_row.draft;
  *                      a guess that advance refuses (0) needs no computing, nor do those after it
  *      forced text     lt_gstate_forced gives bytes that must follow: tokenized, they are guesses that are seldom wrong;
  *                      where a mask allows one token only, that one is certain

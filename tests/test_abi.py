@@ -88,7 +88,10 @@ def test_constants(layout):
     }
     flags = {name: values[0] for name, values in layout.items() if name.startswith("LT_OUT_")}
     assert {f"LT_OUT_{flag.name}": flag.value for flag in records.OutFlag} == flags
-    for name in ("TOK_ADD_SPECIAL", "TOK_PARSE_SPECIAL", "SAMPLE_IGNORE_EOS", "SAMPLE_NO_CACHE", "OPEN_MLOCK"):
+    for name in (
+        *("TOK_ADD_SPECIAL", "TOK_PARSE_SPECIAL", "SAMPLE_IGNORE_EOS", "SAMPLE_NO_CACHE", "OPEN_MLOCK"),
+        *("GRAMMAR_AFTER_TRIGGER", "GSTATE_COMPLETE", "GSTATE_WAITING"),
+    ):
         assert layout[f"LT_{name}"] == (getattr(_abi, name),)
     limits = ("MAX_CHAIN", "MAX_BIASES", "MAX_BREAKER_IDS", "MAX_PENALTY_PROMPT")
     for name in ("SAMPLE_SPARE_NEWLINE", "SAMPLE_RESUME", *limits):

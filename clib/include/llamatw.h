@@ -106,6 +106,59 @@ LT_API int lt_tokenize(const lt_vocab *v, const char *utf8, size_t n_bytes, uint
 LT_API int lt_detokenize(const lt_vocab *v, const int32_t *ids, size_t n, uint32_t flags, char *out, size_t cap, size_t *need);      /* ANY THREAD; raw bytes */
 LT_API int32_t lt_token_is_eog(const lt_vocab *v, int32_t id);     /* ANY THREAD: ends generation: 1, 0; -1 when out of range */
 
+/* ---- grammars -----------------------------------------------------------------------------------------------------
+ *
+ * An lt_grammar is a compiled GBNF text over one vocabulary, shared by any number of sequences.  An lt_gstate is a place in
+ * a text that the grammar describes: small, copied in no time, so guesses can be followed and thrown away.
+ *
+ *      lt_grammar_open -> lt_gstate_open, one for each sequence
+ *      each step       lt_gstate_mask into the row's mask, sample, lt_gstate_advance by the sampled token
+ *      guesses         lt_gstate_copy into a spare state; then mask, advance by the guess, mask, advance ... for lt_row.draft;
+ *                      a guess that advance refuses (0) needs no computing, nor do those after it
+ *      forced text     lt_gstate_forced gives bytes that must follow: tokenized, they are guesses that are seldom wrong;
+ *                      where a mask allows one token only, that one is certain
+ *
+ * Advance takes every token that the mask allows and no other; both depend on the tokens taken so far alone, not on what
+ * other sequences do.  Several masks can be joined by AND.  No token allowed at all, or LT_E_LIMIT (the grammar is so
+ * ambiguous here that following it would cost too much): end that sequence with an error; never sample without the mask.
+ * ANY THREAD for all of it: calls over one grammar wait for each other; a state is to be used by one thread at a time.
+ * A grammar lives until it and all states over it are closed, and keeps the vocabulary alive. */
+
+typedef struct lt_grammar lt_grammar;
+typedef struct lt_gstate lt_gstate;
+
+enum { LT_GRAMMAR_AFTER_TRIGGER = 1 };  /* the grammar describes what follows the trigger; else what begins with it */
+
+/* A lazy grammar waits: until one of the words has been read, or one of the tokens has come, everything is allowed. */
+typedef struct {
+    uint32_t struct_size;
+    uint32_t flags;            /* LT_GRAMMAR_* */
+    const char *root;          /* the rule to begin with; NULL: "root" */
+    const char *const *words;  /* NUL-terminated, not empty */
+    const int32_t *tokens;
+    uint32_t n_words, n_tokens;   /* both 0: it begins at once */
+} lt_grammar_opts;
+
+enum {
+    LT_GSTATE_COMPLETE = 1,  /* the text may end here: the mask allows the tokens that end generation */
+    LT_GSTATE_WAITING = 2    /* for a trigger */
+};
+
+/* opts: NULL for the defaults.  LT_E_FORMAT: the text is no grammar; the sentence says where and why.  LT_E_LIMIT: it is too large.
+ * The first grammar over a vocabulary takes some 20 to 200 ms more, for a tree of the vocabulary's pieces. */
+LT_API int lt_grammar_open(lt_grammar **out, const lt_vocab *v, const char *text, size_t n_bytes, const lt_grammar_opts *opts);
+LT_API void lt_grammar_close(lt_grammar *g);
+LT_API int lt_gstate_open(lt_gstate **out, lt_grammar *g);              /* at the beginning */
+LT_API int lt_gstate_fork(lt_gstate **out, const lt_gstate *s);
+LT_API int lt_gstate_copy(lt_gstate *to, const lt_gstate *from);        /* of the same grammar; allocates nothing */
+LT_API void lt_gstate_close(lt_gstate *s);
+LT_API int lt_gstate_advance(lt_gstate *s, int32_t token);              /* 1: taken; 0: refused, s is as before */
+LT_API int lt_gstate_mask(lt_gstate *s, uint32_t *words, int32_t n_words, int32_t *n_allowed); /* bits of lt_row.mask; words beyond the vocabulary become 0 */
+LT_API int32_t lt_gstate_flags(const lt_gstate *s);                     /* LT_GSTATE_*, or negative */
+/* The bytes, at most cap, that must follow whatever is sampled; *n is 0 where several may.  Not to be taken as the tokens
+ * that will be sampled: the same bytes may come in several cuts. */
+LT_API int lt_gstate_forced(lt_gstate *s, char *out, size_t cap, size_t *n);
+
 /* ---- engine ------------------------------------------------------------------------------------------------------- */
 
 typedef struct lt_engine lt_engine;

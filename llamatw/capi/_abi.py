@@ -45,6 +45,8 @@ SAMPLERS = {  # LT_SAMPLER_*
     "mirostat_2": 12,
     "adaptive_p": 13,
 }
+GRAMMAR_AFTER_TRIGGER = 1
+GSTATE_COMPLETE, GSTATE_WAITING = 1, 2
 
 
 class Meta(Structure):
@@ -79,6 +81,18 @@ class Vocab(Structure):
     _fields_ = [
         (name, c_int32)
         for name in ("n_tokens", "bos", "eos", "eot", "unk", "pad", "add_bos", "add_eos", "add_space_prefix", "kind")
+    ]
+
+
+class GrammarOpts(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("flags", c_uint32),
+        ("root", c_char_p),
+        ("words", POINTER(c_char_p)),
+        ("tokens", POINTER(c_int32)),
+        ("n_words", c_uint32),
+        ("n_tokens", c_uint32),
     ]
 
 
@@ -177,6 +191,7 @@ STRUCTS: dict[str, type[Structure]] = {
     "lt_meta": Meta,
     "lt_tensor_info": Tensor,
     "lt_vocab_info": Vocab,
+    "lt_grammar_opts": GrammarOpts,
     "lt_engine_opts": Opts,
     "lt_engine_info": Info,
     "lt_engine_stats": Stats,
@@ -212,6 +227,16 @@ FUNCTIONS = {
     "lt_tokenize": (c_int, _handle, c_char_p, c_size_t, c_uint32, c_void_p, c_size_t, POINTER(c_size_t)),
     "lt_detokenize": (c_int, _handle, c_void_p, c_size_t, c_uint32, c_void_p, c_size_t, POINTER(c_size_t)),
     "lt_token_is_eog": (c_int32, _handle, c_int32),
+    "lt_grammar_open": (c_int, _handle_out, _handle, c_char_p, c_size_t, POINTER(GrammarOpts)),
+    "lt_grammar_close": (None, _handle),
+    "lt_gstate_open": (c_int, _handle_out, _handle),
+    "lt_gstate_fork": (c_int, _handle_out, _handle),
+    "lt_gstate_copy": (c_int, _handle, _handle),
+    "lt_gstate_close": (None, _handle),
+    "lt_gstate_advance": (c_int, _handle, c_int32),
+    "lt_gstate_mask": (c_int, _handle, c_void_p, c_int32, POINTER(c_int32)),
+    "lt_gstate_flags": (c_int32, _handle),
+    "lt_gstate_forced": (c_int, _handle, c_char_p, c_size_t, POINTER(c_size_t)),
     "lt_engine_opts_init": (None, POINTER(Opts)),
     "lt_sampling_init": (None, POINTER(Sampling)),
     "lt_sampling_is_stateless": (c_int32, POINTER(Sampling)),

@@ -62,7 +62,7 @@ class Vocab:
         raw = text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
         flags = _abi.TOK_ADD_SPECIAL * add_special | _abi.TOK_PARSE_SPECIAL * parse_special
         need, cap = ctypes.c_size_t(), len(raw) + 8  # seldom more tokens than bytes
-        with self._handle_in_use() as handle:
+        with self.in_use() as handle:
             while True:
                 out = (ctypes.c_int32 * cap)()
                 code = self._lib.lt_tokenize(handle, raw, len(raw), flags, out, cap, ctypes.byref(need))
@@ -77,7 +77,7 @@ class Vocab:
         source = (ctypes.c_int32 * len(tokens)).from_buffer(tokens) if tokens else None
         flags = _abi.DETOK_SPECIAL * special
         need, cap = ctypes.c_size_t(), 16 * len(tokens) + 16
-        with self._handle_in_use() as handle:
+        with self.in_use() as handle:
             while True:
                 out = ctypes.create_string_buffer(cap)
                 code = self._lib.lt_detokenize(handle, source, len(tokens), flags, out, cap, ctypes.byref(need))
@@ -90,7 +90,7 @@ class Vocab:
         """Whether it ends generation."""
         if not 0 <= token < self.info.n_tokens:
             return False
-        with self._handle_in_use() as handle:
+        with self.in_use() as handle:
             return bool(self._lib.lt_token_is_eog(handle, token) == 1)
 
     def token_text(self, token: int) -> str:
@@ -98,7 +98,8 @@ class Vocab:
         return "" if token < 0 else self.detokenize([token], special=True).decode("utf-8", "replace")
 
     @contextmanager
-    def _handle_in_use(self) -> Iterator[int]:
+    def in_use(self) -> Iterator[int]:
+        """The handle, which close() leaves alone meanwhile.  For this package only."""
         with self._idle:
             if self._handle is None:
                 raise Unavailable("the model has been closed")

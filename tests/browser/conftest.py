@@ -196,7 +196,7 @@ def server() -> Iterator[FakeServer]:
         yield fake
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must not run on into other tests
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = os.environ.get("LLAMATW_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -212,7 +212,7 @@ def page(browser: Any, server: FakeServer) -> Iterator[Any]:
         yield page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def modules(browser: Any) -> Iterator[Any]:
     """One page for all tests that only import its modules."""
     with serving() as server, opened(browser, server) as page:

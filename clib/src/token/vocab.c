@@ -76,6 +76,8 @@ int lt_vocab_open(lt_vocab **out, const lt_gguf *g)
     if (!v)
         return lt_fail(LT_E_NOMEM, "no memory for a vocabulary");
     memset(v->byte_id, 0xFF, sizeof v->byte_id);
+    atomic_store(&v->n_holders, 1);
+    pthread_mutex_init(&v->trie_lock, NULL);
     int rc = load(v, g);
     if (rc < 0) {
         lt_vocab_close(v);
@@ -87,8 +89,10 @@ int lt_vocab_open(lt_vocab **out, const lt_gguf *g)
 
 void lt_vocab_close(lt_vocab *v)
 {
-    if (!v)
+    if (!v || atomic_fetch_sub(&v->n_holders, 1) > 1)
         return;
+    lt_piece_trie_free(atomic_load(&v->trie));
+    pthread_mutex_destroy(&v->trie_lock);
     lt_free(v->text);
     lt_free(v->text_at);
     lt_free(v->type);
@@ -98,6 +102,28 @@ void lt_vocab_close(lt_vocab *v)
     lt_free(v->merges.slots);
     lt_free(v->specials.nodes);
     lt_free(v);
+}
+
+void lt_vocab_hold(const lt_vocab *v)
+{
+    atomic_fetch_add(&((lt_vocab *)v)->n_holders, 1);
+}
+
+int lt_vocab_trie(const lt_vocab *v, const lt_piece_trie **out)
+{
+    lt_vocab *open = (lt_vocab *)v; /* all but this and the count stays as it was opened */
+    lt_piece_trie *trie = atomic_load(&open->trie);
+    int rc = LT_OK;
+    if (!trie) {
+        pthread_mutex_lock(&open->trie_lock);
+        trie = atomic_load(&open->trie);
+        if (!trie && (rc = lt_piece_trie_create(&trie, v)) == LT_OK)
+            atomic_store(&open->trie, trie);
+        pthread_mutex_unlock(&open->trie_lock);
+    }
+    if (rc == LT_OK)
+        *out = trie;
+    return rc;
 }
 
 int lt_vocab_describe(const lt_vocab *v, lt_vocab_info *out)

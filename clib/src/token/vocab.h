@@ -8,6 +8,9 @@
 
 int32_t lt_vocab_size(const lt_vocab *v);
 
+/* ANY THREAD: v lives on until lt_vocab_close has been called once more. */
+void lt_vocab_hold(const lt_vocab *v);
+
 /* Raw bytes of a token as it stands in text ("" for control tokens): not NUL-terminated, live as long as the vocabulary,
  * not necessarily valid UTF-8 (byte tokens, pieces of characters).  id must be in range. */
 const char *lt_vocab_piece(const lt_vocab *v, int32_t id, uint32_t *n_bytes);

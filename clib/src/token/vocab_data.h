@@ -14,7 +14,11 @@
 #ifndef LT_VOCAB_DATA_H
 #define LT_VOCAB_DATA_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "gguf/gguf.h"
+#include "token/piece_trie.h"
 #include "token/pretokens.h"
 #include "token/vocab.h"
 
@@ -72,6 +76,9 @@ struct lt_vocab {
     const lt_pretokenizer *pre; /* BPE */
     int32_t byte_id[256];       /* -1: no token for that byte */
     uint8_t joins[65536 / 8];   /* bit (a << 8 | b): some keyed piece has byte b right behind byte a */
+    _Atomic int32_t n_holders;  /* who opened it, and the grammars over it: the last to leave frees it */
+    pthread_mutex_t trie_lock;
+    _Atomic(lt_piece_trie *) trie; /* NULL until lt_vocab_trie has been asked */
 };
 
 static inline const uint8_t *lt_piece(const lt_vocab *v, int32_t id, uint32_t *n)

@@ -90,7 +90,7 @@ class Scheduler:
         self._n_draft_max = n_draft
         self._n_ctx = n_ctx
         self._group_w = group_w
-        self._starved = False  # nobody is admitted until somebody has left
+        self._starved = False  # nobody is admitted until somebody has left, or rests
         self._deltas: Deltas = []
 
     @property
@@ -116,10 +116,12 @@ class Scheduler:
         return bool(self.running) and all(seq.rests for seq in self.running) and not can_admit
 
     def rest(self, id: int, rests: bool) -> None:
-        """A sequence that rests keeps its lane and pages; but it is the first to make room."""
+        """A sequence that rests keeps its lane and pages; but it is the first to make room, so those who had to may
+        try again."""
         for seq in (*self.running, *self.waiting):
             if seq.id == id:
                 seq.rests = rests
+                self._starved = self._starved and not rests
                 seq.last_token = max(seq.last_token, self._now)  # the pause is no gap of ours
 
     def plan(self, now: float) -> list[Row]:
@@ -166,7 +168,8 @@ class Scheduler:
         youngest.n_replay += youngest.n_held
         if youngest.n_dropped or youngest.is_full:  # once more from just before its context was full for the first time
             youngest.n_dropped, youngest.is_full = 0, False
-            youngest.n_replay = len(youngest.prompt) + len(youngest.generated) - self._n_ctx + 1
+            n_since = len(youngest.prompt) + len(youngest.generated) - self._n_ctx + 1
+            youngest.n_replay = max(n_since, youngest.n_held)
         youngest.n_held = 0
         self.waiting.append(youngest)
         self._starved = True
@@ -332,17 +335,18 @@ class Scheduler:
         if not out.flags & OutFlag.EOG:
             seq.n_held = seq.n_held + 1 if out.flags & OutFlag.PARTIAL else 0
         tokens: tuple[int, ...] = ()
-        if seq.n_replay:
+        text = ""
+        if seq.n_replay:  # it has been shown already
             seq.n_replay -= 1
         else:
-            tokens = (out.token,)
+            tokens, text = (out.token,), out.text
             seq.append(out)
         finish = _finish_reason(seq, out.flags)
         if finish is None:
-            self._emit(seq, tokens=tokens, text=out.text)
+            self._emit(seq, tokens=tokens, text=text)
         else:
             cut = _CUT_CHARACTER if seq.n_held else ""
-            self._finish(seq, finish, tokens=tokens, text=out.text + cut)
+            self._finish(seq, finish, tokens=tokens, text=text + cut)
 
     def _finish(
         self,
@@ -370,7 +374,8 @@ class Scheduler:
         handle, seq.handle = seq.handle, -1
         self.running.remove(seq)
         for other in self.running:
-            _note_known(other, seq)
+            if not other.is_decoding:
+                _note_known(other, seq)
         self.lanes[seq.slot] = None
         self._memories[seq.slot] = _memory_of(seq)
         self._slots.close_seq(handle, keep)

@@ -2,7 +2,8 @@
 
 There is no prefill mode and no decode mode: in every sequence n_computed chases n_total, and a plan says how far each
 may go in this step.  Decoding rows come first, one token each; what is left of the step's budget goes to prompts.  When
-pages run out the youngest sequence is closed and waits again: the oldest always gets on.
+pages run out one sequence is closed and waits again: one that rests before others, then one whose context has not been
+shifted, which costs less to get back, and of those the youngest.
 
         submit             plan: a lane is free            commit: EOS, limit, context, timeout, error
     ----------->  waiting  -------------------->  running  ------------------------------------------->  finished
@@ -154,24 +155,24 @@ class Scheduler:
         self.counters.count_step(len(rows), n_chunk, n_predicted, step_ms)
 
     def starve(self) -> None:
-        """The step found no pages and ran nothing: the youngest makes room; who is alone can never have more."""
+        """The step found no pages and ran nothing: somebody makes room; who is alone can never have more."""
         if self.guest is not None:
             handle, self.guest = self.guest, None
             self._slots.close_seq(handle, keep=False)
             return
-        youngest = max(self.running, key=lambda seq: (seq.rests, not seq.n_dropped, seq.id))
+        loser = max(self.running, key=lambda seq: (seq.rests, not seq.n_dropped, seq.id))
         if len(self.running) == 1:
-            self._finish(youngest, FinishReason.CONTEXT)
+            self._finish(loser, FinishReason.CONTEXT)
             return
-        self._release(youngest, keep=True)
-        youngest.status = Status.WAITING
-        youngest.n_replay += youngest.n_held
-        if youngest.n_dropped or youngest.is_full:  # once more from just before its context was full for the first time
-            youngest.n_dropped, youngest.is_full = 0, False
-            n_since = len(youngest.prompt) + len(youngest.generated) - self._n_ctx + 1
-            youngest.n_replay = max(n_since, youngest.n_held)
-        youngest.n_held = 0
-        self.waiting.append(youngest)
+        self._release(loser, keep=True)
+        loser.status = Status.WAITING
+        loser.n_replay += loser.n_held
+        if loser.n_dropped or loser.is_full:  # once more from just before its context was full for the first time
+            loser.n_dropped, loser.is_full = 0, False
+            n_since = len(loser.prompt) + len(loser.generated) - self._n_ctx + 1
+            loser.n_replay = max(n_since, loser.n_held)
+        loser.n_held = 0
+        self.waiting.append(loser)
         self._starved = True
         self.counters.n_starved += 1
 

@@ -21,6 +21,7 @@ from llamatw.capi.engine import Progress
 from llamatw.capi.records import EngineInfo, EngineStats, KVFull, ModelInfo, Out, Row, VocabInfo
 from llamatw.engine.scheduler import Deltas, Scheduler, Slots
 from llamatw.engine.sequence import FinishReason, Sequence
+from llamatw.engine.shift import check_context
 from llamatw.engine.stats import SlotState, Snapshot, slot_states
 from llamatw.engine.watchdog import Heartbeat
 from llamatw.errors import LlamatwError
@@ -159,6 +160,8 @@ class StepLoop:
         engine = self._engine = self._opener(self._settings, self.progress)
         info = engine.info
         settings = self._settings
+        if settings.context_shift:
+            check_context(info.n_ctx)
         self._scheduler = Scheduler(
             engine,
             settings.n_seqs,

@@ -13,7 +13,8 @@ from llamatw.capi.fake import EOS, FakeEngine
 from llamatw.capi.records import KVFull, SamplingParams
 from llamatw.engine.scheduler import Scheduler
 from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sequence
-from llamatw.errors import EngineFailure, Unavailable
+from llamatw.engine.shift import check_context, of_generation, of_prompt, to_keep
+from llamatw.errors import EngineFailure, ModelError, Unavailable
 from llamatw.settings import EngineSettings
 
 TARGET_MS = 50.0
@@ -476,6 +477,21 @@ def test_a_shifted_sequence_that_had_to_give_up_its_pages_says_the_same(at, n_pr
 
 def three_bytes(history, seed):
     return 0xA0 + 7 * len(history) % 31 if 0xE2 in history[-2:] else 0xE2
+
+
+@pytest.mark.parametrize("n_ctx", range(4, 12))
+def test_the_least_contexts_that_can_be_shifted_have_something_to_drop(n_ctx):
+    check_context(n_ctx)
+    for n_keep in (-1, 0, 3, 2**31 - 1):
+        drop = of_generation(n_ctx - 1, to_keep(n_keep, n_ctx - 1, n_ctx), 0)
+        assert drop.first >= 0 < drop.n and drop.first + drop.n < n_ctx
+        for n_prompt in range(n_ctx, 40):
+            assert 1 <= len(of_prompt(list(range(n_prompt)), n_keep, n_ctx)) < n_ctx
+
+
+def test_smaller_contexts_are_not_served_with_shifts():
+    with pytest.raises(ModelError, match="a context of 4 tokens at least, this one has 3"):
+        check_context(3)
 
 
 def test_a_full_context_that_cannot_be_shifted_ends_alone():

@@ -367,7 +367,8 @@ LT_API int lt_seq_shift(lt_engine *e, int32_t seq, int32_t n_keep, int32_t n_dis
  * can use.  At least one of the tokens must be computed; what belongs to the others is zero.  Not after lt_seq_shift or self-extend. */
 LT_API int lt_seq_read_page(const lt_engine *e, int32_t seq, int32_t page, void *out, size_t cap, size_t *need);
 /* The next page of a history, read instead of computed: its tokens, to the end of the page or of the history, count as computed.
- * LT_E_FORMAT: another size than page_bytes, or values that this engine would never have written (not finite, out of range). */
+ * LT_E_FORMAT: another size than page_bytes, values that this engine would never have written (not finite, out of range), or tokens
+ * beyond the first self-extend window. */
 LT_API int lt_seq_write_page(lt_engine *e, int32_t seq, int32_t page, const void *in, size_t n);
 /* Takes the end of a history out of the prefix tree: pages that no sequence and no longer history uses, down to the first n_keep ids. */
 LT_API int lt_cache_forget(lt_engine *e, const int32_t *ids, int32_t n, int32_t n_keep, uint64_t scope);

@@ -46,6 +46,8 @@ int lt_seq_write_page(lt_engine *e, int32_t seq, int32_t page, const void *in, s
     const int32_t start = page * LT_PAGE, n_tokens = at_most(q->n_total - start, LT_PAGE);
     if (start + n_tokens > e->n_ctx)
         return lt_fail(LT_E_LIMIT, "sequence %d: the context of %d tokens is full", seq, e->n_ctx);
+    if (e->opts.group_n > 1 && start + n_tokens > e->opts.group_w)
+        return lt_fail(LT_E_FORMAT, "tokens beyond the first window of %d, whose positions self-extend changes", e->opts.group_w);
     int32_t n_table;
     LT_TRY(lt_kv_reserve(e->kv, &(lt_kv_need){seq, start + n_tokens}, 1));
     LT_TRY(e->be->ops->write_page(e->be, lt_kv_table(e->kv, seq, &n_table)[page], n_tokens, in));

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 from llamatw.capi.records import Code, KVFull, SamplingParams
 from llamatw.engine.loop import EngineLike
 from llamatw.engine.scheduler import Memory, Scheduler
+from llamatw.engine.turns import n_common
 from llamatw.errors import BadRequest, EngineFailure, Unavailable
 
 T = TypeVar("T")
@@ -84,7 +85,9 @@ def erase(engine: EngineLike, scheduler: Scheduler, lane: int) -> int:
     scheduler.remember(lane)
     if ids:
         others = [scheduler.memory(other) for other in range(len(scheduler.lanes)) if other != lane]
-        engine.forget(ids, scope, max((common(ids, other.ids) for other in others if other.scope == scope), default=0))
+        engine.forget(
+            ids, scope, max((n_common(ids, other.ids) for other in others if other.scope == scope), default=0)
+        )
     return len(ids)
 
 
@@ -101,18 +104,6 @@ def open_probe(engine: EngineLike, scheduler: Scheduler, ids: array[int]) -> int
 def advance(engine: EngineLike, scheduler: Scheduler, handle: int) -> bytes:
     _check_here(scheduler, handle)
     return _with_pages(lambda: engine.advance(handle))
-
-
-def common(a: array[int], b: array[int]) -> int:
-    """Length of the common head, by bisection: comparing is fast where Python's loops are not."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _enter(engine: EngineLike, scheduler: Scheduler, memory: Memory, use_cache: bool) -> tuple[int, int]:

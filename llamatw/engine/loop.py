@@ -21,6 +21,7 @@ from llamatw.capi.engine import Progress
 from llamatw.capi.records import EngineInfo, EngineStats, KVFull, ModelInfo, Out, Row, VocabInfo
 from llamatw.engine.scheduler import Deltas, Scheduler, Slots
 from llamatw.engine.sequence import FinishReason, Sequence
+from llamatw.engine.shift import check_context
 from llamatw.engine.stats import SlotState, Snapshot, slot_states
 from llamatw.engine.watchdog import Heartbeat
 from llamatw.errors import LlamatwError
@@ -159,6 +160,8 @@ class StepLoop:
         engine = self._engine = self._opener(self._settings, self.progress)
         info = engine.info
         settings = self._settings
+        if settings.context_shift:
+            check_context(info.n_ctx)
         self._scheduler = Scheduler(
             engine,
             settings.n_seqs,
@@ -176,7 +179,7 @@ class StepLoop:
         """Once round; False when it is time to end."""
         scheduler = self._scheduler
         assert scheduler is not None
-        if block and not self._stopping:
+        if block:
             self._wait(scheduler)
         self._drain(engine, scheduler)
         while rows := scheduler.plan(self._clock()):
@@ -200,11 +203,11 @@ class StepLoop:
 
     def _wait(self, scheduler: Scheduler) -> None:
         """For a message, when there is nothing else to do; time limits of those who rest are looked at now and then."""
-        if scheduler.is_idle:
-            self._unread = self._inbox.get()
-        elif scheduler.is_at_rest:
+        if scheduler.is_at_rest:
             with suppress(queue.Empty):
                 self._unread = self._inbox.get(timeout=_REST_S)
+        elif scheduler.is_idle and not self._stopping:
+            self._unread = self._inbox.get()
 
     def _drain(self, engine: EngineLike, scheduler: Scheduler) -> None:
         while self._unread is not None or not self._inbox.empty():

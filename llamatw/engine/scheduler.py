@@ -2,7 +2,8 @@
 
 There is no prefill mode and no decode mode: in every sequence n_computed chases n_total, and a plan says how far each
 may go in this step.  Decoding rows come first, one token each; what is left of the step's budget goes to prompts.  When
-pages run out the youngest sequence is closed and waits again: the oldest always gets on.
+pages run out one sequence is closed and waits again: one that rests before others, then one whose context has not been
+shifted, which costs less to get back, and of those the youngest.
 
         submit             plan: a lane is free            commit: EOS, limit, context, timeout, error
     ----------->  waiting  -------------------->  running  ------------------------------------------->  finished
@@ -90,7 +91,7 @@ class Scheduler:
         self._n_draft_max = n_draft
         self._n_ctx = n_ctx
         self._group_w = group_w
-        self._starved = False  # nobody is admitted until somebody has left
+        self._starved = False  # nobody is admitted until somebody has left, or rests
         self._deltas: Deltas = []
 
     @property
@@ -116,10 +117,12 @@ class Scheduler:
         return bool(self.running) and all(seq.rests for seq in self.running) and not can_admit
 
     def rest(self, id: int, rests: bool) -> None:
-        """A sequence that rests keeps its lane and pages; but it is the first to make room."""
+        """A sequence that rests keeps its lane and pages; but it is the first to make room, so those who had to may
+        try again."""
         for seq in (*self.running, *self.waiting):
             if seq.id == id:
                 seq.rests = rests
+                self._starved = self._starved and not rests
                 seq.last_token = max(seq.last_token, self._now)  # the pause is no gap of ours
 
     def plan(self, now: float) -> list[Row]:
@@ -152,23 +155,24 @@ class Scheduler:
         self.counters.count_step(len(rows), n_chunk, n_predicted, step_ms)
 
     def starve(self) -> None:
-        """The step found no pages and ran nothing: the youngest makes room; who is alone can never have more."""
+        """The step found no pages and ran nothing: somebody makes room; who is alone can never have more."""
         if self.guest is not None:
             handle, self.guest = self.guest, None
             self._slots.close_seq(handle, keep=False)
             return
-        youngest = max(self.running, key=lambda seq: (seq.rests, not seq.n_dropped, seq.id))
+        loser = max(self.running, key=lambda seq: (seq.rests, not seq.n_dropped, seq.id))
         if len(self.running) == 1:
-            self._finish(youngest, FinishReason.CONTEXT)
+            self._finish(loser, FinishReason.CONTEXT)
             return
-        self._release(youngest, keep=True)
-        youngest.status = Status.WAITING
-        youngest.n_replay += youngest.n_held
-        if youngest.n_dropped or youngest.is_full:  # once more from just before its context was full for the first time
-            youngest.n_dropped, youngest.is_full = 0, False
-            youngest.n_replay = len(youngest.prompt) + len(youngest.generated) - self._n_ctx + 1
-        youngest.n_held = 0
-        self.waiting.append(youngest)
+        self._release(loser, keep=True)
+        loser.status = Status.WAITING
+        loser.n_replay += loser.n_held
+        if loser.n_dropped or loser.is_full:  # once more from just before its context was full for the first time
+            loser.n_dropped, loser.is_full = 0, False
+            n_since = len(loser.prompt) + len(loser.generated) - self._n_ctx + 1
+            loser.n_replay = max(n_since, loser.n_held)
+        loser.n_held = 0
+        self.waiting.append(loser)
         self._starved = True
         self.counters.n_starved += 1
 
@@ -332,17 +336,18 @@ class Scheduler:
         if not out.flags & OutFlag.EOG:
             seq.n_held = seq.n_held + 1 if out.flags & OutFlag.PARTIAL else 0
         tokens: tuple[int, ...] = ()
-        if seq.n_replay:
+        text = ""
+        if seq.n_replay:  # it has been shown already
             seq.n_replay -= 1
         else:
-            tokens = (out.token,)
+            tokens, text = (out.token,), out.text
             seq.append(out)
         finish = _finish_reason(seq, out.flags)
         if finish is None:
-            self._emit(seq, tokens=tokens, text=out.text)
+            self._emit(seq, tokens=tokens, text=text)
         else:
             cut = _CUT_CHARACTER if seq.n_held else ""
-            self._finish(seq, finish, tokens=tokens, text=out.text + cut)
+            self._finish(seq, finish, tokens=tokens, text=text + cut)
 
     def _finish(
         self,
@@ -370,7 +375,8 @@ class Scheduler:
         handle, seq.handle = seq.handle, -1
         self.running.remove(seq)
         for other in self.running:
-            _note_known(other, seq)
+            if not other.is_decoding:
+                _note_known(other, seq)
         self.lanes[seq.slot] = None
         self._memories[seq.slot] = _memory_of(seq)
         self._slots.close_seq(handle, keep)

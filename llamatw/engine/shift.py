@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from llamatw.errors import ModelError
+
 _MARGIN = 4  # tokens that are never kept, so that there is something to drop
 
 
@@ -12,6 +14,12 @@ class Drop(NamedTuple):
 
     first: int
     n: int
+
+
+def check_context(n_ctx: int) -> None:
+    """ModelError for contexts so small that none of their tokens could be dropped."""
+    if n_ctx < _MARGIN:
+        raise ModelError(f"--context-shift needs a context of {_MARGIN} tokens at least, this one has {n_ctx}")
 
 
 def to_keep(n_keep: int, n_prompt: int, n_ctx: int) -> int:

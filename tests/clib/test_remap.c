@@ -294,6 +294,20 @@ static void test_poisoned(void)
     lt_engine_close(e);
 }
 
+/* A page whose tokens go beyond the first window was never read from an engine: its history could not go on. */
+static void test_no_page_beyond_the_window(void)
+{
+    lt_engine *e = open_tiny(4, 32);
+    lt_engine_info info;
+    CHECK(lt_engine_describe(e, &info) == LT_OK, "%s", lt_last_error());
+    uint8_t *page = lt_alloc_zero(1, (size_t)info.page_bytes);
+    const int32_t fits = open_seq(e, 32, 0), longer = open_seq(e, 33, 0);
+    CHECK(page && lt_seq_write_page(e, longer, 0, page, (size_t)info.page_bytes) == LT_E_FORMAT, "33 tokens in a window of 32");
+    CHECK(page && lt_seq_write_page(e, fits, 0, page, (size_t)info.page_bytes) == LT_OK, "%s", lt_last_error());
+    lt_free(page);
+    lt_engine_close(e);
+}
+
 int main(void)
 {
     test_move();
@@ -302,5 +316,6 @@ int main(void)
     test_no_allocation();
     test_draws_do_not_repeat();
     test_poisoned();
+    test_no_page_beyond_the_window();
     return check_report("remap");
 }

@@ -186,11 +186,3 @@ def test_erasing_leaves_what_another_lane_remembers():
     first, second = bench.submit(LONG[:70] + array("i", [1] * 80)), bench.submit(LONG[:70] + array("i", [2] * 80))
     bench.step()
     assert (first.n_cached, second.n_cached) == (70, 149)
-
-
-def test_common_heads():
-    for length in (0, 1, 2, 63, 149):
-        other = LONG[:]
-        other[length] ^= 1
-        assert guest.common(LONG, other) == guest.common(other, LONG[: length + 1]) == length
-    assert guest.common(LONG, LONG[:5]) == 5 and guest.common(LONG, LONG) == 150

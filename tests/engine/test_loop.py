@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from array import array
+
+from llamatw.capi.fake import FakeEngine
+from llamatw.engine.loop import Abort, Rest, StepLoop, Stop, Submit
+from llamatw.engine.sequence import FinishReason, Sequence
+from llamatw.settings import EngineSettings
 
 _PROGRAM = """
 import threading, time
@@ -57,3 +64,28 @@ def test_twenty_streams_through_a_real_thread():
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert "well" in done.stdout and "'eos': 20" in done.stdout and "'abort': 1" in done.stdout, done.stdout
     assert "threads left: 1" in done.stdout
+
+
+class Deaf:
+    """A listener that does not care."""
+
+    def loaded(self, engine):
+        pass
+
+    failed = deliver = loaded
+
+
+def test_a_loop_that_stops_does_not_spin_while_its_readers_rest():
+    engine = FakeEngine(EngineSettings(model_path="m"), say="a" * 500)
+    loop = StepLoop(EngineSettings(model_path="m"), FakeEngine.opener(engine), Deaf(), lambda *_: None, time.monotonic)
+    for message in (Submit(Sequence(id=0, prompt=array("i", [1])), 0.0), Rest(0, True), Stop()):
+        loop.post(message)
+    turns = loop.turns(block=True)
+    for _ in range(2):
+        next(turns)
+    started = time.monotonic()
+    for _ in range(3):
+        next(turns)
+    assert time.monotonic() - started > 0.2
+    loop.post(Abort(0, FinishReason.ABORT))
+    assert len(list(turns)) <= 1 and engine.closed

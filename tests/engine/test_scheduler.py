@@ -13,7 +13,8 @@ from llamatw.capi.fake import EOS, FakeEngine
 from llamatw.capi.records import KVFull, SamplingParams
 from llamatw.engine.scheduler import Scheduler
 from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sequence
-from llamatw.errors import EngineFailure, Unavailable
+from llamatw.engine.shift import check_context, of_generation, of_prompt, to_keep
+from llamatw.errors import EngineFailure, ModelError, Unavailable
 from llamatw.settings import EngineSettings
 
 TARGET_MS = 50.0
@@ -399,6 +400,35 @@ def test_no_guesses_beside_prompts_or_beyond_the_limit():
     assert n_drafted == [0] * 4 and len(bench.tokens(0)) == 5
 
 
+def test_who_gave_up_its_pages_goes_on_when_the_one_who_stayed_rests():
+    bench = Bench(n_ctx=256, say="a" * 100)
+    bench.engine.faults.extend([None, KVFull()])
+    for id in (0, 1):
+        bench.submit(id, "xy"[id] * 10, n_draft=0)
+    bench.step()
+    bench.step()
+    assert [seq.id for seq in bench.scheduler.waiting] == [1]
+    bench.scheduler.rest(0, True)
+    assert not bench.scheduler.is_at_rest
+    for _ in range(200):
+        bench.step()
+    assert (bench.text(1), bench.finish(1)) == ("a" * 100, FinishReason.EOS)
+    bench.scheduler.rest(0, False)
+    bench.run()
+    assert bench.text(0) == "a" * 100
+
+
+def test_a_long_stream_remembers_nothing_of_those_who_come_and_go():
+    bench = Bench(n_ctx=4096, say="a" * 1000)
+    bench.submit(0, "x" * 100)
+    bench.step()
+    for id in range(1, 50):
+        bench.submit(id, "x" * 100, max_tokens=1)
+        bench.step()
+    (stream,) = bench.scheduler.running
+    assert not stream.overlaps
+
+
 # ---- full contexts that go on ----
 
 
@@ -426,18 +456,42 @@ def test_the_whole_prompt_can_be_kept_and_the_number_that_goes_be_given():
     assert bench.heard[0][-1].n_dropped == 50
 
 
-def test_a_shifted_sequence_that_had_to_give_up_its_pages_says_the_same():
+@pytest.mark.parametrize("at", [*range(105, 120), 180])
+@pytest.mark.parametrize("n_prompt", [20, 21, 22])
+def test_a_shifted_sequence_that_had_to_give_up_its_pages_says_the_same(at, n_prompt):
+    """Also when its context was full in the middle of a character."""
+
     def run(*faults):
-        bench = shifting()
+        bench = shifting(reply=three_bytes)
         bench.engine.faults.extend(faults)
-        bench.submit(0, "y", shifts=True, max_tokens=290, ignore_eos=True, n_draft=0)
-        bench.submit(1, "x" * 20, shifts=True, max_tokens=300, ignore_eos=True, n_draft=0)
+        bench.submit(0, "y" * 30, shifts=True, max_tokens=290, ignore_eos=True, n_draft=0)
+        bench.submit(1, "x" * n_prompt, shifts=True, max_tokens=300, ignore_eos=True, n_draft=0)
         bench.run()
         return bench
 
-    calm, starved = run(), run(*[None] * 180, KVFull())
+    calm, starved = run(), run(*[None] * at, KVFull())
     assert starved.scheduler.counters.n_starved == 1 and calm.scheduler.counters.n_starved == 0
-    assert starved.tokens(1) == calm.tokens(1) and starved.tokens(0) == calm.tokens(0)
+    for id in (0, 1):
+        assert (starved.tokens(id), starved.text(id)) == (calm.tokens(id), calm.text(id))
+
+
+def three_bytes(history, seed):
+    return 0xA0 + 7 * len(history) % 31 if 0xE2 in history[-2:] else 0xE2
+
+
+@pytest.mark.parametrize("n_ctx", range(4, 12))
+def test_the_least_contexts_that_can_be_shifted_have_something_to_drop(n_ctx):
+    check_context(n_ctx)
+    for n_keep in (-1, 0, 3, 2**31 - 1):
+        drop = of_generation(n_ctx - 1, to_keep(n_keep, n_ctx - 1, n_ctx), 0)
+        assert drop.first >= 0 < drop.n and drop.first + drop.n < n_ctx
+        for n_prompt in range(n_ctx, 40):
+            assert 1 <= len(of_prompt(list(range(n_prompt)), n_keep, n_ctx)) < n_ctx
+
+
+def test_smaller_contexts_are_not_served_with_shifts():
+    with pytest.raises(ModelError, match="a context of 4 tokens at least, this one has 3"):
+        check_context(3)
 
 
 def test_a_full_context_that_cannot_be_shifted_ends_alone():

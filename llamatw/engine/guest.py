@@ -28,9 +28,9 @@ class Export(NamedTuple):
     handle: int | None  # None: it has nothing
 
 
-def open_export(engine: EngineLike, scheduler: Scheduler, lane: int) -> Export:
+def open_export(engine: EngineLike, scheduler: Scheduler, lane: int, scope: int) -> Export:
     """What the prefix cache has of a lane's history; while it runs, what it has computed so far."""
-    scope, ids = scheduler.memory(lane)
+    scope, ids = _memory(scheduler, lane, scope)
     ids = ids[: engine.info.n_ctx - 1]
     if not ids:
         return Export(Memory(scope, ids), None)
@@ -78,12 +78,12 @@ def leave(engine: EngineLike, scheduler: Scheduler, handle: int) -> None:
         engine.close_seq(handle, False)
 
 
-def erase(engine: EngineLike, scheduler: Scheduler, lane: int) -> int:
+def erase(engine: EngineLike, scheduler: Scheduler, lane: int, scope: int) -> int:
     """The lane forgets, and the prefix cache what no other lane remembers of it; how many ids it had."""
     check_idle(scheduler, lane)
-    scope, ids = scheduler.memory(lane)
-    scheduler.remember(lane)
+    scope, ids = _memory(scheduler, lane, scope)
     if ids:
+        scheduler.remember(lane)
         others = [scheduler.memory(other) for other in range(len(scheduler.lanes)) if other != lane]
         engine.forget(
             ids, scope, max((n_common(ids, other.ids) for other in others if other.scope == scope), default=0)
@@ -126,3 +126,9 @@ def _with_pages(work: Callable[[], T]) -> T:
 
 def _no_room() -> Unavailable:
     return Unavailable("running requests need all of the KV cache", retry_after=_RETRY_AFTER_S)
+
+
+def _memory(scheduler: Scheduler, lane: int, scope: int) -> Memory:
+    """What the lane has of this scope: to one API key, a lane that another one used last is empty."""
+    memory = scheduler.memory(lane)
+    return memory if memory.scope == scope else Memory(scope, array("i"))

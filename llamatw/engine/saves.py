@@ -28,7 +28,7 @@ from llamatw.engine.savedir import Draft, SaveDirectory, explained
 from llamatw.engine.scheduler import Scheduler
 from llamatw.engine.service import EngineService
 from llamatw.engine.session import Reader, Stamp, Writer
-from llamatw.errors import TooManyRequests, Unavailable
+from llamatw.errors import NotFound, TooManyRequests, Unavailable
 
 T = TypeVar("T")
 _MAX_WAITING = 16
@@ -55,15 +55,15 @@ class Saves:
         self._stamp: Stamp | None = None
         self._n_ctx = 0
 
-    def save(self, directory: SaveDirectory, lane: int, name: str) -> Deferred[Moved]:
-        return self._to_the_end(lambda: self._timed(self._save(directory, lane, name)))
+    def save(self, directory: SaveDirectory, lane: int, name: str, scope: int) -> Deferred[Moved]:
+        return self._to_the_end(lambda: self._timed(self._save(directory, lane, name, scope)))
 
-    def restore(self, directory: SaveDirectory, lane: int, name: str) -> Deferred[Moved]:
-        return self._to_the_end(lambda: self._timed(self._restore(directory, lane, name)))
+    def restore(self, directory: SaveDirectory, lane: int, name: str, scope: int) -> Deferred[Moved]:
+        return self._to_the_end(lambda: self._timed(self._restore(directory, lane, name, scope)))
 
-    def erase(self, lane: int) -> Deferred[int]:
+    def erase(self, lane: int, scope: int) -> Deferred[int]:
         """How many tokens the slot had."""
-        return self._to_the_end(lambda: self._erase(lane))
+        return self._to_the_end(lambda: self._erase(lane, scope))
 
     # ---- turns ----
 
@@ -89,9 +89,9 @@ class Saves:
 
     # ---- save ----
 
-    async def _save(self, directory: SaveDirectory, lane: int, name: str) -> tuple[int, int]:
+    async def _save(self, directory: SaveDirectory, lane: int, name: str, scope: int) -> tuple[int, int]:
         stamp = await self._known_stamp()
-        export = await self._call(partial(guest.open_export, lane=lane))
+        export = await self._call(partial(guest.open_export, lane=lane, scope=scope))
         async with self._staying(export.handle):
             draft = await self._pool(partial(directory.create, name))
             try:
@@ -116,12 +116,14 @@ class Saves:
 
     # ---- restore ----
 
-    async def _restore(self, directory: SaveDirectory, lane: int, name: str) -> tuple[int, int]:
+    async def _restore(self, directory: SaveDirectory, lane: int, name: str, scope: int) -> tuple[int, int]:
         stamp = await self._known_stamp()
         await self._call(lambda _, scheduler: guest.check_idle(scheduler, lane))
         file, size = await self._pool(partial(directory.open, name))
         try:
             reader = await self._on_disk(name, lambda: self._checked(file, size, stamp))
+            if reader.memory.scope != scope:
+                raise NotFound(f"{name} was saved with another API key")
             await self._import(name, reader, lane)
             return len(reader.memory.ids), size
         finally:
@@ -146,8 +148,8 @@ class Saves:
 
     # ---- erase ----
 
-    async def _erase(self, lane: int) -> int:
-        return await self._call(partial(guest.erase, lane=lane))
+    async def _erase(self, lane: int, scope: int) -> int:
+        return await self._call(partial(guest.erase, lane=lane, scope=scope))
 
     # ---- the model's fingerprint ----
 

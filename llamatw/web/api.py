@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import ExitStack
 from functools import cached_property
@@ -32,6 +33,7 @@ OPENAI_REPEAT_PENALTY = 1.0
 _LONG = 64 << 10  # characters or tokens
 _TIMEOUT_HEADER = b"x-request-timeout"
 _MAX_TIMEOUT_S = 86_400
+_SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 T = TypeVar("T")
 Request = Any  # twisted.web.server.Request, which has no types
@@ -107,10 +109,10 @@ class Api:
 
         return await self.run(work, prompts.size(prompt))
 
-    async def prompt_ids(self, prompt: prompts.Prompt) -> list[int]:
-        """A prompt behind the system prompt."""
+    async def prompt_ids(self, texts: list[prompts.Prompt]) -> list[list[int]]:
+        """Prompts behind the system prompt."""
         head = await self.system_ids(self.system)
-        return head + await self.ids(prompt, add_special=not head)
+        return [head + await self.ids(prompt, add_special=not head) for prompt in texts]
 
     async def system_ids(self, system: SystemPrompt) -> list[int]:
         return await self.ids([system.prompt], parse_special=False) if system.prompt else []
@@ -169,10 +171,7 @@ def _timeout_s(request: Request) -> float | None:
     value = request.getHeader(_TIMEOUT_HEADER)
     if value is None:
         return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0.0
+    seconds = float(value) if _SECONDS.fullmatch(value) else 0.0
     if not 0 < seconds <= _MAX_TIMEOUT_S:
         raise BadRequest(
             f"the header X-Request-Timeout must be a number of seconds up to {_MAX_TIMEOUT_S}, not {_shown(value)!r}"

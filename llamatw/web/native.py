@@ -69,9 +69,10 @@ def add_routes(app: Klein, api: Api) -> None:
     async def completion(request: Request) -> bytes:
         body = api.body(request, CompletionRequest)
         order = await api.order(request, body, NATIVE_REPEAT_PENALTY, cuts_prompt=True)
+        texts = prompts.parse(body.prompt, api.engine.capacity)
         if body.system_prompt is not None:
             await api.set_system(body.system_prompt)
-        ids = [await api.prompt_ids(prompt) for prompt in prompts.parse(body.prompt, api.engine.capacity)]
+        ids = await api.prompt_ids(texts)
         with ExitStack() as stack:
             generations = api.start(stack, ids, order)
             completions = Completions(body, order, generations, _settings(api, order), api.model)

@@ -41,18 +41,18 @@ def _actions(api: Api) -> dict[bytes, Action]:
 
     async def save(request: Request, lane: int) -> reply.Json:
         directory, name = _directory(saves), _filename(api, request)
-        done = await saves.save(directory, lane, name)
+        done = await saves.save(directory, lane, name, request.owner)
         counts = {"n_saved": done.n_tokens, "n_written": done.n_bytes}
         return {"id_slot": lane, "filename": name, **counts, "timings": {"save_ms": done.ms}}
 
     async def restore(request: Request, lane: int) -> reply.Json:
         directory, name = _directory(saves), _filename(api, request)
-        done = await saves.restore(directory, lane, name)
+        done = await saves.restore(directory, lane, name, request.owner)
         counts = {"n_restored": done.n_tokens, "n_read": done.n_bytes}
         return {"id_slot": lane, "filename": name, **counts, "timings": {"restore_ms": done.ms}}
 
     async def erase(request: Request, lane: int) -> reply.Json:
-        return {"id_slot": lane, "n_erased": await saves.erase(lane)}
+        return {"id_slot": lane, "n_erased": await saves.erase(lane, request.owner)}
 
     return {b"save": save, b"restore": restore, b"erase": erase}
 

@@ -71,7 +71,7 @@ def expected_pages(ids):
 def test_out_of_an_idle_lane_and_into_another_engine():
     one, two = Bench(), Bench()
     one.run(LONG)
-    export = one.do(guest.open_export, 0)
+    export = one.do(guest.open_export, 0, 0)
     assert export.memory.ids[:150] == LONG and len(export.memory.ids) == 151
     pages = one.pages(export)
     assert pages == expected_pages(export.memory.ids)
@@ -88,7 +88,7 @@ def test_out_of_a_running_lane_all_that_is_computed():
     bench = Bench()
     seq = bench.submit(LONG, max_tokens=500)
     bench.step(10)
-    export = bench.do(guest.open_export, 0)
+    export = bench.do(guest.open_export, 0, 0)
     assert len(export.memory.ids) == seq.n_computed > 150
     bench.step(80)  # it runs on while its pages are read
     assert bench.pages(export) == expected_pages(export.memory.ids)
@@ -103,12 +103,12 @@ def test_out_of_a_running_lane_that_has_all_pages(engine_library, smollm2):
     bench = Bench(engine=Engine.open(smollm2, settings))
     seq = bench.submit(LONG[:100], max_tokens=20)
     bench.step(3)
-    export = bench.do(guest.open_export, 0)
+    export = bench.do(guest.open_export, 0, 0)
     assert export.memory.ids == LONG[:64]
     pages = bench.pages(export)
     bench.do(guest.leave, export.handle)
     bench.step()
-    bench.do(guest.erase, 0)
+    bench.do(guest.erase, 0, 0)
     bench.settle(export.memory, pages, 1)
     again = bench.submit(LONG[:100], max_tokens=20)
     bench.step()
@@ -118,15 +118,15 @@ def test_out_of_a_running_lane_that_has_all_pages(engine_library, smollm2):
 
 def test_a_lane_that_has_nothing():
     bench = Bench()
-    assert bench.do(guest.open_export, 1) == (Memory(0, array("i")), None)
+    assert bench.do(guest.open_export, 1, 0) == (Memory(0, array("i")), None)
     bench.do(guest.settle, None, 1, Memory(0, array("i")))
-    assert bench.do(guest.erase, 1) == 0
+    assert bench.do(guest.erase, 1, 0) == 0
 
 
 def test_requests_come_first():
     bench = Bench(n_ctx=256)
     bench.run(LONG, slot=1)
-    export = bench.do(guest.open_export, 1)
+    export = bench.do(guest.open_export, 1, 0)
     one = bench.submit([1] * 130, max_tokens=5)
     bench.step()
     assert len(one.generated) == 5 and bench.scheduler.counters.finished["limit"] == 2
@@ -160,7 +160,7 @@ def test_a_busy_lane_is_not_overwritten():
     with pytest.raises(Unavailable, match="slot 0 is processing"):
         bench.settle(Memory(0, LONG), expected_pages(LONG), 0)
     with pytest.raises(Unavailable, match="slot 0 is processing"):
-        bench.do(guest.erase, 0)
+        bench.do(guest.erase, 0, 0)
     bench.do(guest.leave, bench.scheduler.guest)
     assert bench.engine.stats().seqs_open == 1
 
@@ -181,7 +181,7 @@ def test_erasing_leaves_what_another_lane_remembers():
     bench = Bench()
     bench.run(LONG[:70] + array("i", [1] * 80), slot=0)
     bench.run(LONG[:70] + array("i", [2] * 80), slot=1)
-    assert bench.do(guest.erase, 0) == 151
+    assert bench.do(guest.erase, 0, 0) == 151
     assert bench.scheduler.memory(0).ids == array("i")
     first, second = bench.submit(LONG[:70] + array("i", [1] * 80)), bench.submit(LONG[:70] + array("i", [2] * 80))
     bench.step()

@@ -294,3 +294,16 @@ def test_a_stop_in_the_middle(server, shelf):
     server.pump.run()
     saving.reply().error(503)
     assert os.listdir(shelf) == []
+
+
+def test_to_one_api_key_another_ones_slot_is_empty(make_server, tmp_path):
+    server = make_server(api_keys=("one", "two"), slot_save_path=str(tmp_path))
+
+    def act(action, key, name="a.bin"):
+        return server.post(f"/slots/0?action={action}", {"filename": name}, x_api_key=key)
+
+    server.post("/completion", {"prompt": "x" * 100, "n_predict": 1, "id_slot": 0}, x_api_key="one")
+    assert act("save", "two", "b.bin").json["n_saved"] == 0 and act("erase", "two").json["n_erased"] == 0
+    assert act("save", "one").json["n_saved"] == 101
+    act("restore", "two").error(404)
+    assert act("restore", "one").json["n_restored"] == 101

@@ -57,9 +57,8 @@ class Generation:
         self._stream = stream
         self._words = StopScanner(stop)
         self._lines = IndentScanner(n_indent)
-        self._n_read = (
-            -1 if tells_progress and self.n_prompt else self.n_prompt
-        )  # prompt tokens that progress was told of
+        # Prompt tokens that progress was told of; -1: not even that it begins.
+        self._n_read = -1 if tells_progress and self.n_prompt else self.n_prompt
 
     @property
     def truncated(self) -> bool:

@@ -106,6 +106,7 @@ def settings(api: Api, order: Order) -> reply.Json:
         n_ctx=api.engine.info.n_ctx,
         stop=order.stop,
         stream=order.stream,
+        timed=order.shows.timings,
     )
 
 

@@ -43,7 +43,13 @@ def error_body(error: LlamatwError) -> Json:
 
 
 def settings(
-    params: GenerationParams, *, model: str, n_ctx: int, stop: Sequence[str] = (), stream: bool = False
+    params: GenerationParams,
+    *,
+    model: str,
+    n_ctx: int,
+    stop: Sequence[str] = (),
+    stream: bool = False,
+    timed: bool = False,
 ) -> Json:
     """`generation_settings`: what was really used."""
     return {
@@ -58,6 +64,7 @@ def settings(
         "cache_prompt": params.cache_prompt,
         "stop": list(stop),
         "stream": stream,
+        "timings_per_token": timed,
     }
 
 
@@ -77,7 +84,7 @@ def _sampling_settings(used: SamplingParams) -> Json:
 def lane_settings(params: GenerationParams, *, model: str, n_ctx: int) -> Json:
     """The `params` of /slots, without what only the reply knows."""
     used = settings(params, model=model, n_ctx=n_ctx)
-    return {name: value for name, value in used.items() if name not in ("stop", "stream")}
+    return {name: value for name, value in used.items() if name not in ("stop", "stream", "timings_per_token")}
 
 
 def default_settings(*, model: str, n_ctx: int, n_predict: int, repeat_penalty: float) -> Json:

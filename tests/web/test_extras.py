@@ -76,6 +76,13 @@ def test_timings_per_token(server, path):
     assert ["timings" in event for event in plain] == [False] * (len(plain) - 1) + [True]
 
 
+def test_settings_tell_what_was_asked_for(server):
+    for wish in (True, False):
+        answer = server.post("/completion", {"prompt": "a", "n_predict": 1, "timings_per_token": wish}).json
+        assert answer["generation_settings"]["timings_per_token"] is wish
+    assert server.get("/props").json["default_generation_settings"]["params"]["timings_per_token"] is False
+
+
 # ---- verbose ----
 
 

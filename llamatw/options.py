@@ -56,7 +56,7 @@ _UNSERVED = frozenset(
     --chat-template-file --override-kv --rope-scaling --rope-scale
     --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor --yarn-beta-slow
     --yarn-beta-fast -ub --ubatch-size -fa --flash-attn --no-kv-unified
-    -kvu --kv-unified --slots --no-slots --props --jinja --no-jinja
+    -kvu --kv-unified --slots --no-slots --jinja --no-jinja
     --reasoning-format -hf -hfr --hf-repo -hff --hf-file -mu --model-url -md --model-draft --temp --top-k
     --top-p --min-p --repeat-penalty -s --seed --samplers --grammar --grammar-file -j --json-schema
     --ssl-key-file --ssl-cert-file --tags --cors-origins --tools
@@ -133,6 +133,10 @@ class Options(usage.Options):
     optFlags = [  # noqa: RUF012 (usage.Options reads it as a class attribute)
         ["verbose", "v", "log request bodies"],
         ["metrics", None, "serve counters and histograms at /metrics, as Prometheus text"],
+        ["props", None, "let POST /props change the system prompt and its names"],
+        ["spm-infill", None, "in /infill prompts the suffix comes first, as some models want it"],
+        ["prefill-assistant", None, "go on with a chat's last message where it is the assistant's: the default"],
+        ["no-prefill-assistant", None, "take the assistant's last message for a whole turn"],
         ["mlock", None, "lock weights, KV cache and scratch into memory; not allowed to: the model is not served"],
         ["no-mmap", None, "read the file piece by piece instead of mapping it"],
         ["context-shift", None, "full contexts lose their oldest tokens and go on, instead of ending"],
@@ -216,6 +220,9 @@ class Options(usage.Options):
             alias=self["alias"],
             n_predict=self._whole("n-predict", -1, _MAX_INT),
             timeout_s=self._whole("timeout", 1, 86_400),
+            props=bool(self["props"]),
+            spm_infill=bool(self["spm-infill"]),
+            prefills=self._prefills(),
             metrics=bool(self["metrics"]),
             verbose=bool(self["verbose"]),
             system_prompt=_system_prompt(self["system-prompt-file"]),
@@ -251,6 +258,11 @@ class Options(usage.Options):
             if wish == self["numa"]:
                 return wish
         raise UsageMistake(f"--numa must be one of {', '.join(NUMA_WISHES)}, not {self['numa']!r}")
+
+    def _prefills(self) -> bool:
+        if self["prefill-assistant"] and self["no-prefill-assistant"]:
+            raise UsageMistake("--prefill-assistant and --no-prefill-assistant contradict each other")
+        return not self["no-prefill-assistant"]
 
     def _self_extend(self) -> dict[str, int]:
         group_n, group_w = self._whole("grp-attn-n", 1, _MAX_INT), self._whole("grp-attn-w", 1, _MAX_INT)

@@ -59,6 +59,9 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     n_predict: int = -1  # -n: limit when the request leaves it at -1
     timeout_s: int = 600
     system_prompt: SystemPrompt = SystemPrompt()
+    props: bool = False  # whether POST /props changes them
+    spm_infill: bool = False  # what stands behind the hole comes before what stands in front of it
+    prefills: bool = True  # a message of the assistant at the end is gone on with
     metrics: bool = False  # whether /metrics is served
     slot_save_path: str | None = None  # directory of saved slots; None: they cannot be saved
     verbose: bool = False

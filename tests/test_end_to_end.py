@@ -21,7 +21,10 @@ from tests.live_server import Server, half_close, hang_up, request_bytes, reset,
 CANARY = {"prompt": "The capital of France is", "n_predict": 24, "temperature": 0, "id_slot": 0}
 ENDLESS = {"prompt": "Once upon a time", "n_predict": 7000, "ignore_eos": True, "temperature": 0}
 LONG_PROMPT = [(7 * i * i + 13 * i) % 40000 + 100 for i in range(7000)]
-ROUTES = ("/completion", "/v1/chat/completions", "/tokenize", "/detokenize", "/apply-template")
+ROUTES = (
+    *("/completion", "/v1/completions", "/infill", "/v1/chat/completions"),
+    *("/tokenize", "/detokenize", "/apply-template", "/v1/chat/completions/input_tokens"),
+)
 
 
 @pytest.fixture(scope="module")

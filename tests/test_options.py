@@ -56,6 +56,15 @@ def test_every_flag(model, tmp_path):
     assert (web.n_predict, web.timeout_s, web.verbose, web.api_keys) == (7, 9, True, ("a", "b"))
 
 
+def test_flags_of_routes():
+    web = parse().web
+    assert (web.props, web.spm_infill, web.prefills) == (False, False, True)
+    web = parse("--props", "--spm-infill", "--no-prefill-assistant").web
+    assert (web.props, web.spm_infill, web.prefills) == (True, True, False)
+    assert parse("--prefill-assistant").web.prefills
+    assert "contradict" in refusal("--prefill-assistant", "--no-prefill-assistant")
+
+
 @pytest.mark.parametrize("flag", ["-spf", "--system-prompt-file"])
 def test_system_prompt_file(tmp_path, flag):
     path = tmp_path / "system.json"

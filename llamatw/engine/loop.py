@@ -22,7 +22,7 @@ from llamatw.capi.records import EngineInfo, EngineStats, KVFull, ModelInfo, Out
 from llamatw.engine.scheduler import Deltas, Scheduler, Slots
 from llamatw.engine.sequence import FinishReason, Sequence
 from llamatw.engine.shift import check_context
-from llamatw.engine.stats import SlotState, Snapshot, slot_states
+from llamatw.engine.stats import Snapshot, slot_states
 from llamatw.engine.watchdog import Heartbeat
 from llamatw.errors import LlamatwError
 from llamatw.settings import EngineSettings
@@ -260,7 +260,8 @@ class StepLoop:
 
     def _publish(self, engine: EngineLike, scheduler: Scheduler) -> None:
         n_waiting = len(scheduler.waiting)
-        self.snapshot = scheduler.counters.snapshot(slot_states(scheduler.lanes), n_waiting, engine.stats())
+        slots = slot_states(scheduler.lanes, scheduler.past)
+        self.snapshot = scheduler.counters.snapshot(slots, n_waiting, engine.stats())
         deltas = scheduler.take_deltas()
         if deltas:
             self._call(self._listener.deliver, deltas)
@@ -268,7 +269,7 @@ class StepLoop:
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, LlamatwError):
             self.log.failure("the engine's loop ended")
-        idle = tuple(SlotState(id=slot.id) for slot in self.snapshot.slots)
+        idle = tuple(msgspec.structs.replace(slot, is_processing=False) for slot in self.snapshot.slots)
         self.snapshot = msgspec.structs.replace(self.snapshot, slots=idle, n_waiting=0)
         self._call(self._listener.failed, error)
 

@@ -30,7 +30,7 @@ from llamatw.engine.budget import StepBudget
 from llamatw.engine.guesses import MAX_ROWS
 from llamatw.engine.sequence import Delta, FinishReason, Sequence, Status
 from llamatw.engine.shift import of_generation, to_keep
-from llamatw.engine.stats import Counters
+from llamatw.engine.stats import Counters, SlotState, slot_state
 from llamatw.engine.turns import MIN_SHARED, Shares, n_shared
 from llamatw.errors import EngineFailure, LlamatwError, Unavailable
 from llamatw.settings import MAX_DRAFT
@@ -79,6 +79,7 @@ class Scheduler:
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
         self.lanes: list[Sequence | None] = [None] * n_seqs
+        self.past = [SlotState(id=lane) for lane in range(n_seqs)]  # what each lane did last
         self.counters = Counters()
         self.budget = StepBudget(n_batch, step_target_ms)
         self.guest: int | None = None  # a sequence that is no request's: the first to go when pages run out
@@ -379,6 +380,7 @@ class Scheduler:
                 _note_known(other, seq)
         self.lanes[seq.slot] = None
         self._memories[seq.slot] = _memory_of(seq)
+        self.past[seq.slot] = slot_state(seq, is_processing=False)
         self._slots.close_seq(handle, keep)
 
     def _emit(
@@ -397,7 +399,7 @@ class Scheduler:
             prompt_done=seq.prompt_done(),
             slot=seq.slot,
             n_dropped=seq.n_dropped,
-            timings=seq.timings(),
+            timings=seq.timings(self._now),
         )
         self._deltas.append((seq.id, delta))
 

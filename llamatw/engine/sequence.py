@@ -65,7 +65,7 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
 
     prompt_n: int = 0  # prompt tokens computed (not from cache)
     cache_n: int = 0  # prompt tokens from the prefix cache
-    prompt_ms: float = 0.0  # start of prefill to the first sampled token
+    prompt_ms: float = 0.0  # start of prefill to the first sampled token, or to now
     predicted_n: int = 0
     predicted_ms: float = 0.0  # first sampled token to the last
     draft_n: int = 0  # guesses that were computed along
@@ -168,12 +168,13 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
         """Prompt tokens in the KV cache, or once were."""
         return len(self.prompt) if self.generated else min(self.n_computed, len(self.prompt))
 
-    def timings(self) -> Timings:
+    def timings(self, now: float) -> Timings:
         started, first = self.started, self.first_token
+        read = now if first is None else first
         return Timings(
             prompt_n=max(self.prompt_done() - self.n_cached, 0),
             cache_n=self.n_cached,
-            prompt_ms=0.0 if started is None or first is None else 1e3 * (first - started),
+            prompt_ms=0.0 if started is None else 1e3 * (read - started),
             predicted_n=len(self.generated),
             predicted_ms=0.0 if first is None else 1e3 * (self.last_token - first),
             draft_n=self.guesses.n_drafted,

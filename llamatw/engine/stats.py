@@ -32,7 +32,7 @@ class Rate:
 
 
 class SlotState(msgspec.Struct, frozen=True, kw_only=True):
-    """One lane, as /slots shows it.  An idle lane has zeros and no params."""
+    """One lane, as /slots shows it: what it does, or did last.  One that was never used has zeros and no params."""
 
     id: int
     is_processing: bool = False
@@ -41,6 +41,7 @@ class SlotState(msgspec.Struct, frozen=True, kw_only=True):
     n_cached: int = 0
     n_computed: int = 0
     n_decoded: int = 0
+    has_line: bool = False  # some of its text ends a line
     params: GenerationParams | None = None
 
 
@@ -183,7 +184,7 @@ class Counters:
             step_ms=self.step_ms,
             request_s=self.request_s,
             n_rows=self.n_rows,
-            n_tokens_max=max([self.n_tokens_max, *(slot.n_computed for slot in slots)]),
+            n_tokens_max=max([self.n_tokens_max, *(slot.n_computed for slot in slots if slot.is_processing)]),
             cancelled=dict(self.cancelled),
             n_drafts=self.n_drafts,
             n_drafted=self.n_drafted,
@@ -199,25 +200,26 @@ class Counters:
         )
 
 
-def slot_states(lanes: list[Sequence | None]) -> tuple[SlotState, ...]:
-    """What every lane is doing, in lane order."""
-    return tuple(SlotState(id=lane) if seq is None else _slot_state(seq) for lane, seq in enumerate(lanes))
+def slot_states(lanes: list[Sequence | None], past: list[SlotState]) -> tuple[SlotState, ...]:
+    """What every lane is doing or, where it is idle, did last; in lane order."""
+    return tuple(before if seq is None else slot_state(seq) for seq, before in zip(lanes, past, strict=True))
+
+
+def slot_state(seq: Sequence, is_processing: bool = True) -> SlotState:
+    return SlotState(
+        id=seq.slot,
+        is_processing=is_processing,
+        task=seq.id,
+        n_prompt=len(seq.prompt),
+        n_cached=seq.n_cached,
+        n_computed=seq.n_computed,
+        n_decoded=len(seq.generated),
+        has_line=seq.has_line,
+        params=seq.params,
+    )
 
 
 def _phase(seq: Sequence) -> str:
     if seq.started is None:
         return "queue"
     return "prefill" if seq.first_token is None else "decode"
-
-
-def _slot_state(seq: Sequence) -> SlotState:
-    return SlotState(
-        id=seq.slot,
-        is_processing=True,
-        task=seq.id,
-        n_prompt=len(seq.prompt),
-        n_cached=seq.n_cached,
-        n_computed=seq.n_computed,
-        n_decoded=len(seq.generated),
-        params=seq.params,
-    )

@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from jinja2 import TemplateError
@@ -47,6 +48,7 @@ class Rendered(msgspec.Struct, frozen=True):
     text: str
     pieces: tuple[Piece, ...] | None
     contents: tuple[str, ...]
+    values: tuple[str, ...] = ()  # texts in the variables: the template may have put them anywhere
 
 
 class ChatTemplate:
@@ -58,20 +60,28 @@ class ChatTemplate:
         self._constants = {"bos_token": bos, "eos_token": eos, "tools": None, "documents": None}
         self._generate = _guarded(lambda: TemplateSandbox().prepare(source))
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> Rendered:
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        prefill: str = "",
+        variables: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Rendered:
+        """prefill: what stands behind all that.  variables: what the template can look at beside the messages."""
+        settings = {**variables, **self._constants, "add_generation_prompt": add_generation_prompt}
         mark = f"\ue000{secrets.token_hex(8)}\ue001"
-        text = self._run(((m.role, m.content) for m in messages), add_generation_prompt)
-        marked = self._run(((m.role, _marked(m.content, mark)) for m in messages), add_generation_prompt)
+        text = self._run(((m.role, m.content) for m in messages), settings)
+        marked = self._run(((m.role, _marked(m.content, mark)) for m in messages), settings)
         pieces = _split(marked, mark) if marked.replace(mark, "") == text else None
-        return Rendered(text, pieces, tuple(m.content for m in messages))
+        if pieces is not None and prefill:
+            pieces = (*pieces, Piece(prefill, False))
+        contents = (*(m.content for m in messages), prefill)
+        return Rendered(text + prefill, pieces, contents, tuple(_texts(list(variables.items()))))
 
-    def _run(self, messages: Iterable[tuple[str, str]], add_generation_prompt: bool) -> str:
+    def _run(self, messages: Iterable[tuple[str, str]], settings: Mapping[str, Any]) -> str:
         turns = [{"role": role, "content": content} for role, content in messages]
-        return _guarded(
-            lambda: _capped(
-                self._generate(messages=turns, add_generation_prompt=add_generation_prompt, **self._constants)
-            )
-        )
+        return _guarded(lambda: _capped(self._generate(messages=turns, **settings)))
 
 
 def prompt_ids(
@@ -90,16 +100,20 @@ def prompt_ids(
         gained = Counter(whole) - Counter(parts)
         return any(_is_control(token, tokenize, token_text) for token in gained)
 
+    def holds_control_token(text: str) -> bool:
+        loose = tokenize(text, add_special=False, parse_special=True)
+        strict = tokenize(text, add_special=False, parse_special=False)
+        return loose != strict and control_tokens_gained(loose, strict)
+
+    if any(map(holds_control_token, prompt.values)):
+        raise TemplateRejected("chat_template_kwargs hold the text of a control token", "chat_template_kwargs")
     whole = tokenize(prompt.text, add_special=add_special, parse_special=True)
     if prompt.pieces is None:
-        for content in prompt.contents:
-            loose = tokenize(content, add_special=False, parse_special=True)
-            strict = tokenize(content, add_special=False, parse_special=False)
-            if loose != strict and control_tokens_gained(loose, strict):
-                raise TemplateRejected(
-                    "a message holds the text of a control token, and this model's chat template rewrites messages",
-                    "messages",
-                )
+        if any(map(holds_control_token, prompt.contents)):
+            raise TemplateRejected(
+                "a message holds the text of a control token, and this model's chat template rewrites messages",
+                "messages",
+            )
         return whole
     apart = _tokenize_apart(prompt.pieces, tokenize, add_special)
     return apart if control_tokens_gained(whole, apart) else whole
@@ -116,6 +130,19 @@ def _is_control(token: int, tokenize: Tokenize, token_text: Callable[[int], str]
     text = token_text(token)
     loose = tokenize(text, add_special=False, parse_special=True)
     return loose != tokenize(text, add_special=False, parse_special=False)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in a JSON value, names too."""
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            todo += item.items()
+        elif isinstance(item, list | tuple):
+            todo += item
 
 
 def _marked(content: str, mark: str) -> str:

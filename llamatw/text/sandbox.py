@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError, nodes
+from jinja2.defaults import DEFAULT_NAMESPACE
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.filters import FILTERS
@@ -83,6 +84,15 @@ def _raise_exception(message: object) -> NoReturn:
 
 def _strftime_now(fmt: str) -> str:
     return datetime.datetime.now().strftime(fmt[:200])
+
+
+GLOBALS: dict[str, Any] = {
+    "namespace": DEFAULT_NAMESPACE["namespace"],
+    "range": _bounded_range,
+    "dict": dict,
+    "raise_exception": _raise_exception,
+    "strftime_now": _strftime_now,
+}
 
 
 def _tojson(
@@ -204,13 +214,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         )
         self._deadline = 0.0
         self.binop_table.update(_OPERATORS)
-        self.globals = {
-            "range": _bounded_range,
-            "dict": dict,
-            "namespace": self.globals["namespace"],
-            "raise_exception": _raise_exception,
-            "strftime_now": _strftime_now,
-        }
+        self.globals = dict(GLOBALS)
         self.filters = {name: FILTERS[name] for name in _PLAIN_FILTERS}
         self.filters.update(
             string=lambda value: str(_weighed(value)),

@@ -94,6 +94,7 @@ class Api:
             caller=schema.Caller(owner=request.owner, timeout_s=_timeout_s(request), n_bytes=request.n_received),
             shifts=self.engine.settings.context_shift,
             cuts_prompt=cuts_prompt,
+            verbose=self.settings.verbose,
         )
 
     async def run(self, work: Callable[[], T], size: int) -> T:
@@ -135,7 +136,8 @@ class Api:
         for prompt in ids:
             for params in [self._behind(prompt, params) for params in seeded]:
                 stream = self.engine.submit(prompt, params, order.n_bytes // n_all) if prompt else _nothing()
-                generations.append(stack.enter_context(Generation(stream, order.stop)))
+                generation = Generation(stream, order.stop, order.n_indent, order.shows.progress)
+                generations.append(stack.enter_context(generation))
         return generations
 
     def _behind(self, prompt: list[int], params: GenerationParams) -> GenerationParams:

@@ -7,9 +7,10 @@ from types import TracebackType
 
 import msgspec
 
-from llamatw.engine.sequence import FinishReason, Timings
+from llamatw.engine.sequence import Delta, FinishReason, Timings
 from llamatw.engine.stream import TokenStream
 from llamatw.errors import Unavailable
+from llamatw.text.indent import IndentScanner
 from llamatw.text.stops import StopScanner
 
 
@@ -22,17 +23,30 @@ class StopType(enum.Enum):
     WORD = "word"
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How far a prompt has been read: tokens of it, those from the cache, those that are done, milliseconds so far."""
+
+    total: int
+    cache: int
+    processed: int
+    time_ms: float
+
+
 class Piece(msgspec.Struct, frozen=True):
     """What one delta adds: its tokens, and the text that they and what was held back set free."""
 
     text: str
     tokens: tuple[int, ...]
+    progress: tuple[Progress, ...] = ()
 
 
 class Generation:
     """Iterate it to the end, then read the fields.  As a context manager it lets go of its sequence on any way out."""
 
-    def __init__(self, stream: TokenStream, stop: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, stream: TokenStream, stop: tuple[str, ...] = (), n_indent: int = 0, tells_progress: bool = False
+    ) -> None:
+        """tells_progress: there are pieces while the prompt is read, too."""
         self.n_prompt = stream.n_prompt
         self.slot = -1
         self.text = ""
@@ -41,7 +55,10 @@ class Generation:
         self.stopping_word = ""
         self.timings = Timings()
         self._stream = stream
-        self._scanner = StopScanner(stop)
+        self._words = StopScanner(stop)
+        self._lines = IndentScanner(n_indent)
+        # Prompt tokens that progress was told of; -1: not even that it begins.
+        self._n_read = -1 if tells_progress and self.n_prompt else self.n_prompt
 
     @property
     def truncated(self) -> bool:
@@ -75,16 +92,9 @@ class Generation:
                 raise Unavailable("the sequence was given up")
             self.slot, self.timings = delta.slot, delta.timings
             self.tokens += delta.tokens
-            text = self._scanner.feed(delta.text)
-            if self._scanner.word:
-                self.stop_type, self.stopping_word = StopType.WORD, self._scanner.word
-                self._stream.cancel(FinishReason.WORD)
-            elif delta.finish is not None:
-                text += self._scanner.finish()
-                self.stop_type = StopType.EOS if delta.finish is FinishReason.EOS else StopType.LIMIT
-            self.text += text
-            if delta.tokens or text:
-                return Piece(text, delta.tokens)
+            text, progress = self._shown(delta), self._progress(delta)
+            if delta.tokens or text or progress:
+                return Piece(text, delta.tokens, progress)
         raise StopAsyncIteration
 
     async def finish(self) -> Generation:
@@ -92,3 +102,31 @@ class Generation:
         async for _ in self:
             pass
         return self
+
+    def _shown(self, delta: Delta) -> str:
+        """The text that it sets free; notes the end of the generation and what has ended it."""
+        text = self._words.feed(delta.text)
+        if delta.finish is not None and not self._words.word:
+            text += self._words.finish()
+        text = self._lines.feed(text)
+        if self._lines.is_short:
+            self.stop_type = StopType.LIMIT
+            self._stream.cancel(FinishReason.LIMIT)
+        elif self._words.word:
+            self.stop_type, self.stopping_word = StopType.WORD, self._words.word
+            self._stream.cancel(FinishReason.WORD)
+        elif delta.finish is not None:
+            self.stop_type = StopType.EOS if delta.finish is FinishReason.EOS else StopType.LIMIT
+        if self.stop_type is not StopType.NONE:
+            text += self._lines.finish()
+        self.text += text
+        return text
+
+    def _progress(self, delta: Delta) -> tuple[Progress, ...]:
+        """The first time, also where it began: with what the cache had."""
+        if delta.prompt_done <= self._n_read:
+            return ()
+        is_first, self._n_read = self._n_read < 0, delta.prompt_done
+        cached = delta.timings.cache_n
+        now = Progress(self.n_prompt, cached, delta.prompt_done, delta.timings.prompt_ms)
+        return (Progress(self.n_prompt, cached, cached, 0.0), now) if is_first else (now,)

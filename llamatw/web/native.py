@@ -1,4 +1,4 @@
-"""The server's own dialect: /completion, /tokenize, /detokenize."""
+"""The server's own dialect: /completion, /tokenize, /detokenize; what a native answer is made of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from klein import Klein
 
-from llamatw.errors import BadRequest
 from llamatw.web import prompts, reply
 from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, stream, together
 from llamatw.web.generation import Generation
@@ -19,37 +18,31 @@ _PIECE_COST = 16  # tokens that are detokenized together in the time that one ta
 
 
 class Completions(msgspec.Struct, frozen=True):
-    """One /completion request on its way: a generation for each of its prompts."""
+    """One request for native completions on its way."""
 
-    body: CompletionRequest
     order: Order
-    generations: list[Generation]
+    prompts: list[object]  # as they are shown in the answers
+    is_list: bool  # the answer in one piece is a list
+    generations: list[Generation]  # order.n for each prompt
     settings: reply.Json
     model: str
 
-    @property
-    def is_list(self) -> bool:
-        return prompts.is_several(self.body.prompt) or self.order.n > 1
-
     def final(self, index: int) -> reply.Json:
-        which = index // self.order.n
-        prompt = self.body.prompt[which] if prompts.is_several(self.body.prompt) else self.body.prompt
         return reply.completion(
             index,
             self.generations[index],
-            prompt=prompt,
+            prompt=self.prompts[index // self.order.n],
             model=self.model,
             settings=self.settings,
-            tokens=bool(self.body.return_tokens),
+            tokens=self.order.shows.tokens,
             streamed=self.order.stream,
         )
 
     async def finish(self) -> reply.Json | list[reply.Json]:
         """The answer in one piece: an object, or a list of them, prompt by prompt."""
-        fields = self.body.response_fields or ()
         for generation in self.generations:
             await generation.finish()
-        finals = [reply.select(self.final(index), fields) for index in range(len(self.generations))]
+        finals = [reply.select(self.final(index), self.order.shows.fields) for index in range(len(self.generations))]
         return finals if self.is_list else finals[0]
 
     async def send(self, events: EventStream) -> None:
@@ -59,7 +52,8 @@ class Completions(msgspec.Struct, frozen=True):
     async def _send_one(self, events: EventStream, index: int) -> None:
         generation = self.generations[index]
         async for piece in generation:
-            await events.send(frame(reply.encode(reply.partial(index, generation, piece))))
+            for event in reply.partials(index, generation, piece, timed=self.order.shows.timings):
+                await events.send(frame(reply.encode(event)))
         await events.send(frame(reply.encode(self.final(index))))
 
 
@@ -73,13 +67,9 @@ def add_routes(app: Klein, api: Api) -> None:
         if body.system_prompt is not None:
             await api.set_system(body.system_prompt)
         ids = await api.prompt_ids(texts)
-        with ExitStack() as stack:
-            generations = api.start(stack, ids, order)
-            completions = Completions(body, order, generations, _settings(api, order), api.model)
-            if not order.stream:
-                return answer(request, await completions.finish())
-            events = api.event_stream(request, order)
-            return await stream(events, completions.send(events))
+        is_several = prompts.is_several(body.prompt)
+        shown = body.prompt if is_several else [body.prompt]
+        return await complete(api, request, order, ids, shown, is_list=is_several or order.n > 1)
 
     @app.route("/tokenize", methods=["POST"])
     async def tokenize(request: Request) -> bytes:
@@ -96,19 +86,34 @@ def add_routes(app: Klein, api: Api) -> None:
         return answer(request, {"content": await api.run(work, len(tokens))})
 
 
-def _settings(api: Api, order: Order) -> reply.Json:
+async def complete(
+    api: Api, request: Request, order: Order, ids: list[list[int]], shown: list[object], is_list: bool
+) -> bytes:
+    """Answers with native completions.  shown: the prompts, as the answers repeat them."""
+    with ExitStack() as stack:
+        generations = api.start(stack, ids, order)
+        completions = Completions(order, shown, is_list, generations, settings(api, order), api.model)
+        if not order.stream:
+            return answer(request, await completions.finish())
+        events = api.event_stream(request, order)
+        return await stream(events, completions.send(events))
+
+
+def settings(api: Api, order: Order) -> reply.Json:
+    """`generation_settings` of an order."""
     return reply.settings(
         order.params,
         model=api.model,
         n_ctx=api.engine.info.n_ctx,
         stop=order.stop,
         stream=order.stream,
+        timed=order.shows.timings,
     )
 
 
 async def _tokens(api: Api, body: TokenizeRequest) -> list[Any]:
     content = prompts.parse_one(body.content, "content")
-    _check_ids(content, api.engine.info.n_vocab)
+    prompts.check_ids(content, "content", api.engine.info.n_vocab)
     add_special, parse_special = bool(body.add_special), body.parse_special is not False
     ids = await api.ids(content, add_special=add_special, parse_special=parse_special)
 
@@ -116,12 +121,6 @@ async def _tokens(api: Api, body: TokenizeRequest) -> list[Any]:
         return [{"id": token, "piece": _piece(api, token)} for token in ids]
 
     return await api.run(pieces, _PIECE_COST * len(ids)) if body.with_pieces else ids
-
-
-def _check_ids(content: prompts.Prompt, n_vocab: int) -> None:
-    for part in content:
-        if isinstance(part, int) and not 0 <= part < n_vocab:
-            raise BadRequest(f"content: a token id is out of range, the vocabulary has {n_vocab} tokens", "content")
 
 
 def _piece(api: Api, token: int) -> str | list[int]:

@@ -1,53 +1,31 @@
-"""OpenAI's dialect: chat completions, and the template by itself."""
+"""OpenAI's chat dialect: chat completions, how many tokens one would read, and the template by itself."""
 
 from __future__ import annotations
 
-import secrets
-from contextlib import ExitStack
+from typing import ClassVar
 
-import msgspec
 from klein import Klein
 
 from llamatw.text.chat import Rendered, prompt_ids
-from llamatw.web import reply, schema
-from llamatw.web.api import OPENAI_REPEAT_PENALTY, Api, Request, answer, stream, together
-from llamatw.web.generation import Generation
-from llamatw.web.schema import ChatRequest, Order
-from llamatw.web.sse import DONE, EventStream, frame
+from llamatw.web import messages, reply, schema
+from llamatw.web.api import OPENAI_REPEAT_PENALTY, Api, Request, answer
+from llamatw.web.choices import Choices, choose
+from llamatw.web.messages import ChatRequest
 
 
-class Chat(msgspec.Struct, frozen=True):
-    """One chat request on its way."""
+class ChatChoices(Choices):
+    id_prefix: ClassVar[str] = "chatcmpl"
+    object: ClassVar[str] = "chat.completion"
+    chunk_object: ClassVar[str] = "chat.completion.chunk"
 
-    order: Order
-    generations: list[Generation]  # one for each choice
-    envelope: reply.Json  # what all chunks of one answer have in common
+    def whole(self, index: int, text: str) -> reply.Json:
+        return {"message": {"role": "assistant", "content": text}}
 
-    async def finish(self) -> reply.Json:
-        for generation in self.generations:
-            await generation.finish()
-        return reply.chat_completion(self.generations, self.envelope)
+    def opening(self, index: int) -> reply.Json | None:
+        return {"delta": {"role": "assistant", "content": None}}
 
-    async def send(self, events: EventStream) -> None:
-        """The chunks of all choices as they come."""
-        await together(self._send_one(events, index) for index in range(len(self.generations)))
-        if self.order.include_usage:
-            await events.send(frame(reply.encode(reply.usage_chunk(self.generations, self.envelope))))
-
-    async def _send_one(self, events: EventStream, index: int) -> None:
-        generation = self.generations[index]
-        envelope = (
-            {**self.envelope, "usage": None} if self.order.include_usage else self.envelope
-        )  # OpenAI: null until the last
-
-        async def chunk(delta: reply.Json, reason: str | None = None, **more: object) -> None:
-            await events.send(frame(reply.encode({**reply.chat_chunk(envelope, index, delta, reason), **more})))
-
-        await chunk({"role": "assistant", "content": None})
-        async for piece in generation:
-            if piece.text:
-                await chunk({"content": piece.text})
-        await chunk({}, reply.finish_reason(generation), timings=reply.timings(generation.timings))
+    def part(self, text: str | None) -> reply.Json:
+        return {"delta": {} if text is None else {"content": text}}
 
 
 def add_routes(app: Klein, api: Api) -> None:
@@ -56,13 +34,16 @@ def add_routes(app: Klein, api: Api) -> None:
     async def chat_completions(request: Request) -> bytes:
         body = api.body(request, ChatRequest)
         order = await api.order(request, body, OPENAI_REPEAT_PENALTY)
+        prompt = _render(api, body)
+        return await choose(ChatChoices, api, request, order, [await _prompt(api, prompt)], [prompt.text])
+
+    @app.route("/v1/chat/completions/input_tokens", methods=["POST"])
+    @app.route("/chat/completions/input_tokens", methods=["POST"])
+    async def input_tokens(request: Request) -> bytes:
+        body = api.body(request, ChatRequest)
+        schema.check(body)
         ids = await _prompt(api, _render(api, body))
-        with ExitStack() as stack:
-            chat = Chat(order, api.start(stack, [ids], order), _envelope(api))
-            if not order.stream:
-                return answer(request, await chat.finish())
-            events = api.event_stream(request, order)
-            return await stream(events, chat.send(events), last=DONE)
+        return answer(request, {"object": "response.input_tokens", "input_tokens": len(ids)})
 
     @app.route("/apply-template", methods=["POST"])
     async def apply_template(request: Request) -> bytes:
@@ -72,8 +53,10 @@ def add_routes(app: Klein, api: Api) -> None:
 
 
 def _render(api: Api, body: ChatRequest) -> Rendered:
-    messages = schema.messages(body)
-    return api.template.render(messages, add_generation_prompt=body.add_generation_prompt is not False)
+    chat = messages.conversation(body, api.settings.prefills)
+    return api.template.render(
+        chat.messages, add_generation_prompt=chat.opens_turn, prefill=chat.prefill, variables=chat.variables
+    )
 
 
 async def _prompt(api: Api, prompt: Rendered) -> list[int]:
@@ -92,12 +75,3 @@ async def _prompt(api: Api, prompt: Rendered) -> list[int]:
 
     ids = await api.run(work, len(prompt.text))
     return head + ids[1:] if head and has_bos else head + ids
-
-
-def _envelope(api: Api) -> reply.Json:
-    return {
-        "id": f"chatcmpl-{secrets.token_hex(16)}",
-        "created": int(api.reactor.seconds()),
-        "model": api.model,
-        "system_fingerprint": reply.FINGERPRINT,
-    }

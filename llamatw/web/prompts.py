@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import groupby
 from typing import Any, Protocol
 
 from llamatw.errors import BadRequest, NotSupported
@@ -45,6 +47,12 @@ def is_several(prompt: object) -> bool:
     return isinstance(prompt, list) and len(prompt) > 1 and not any(_is_number(part) for part in prompt)
 
 
+def check_ids(prompt: Prompt, field: str, n_vocab: int) -> None:
+    for part in prompt:
+        if isinstance(part, int) and not 0 <= part < n_vocab:
+            raise BadRequest(f"{field}: a token id is out of range, the vocabulary has {n_vocab} tokens", field)
+
+
 def size(prompt: Prompt) -> int:
     """The work that tokenizing it is, in characters."""
     return sum(1 if isinstance(part, int) else len(part) + _CALL_COST for part in prompt)
@@ -58,6 +66,14 @@ def to_ids(prompt: Prompt, tokenize: Tokenizer, *, add_special: bool = True, par
         else:
             ids += tokenize(part, add_special=add_special and index == 0, parse_special=parse_special)
     return ids
+
+
+def to_text(prompt: Prompt, detokenize: Callable[[list[int]], str]) -> str:
+    """Ids that follow each other are detokenized together: one alone may be a part of a character."""
+    runs = (list(run) for _, run in groupby(prompt, type))
+    return "".join(
+        "".join(map(str, run)) if isinstance(run[0], str) else detokenize([int(part) for part in run]) for run in runs
+    )
 
 
 def _single(prompt: object, field: str) -> Prompt:

@@ -6,7 +6,7 @@ Native answers carry the old server's keys and today's, always, so that a client
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from llamatw import __version__
 from llamatw.engine.sequence import GenerationParams, SamplingParams, Timings
 from llamatw.errors import ContextExceeded, LlamatwError
 from llamatw.web import sampling
-from llamatw.web.generation import Generation, Piece, StopType
+from llamatw.web.generation import Generation, Piece, Progress, StopType
 
 Json = dict[str, Any]
 
@@ -29,7 +29,6 @@ _NEUTRAL: Json = {
     "grammar_lazy": False,
     "grammar_triggers": [],
     "preserved_tokens": [],
-    "timings_per_token": False,
     "lora": [],
 }
 
@@ -44,7 +43,13 @@ def error_body(error: LlamatwError) -> Json:
 
 
 def settings(
-    params: GenerationParams, *, model: str, n_ctx: int, stop: Sequence[str] = (), stream: bool = False
+    params: GenerationParams,
+    *,
+    model: str,
+    n_ctx: int,
+    stop: Sequence[str] = (),
+    stream: bool = False,
+    timed: bool = False,
 ) -> Json:
     """`generation_settings`: what was really used."""
     return {
@@ -59,6 +64,7 @@ def settings(
         "cache_prompt": params.cache_prompt,
         "stop": list(stop),
         "stream": stream,
+        "timings_per_token": timed,
     }
 
 
@@ -78,7 +84,7 @@ def _sampling_settings(used: SamplingParams) -> Json:
 def lane_settings(params: GenerationParams, *, model: str, n_ctx: int) -> Json:
     """The `params` of /slots, without what only the reply knows."""
     used = settings(params, model=model, n_ctx=n_ctx)
-    return {name: value for name, value in used.items() if name not in ("stop", "stream")}
+    return {name: value for name, value in used.items() if name not in ("stop", "stream", "timings_per_token")}
 
 
 def default_settings(*, model: str, n_ctx: int, n_predict: int, repeat_penalty: float) -> Json:
@@ -114,12 +120,24 @@ def _ratio(value: float, unit: float) -> float:
 # ---- native ------------------------------------------------------------------------------------------------------
 
 
-def partial(index: int, generation: Generation, piece: Piece) -> Json:
-    """One streamed event of /completion."""
+def partials(index: int, generation: Generation, piece: Piece, timed: bool) -> Iterator[Json]:
+    """The streamed events of /completion that a piece makes."""
+    more: Json = {"timings": timings(generation.timings)} if timed else {}
+    for progress in piece.progress:
+        yield {**_partial(index, generation), **more, **prompt_progress(progress)}
+    if piece.text or piece.tokens:
+        yield {**_partial(index, generation), "content": piece.text, "tokens": piece.tokens, **more}
+
+
+def prompt_progress(progress: Progress) -> Json:
+    return {"prompt_progress": msgspec.structs.asdict(progress)}
+
+
+def _partial(index: int, generation: Generation) -> Json:
     return {
         "index": index,
-        "content": piece.text,
-        "tokens": piece.tokens,
+        "content": "",
+        "tokens": [],
         "stop": False,
         "id_slot": generation.slot,
         "slot_id": generation.slot,
@@ -181,37 +199,19 @@ def finish_reason(generation: Generation) -> str:
     return "length" if generation.stop_type is StopType.LIMIT else "stop"
 
 
-def usage(generations: Sequence[Generation]) -> Json:
-    """Of the answers to one prompt."""
-    n_prompt, n_completion = generations[0].n_prompt, sum(len(generation.tokens) for generation in generations)
+def usage(generations: Sequence[Generation], n: int) -> Json:
+    """n: answers to each prompt, which counts once."""
+    n_prompt = sum(generation.n_prompt for generation in generations[::n])
+    n_cached = sum(generation.timings.cache_n for generation in generations[::n])
+    n_completion = sum(len(generation.tokens) for generation in generations)
     return {
         "completion_tokens": n_completion,
         "prompt_tokens": n_prompt,
         "total_tokens": n_prompt + n_completion,
-        "prompt_tokens_details": {"cached_tokens": generations[0].timings.cache_n},
+        "prompt_tokens_details": {"cached_tokens": n_cached},
     }
 
 
-def chat_completion(generations: Sequence[Generation], envelope: Json) -> Json:
-    return {
-        **envelope,
-        "object": "chat.completion",
-        "choices": [_chat_choice(index, generation) for index, generation in enumerate(generations)],
-        "usage": usage(generations),
-        "timings": timings(generations[0].timings),
-    }
-
-
-def _chat_choice(index: int, generation: Generation) -> Json:
-    message = {"role": "assistant", "content": generation.text}
-    return {"index": index, "message": message, "finish_reason": finish_reason(generation), "logprobs": None}
-
-
-def chat_chunk(envelope: Json, index: int, delta: Json, reason: str | None = None) -> Json:
-    choice = {"index": index, "delta": delta, "finish_reason": reason, "logprobs": None}
-    return {**envelope, "object": "chat.completion.chunk", "choices": [choice]}
-
-
-def usage_chunk(generations: Sequence[Generation], envelope: Json) -> Json:
-    """What `stream_options.include_usage` asks for, after the last choice."""
-    return {**envelope, "object": "chat.completion.chunk", "choices": [], "usage": usage(generations)}
+def choice(index: int, content: Json, reason: str | None = None) -> Json:
+    """content: what the dialect calls a text."""
+    return {"index": index, **content, "finish_reason": reason, "logprobs": None}

@@ -7,20 +7,18 @@ folded into an Order.  Whatever is wrong is a BadRequest or NotSupported that na
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
 from llamatw.engine.sequence import GenerationParams, SamplingParams
 from llamatw.errors import BadRequest, NotSupported
 from llamatw.settings import MAX_DRAFT, SystemPrompt
-from llamatw.text.chat import Message
 from llamatw.web.limits import LIMITS, UNSERVED
 
 MAX_COMMAS = 2_000_000  # no more values than that: decoding them holds up everybody, and each becomes an object
 MAX_STOPS = 16
 MAX_STOP_BYTES = 256
-MAX_MESSAGES = 4096
 _UNTIL_FULL = -2  # n_predict
 
 Number = int | float | None
@@ -36,6 +34,8 @@ class StreamOptions(msgspec.Struct):
 
 class Generating(msgspec.Struct, kw_only=True):
     """Fields that every generating route knows; null is the same as absent."""
+
+    serves: ClassVar[frozenset[str]] = frozenset()  # names of UNSERVED that this route serves after all
 
     stream: Flag = None
     stream_options: StreamOptions | None = None
@@ -63,6 +63,13 @@ class Generating(msgspec.Struct, kw_only=True):
     n_cmpl: Number = None
     t_max_predict_ms: Number = None
     speculative_n_max: Number = msgspec.field(default=None, name="speculative.n_max")
+    n_indent: Number = None
+    return_tokens: Flag = None
+    return_progress: Flag = None
+    timings_per_token: Flag = None
+    verbose: Flag = None
+    response_fields: list[str] | None = None
+    best_of: Number = None
     logit_bias: list[Any] | dict[str, Any] | None = None
     samplers: str | list[str] | None = None
     typical_p: Number = None
@@ -94,12 +101,8 @@ class Generating(msgspec.Struct, kw_only=True):
     preserved_tokens: list[Any] | None = None
     json_schema: Object = None
     lora: Objects = None
-    n_indent: Number = None
     n_cache_reuse: Number = None
-    return_progress: Flag = None
-    timings_per_token: Flag = None
     backend_sampling: Flag = None
-    verbose: Flag = None
     reasoning_budget_tokens: Number = None
     thinking_budget_tokens: Number = None
     reasoning_format: Text = None
@@ -113,49 +116,12 @@ class CompletionRequest(Generating, kw_only=True):
     """POST /completion."""
 
     prompt: Any = None
-    return_tokens: Flag = None
-    response_fields: list[str] | None = None
     logprobs: int | bool | None = None
-    best_of: Number = None
     system_prompt: SystemPrompt | None = None
     image_data: Objects = None
     multimodal_data: list[Any] | None = None
     echo: Flag = None
     suffix: Text = None
-
-
-class ContentPart(msgspec.Struct):
-    """One part of a message's content; only text parts are served."""
-
-    type: str
-    text: Text = None
-
-
-class ChatMessage(msgspec.Struct):
-    role: str
-    content: str | list[ContentPart] | None = None
-    tool_calls: list[Any] | None = None
-
-
-class ChatRequest(Generating, kw_only=True):
-    """POST /v1/chat/completions and /apply-template."""
-
-    messages: list[ChatMessage]
-    model: Text = None
-    add_generation_prompt: Flag = None
-    logprobs: Flag = None
-    top_logprobs: Number = None
-    tools: Objects = None
-    tool_choice: str | dict[str, Any] | None = None
-    functions: Objects = None
-    function_call: str | dict[str, Any] | None = None
-    response_format: Object = None
-    continue_final_message: bool | str | None = None
-    chat_template: Text = None
-    chat_template_kwargs: Object = None
-    reasoning_effort: Text = None
-    modalities: list[str] | None = None
-    audio: Object = None
 
 
 class TokenizeRequest(msgspec.Struct):
@@ -183,13 +149,25 @@ class SlotFileRequest(msgspec.Struct):
     filename: str
 
 
+class Shows(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer holds beside its text."""
+
+    usage: bool  # at the end of an OpenAI stream
+    tokens: bool
+    progress: bool  # of reading the prompt, in a stream
+    timings: bool  # in every event of a stream
+    native: bool  # the native answer, within an OpenAI answer
+    fields: tuple[str, ...]  # only those of an answer in one piece; (): all
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a generating request comes to."""
 
     params: GenerationParams
     stop: tuple[str, ...]
     stream: bool
-    include_usage: bool
+    n_indent: int  # of generated lines, at the least
+    shows: Shows
     n: int  # answers to each prompt
     n_bytes: int  # of the request
     ping_s: int | None  # None: the server's own interval; -1: no comments
@@ -198,9 +176,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 Body = TypeVar("Body")
 _WHERE = re.compile(r"^(?P<what>.*) - at `(?P<path>.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<field>\w+)`$")
-_SERVED_ROLES = ("system", "developer", "user", "assistant")
-_UNSERVED_ROLES = ("tool", "function")
-_UNSERVED_PARTS = ("image_url", "input_image", "input_audio", "input_video", "video_url", "file", "refusal")
 
 
 def decode(kind: type[Body], body: bytes) -> Body:
@@ -241,7 +216,7 @@ def check(request: Generating) -> None:
             raise BadRequest(f"{name} must be {limit}, not {_shown(value)}", name)
     for name, asks in UNSERVED.items():
         value = getattr(request, name, None)
-        if value is not None and asks(value):
+        if value is not None and name not in request.serves and asks(value):
             raise NotSupported(f"{name} is not supported in this build", name)
 
 
@@ -254,9 +229,10 @@ def order(
     caller: Caller,
     shifts: bool = False,
     cuts_prompt: bool = False,
+    verbose: bool = False,
 ) -> Order:
     """Fills in the defaults of a checked request; n_predict is the server's own limit (-1: none), shifts says whether
-    full contexts go on, cuts_prompt whether prompts that are too long are cut then."""
+    full contexts go on, cuts_prompt whether prompts that are too long are cut then, verbose is the server's."""
     limit = _whole(_one_of(request, "n_predict", "max_tokens", "max_completion_tokens"), -1)
     predict_ms = _whole(request.t_max_predict_ms, -1)
     params = GenerationParams(
@@ -278,11 +254,34 @@ def order(
         params=params,
         stop=stop_words(request.stop),
         stream=bool(request.stream),
-        include_usage=bool(request.stream_options and request.stream_options.include_usage),
-        n=_whole(_one_of(request, "n", "n_cmpl"), 1),
+        n_indent=_whole(request.n_indent, 0),
+        shows=_shows(request, verbose),
+        n=_n_answers(request),
         n_bytes=caller.n_bytes,
         ping_s=None if request.sse_ping_interval is None else int(request.sse_ping_interval),
     )
+
+
+def _shows(request: Generating, verbose: bool) -> Shows:
+    return Shows(
+        usage=bool(request.stream_options and request.stream_options.include_usage),
+        tokens=bool(request.return_tokens),
+        progress=bool(request.return_progress and request.stream),
+        timings=bool(request.timings_per_token),
+        native=verbose if request.verbose is None else request.verbose,
+        fields=tuple(request.response_fields or ()),
+    )
+
+
+def _n_answers(request: Generating) -> int:
+    """To each prompt.  Choosing the best of more than that many needs their probabilities."""
+    n = _whole(_one_of(request, "n", "n_cmpl"), 1)
+    best_of = _whole(request.best_of, n)
+    if best_of < n:
+        raise BadRequest(f"best_of must be at least n, which is {n}, not {best_of}", "best_of")
+    if best_of > n:
+        raise NotSupported("best_of above n is not supported in this build", "best_of")
+    return n
 
 
 def stop_words(stop: str | list[str | None] | None) -> tuple[str, ...]:
@@ -295,37 +294,6 @@ def stop_words(stop: str | list[str | None] | None) -> tuple[str, ...]:
                 f"each stop string must have 1 to {MAX_STOP_BYTES} bytes, not {len(word.encode())}", "stop"
             )
     return tuple(words)
-
-
-def messages(request: ChatRequest) -> list[Message]:
-    """Plain text turns, with roles that templates know."""
-    if not 1 <= len(request.messages) <= MAX_MESSAGES:
-        raise BadRequest(f"messages must hold 1 to {MAX_MESSAGES} messages, not {len(request.messages)}", "messages")
-    return [Message(_role(message), _content(message)) for message in request.messages]
-
-
-def _role(message: ChatMessage) -> str:
-    if message.role in _UNSERVED_ROLES or message.tool_calls:
-        raise NotSupported("messages: tool calls and their results are not supported in this build", "messages")
-    if message.role not in _SERVED_ROLES:
-        raise BadRequest(f"messages: unknown role {message.role[:40]!r}", "messages")
-    return "system" if message.role == "developer" else message.role
-
-
-def _content(message: ChatMessage) -> str:
-    if message.content is None and message.role != "assistant":
-        raise BadRequest(f"messages: a message of role {message.role} has no content", "messages")
-    if message.content is None or isinstance(message.content, str):
-        return message.content or ""
-    return "\n".join(map(_part_text, message.content))
-
-
-def _part_text(part: ContentPart) -> str:
-    if part.type in _UNSERVED_PARTS:
-        raise NotSupported(f"messages: content of type {part.type} is not supported in this build", "messages")
-    if part.type != "text" or part.text is None:
-        raise BadRequest(f"messages: a content part of type {part.type[:40]!r} must be text", "messages")
-    return part.text
 
 
 def _one_of(request: Generating, *names: str) -> Number:

@@ -32,7 +32,7 @@ from llamatw.errors import (
     UnsupportedMedia,
 )
 from llamatw.settings import WebSettings
-from llamatw.web import admin, metrics, native, openai, reply, slots
+from llamatw.web import admin, completions, infill, metrics, models, native, openai, props, reply, slots
 from llamatw.web.api import Api, Request, answer_error, handle_errors
 from llamatw.web.assets import Assets
 
@@ -194,10 +194,11 @@ class LlamaSite(Site):
 def make_site(engine: EngineService, settings: WebSettings, reactor: Any) -> LlamaSite:
     """Everything that HTTP needs, put together."""
     app = Klein()
+    app.url_map.merge_slashes = False
     api = Api(engine, settings, reactor)
     assets = Assets(Path(settings.path) if settings.path else paths.webroot())
     handle_errors(app, api)
-    for dialect in (admin, metrics, slots, native, openai):
+    for dialect in (admin, models, props, metrics, slots, native, infill, openai, completions):
         dialect.add_routes(app, api)
     api_paths = frozenset(rule.rule for rule in app.url_map.iter_rules())
     _add_page(app, assets)

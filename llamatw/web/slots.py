@@ -101,8 +101,9 @@ def _slot(api: Api, state: SlotState, n_ctx: int) -> reply.Json:
         "params": reply.lane_settings(state.params, model=api.model, n_ctx=n_ctx),
         "next_token": [
             {
-                "has_next_token": True,
-                "n_remain": limit - state.n_decoded if limit >= 0 else -1,
+                "has_next_token": state.is_processing,
+                "has_new_line": state.has_line,
+                "n_remain": limit - state.n_decoded if state.is_processing and limit >= 0 else -1,
                 "n_decoded": state.n_decoded,
             }
         ],

@@ -45,7 +45,9 @@ class Desk:
             self.step()
 
     def counts(self):
-        return self.scheduler.counters.snapshot(slot_states(self.scheduler.lanes), 0, EngineStats())
+        return self.scheduler.counters.snapshot(
+            slot_states(self.scheduler.lanes, self.scheduler.past), 0, EngineStats()
+        )
 
 
 def sums(distribution):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from llamatw.errors import ModelError
@@ -83,7 +84,53 @@ def test_models(make_server):
     (model,) = models["data"]
     assert (models["object"], model["id"], model["object"], model["owned_by"]) == ("list", "mine", "model", "llamacpp")
     assert model["meta"]["n_vocab"] == 260
+    (other,) = models["models"]
+    assert (other["name"], other["details"]["family"], other["details"]["parameter_size"]) == ("mine", "fake", "1.0K")
     assert server.post("/completion", {"prompt": "a"}).json["model"] == "mine"
+
+
+def test_what_the_file_says_of_its_weights(server):
+    info = server.service._model
+    metadata = {"general.file_type": 15, "tokenizer.ggml.model": "gpt2", "tokenizer.chat_template.tool_use": "T"}
+    server.service._model = msgspec.structs.replace(info, metadata=metadata)
+    (model,) = server.get("/v1/models").json["data"]
+    assert (model["meta"]["ftype"], model["meta"]["vocab_type"], model["tags"]) == ("Q4_K - Medium", 2, [])
+    props = server.get("/props").json
+    assert (props["model_ftype"], props["chat_template_tool_use"]) == ("Q4_K - Medium", "T")
+    for odd in (99, -1, "x", True, 2.5):
+        server.service._model = msgspec.structs.replace(info, metadata={"general.file_type": odd})
+        assert server.get("/props").json["model_ftype"] in ("unknown", "F16")
+
+
+def test_one_model(make_server):
+    server = make_server(alias="/models/my model.gguf")
+    (model,) = server.get("/v1/models").json["data"]
+    for path in (
+        "/v1/models//models/my%20model.gguf",
+        "/v1/models/models/my%20model.gguf",
+        "/models/models/my%20model.gguf",
+    ):
+        assert server.get(path).json == model, path
+    assert server.get("/v1/models/other").error(404)["type"] == "not_found_error"
+    make_server(ready=False).connect().send("GET", "/v1/models/x").reply().error(503)
+
+
+def test_changing_props(make_server):
+    server = make_server(props=True)
+    assert server.get("/props").json["endpoint_props"] is True
+    change = lambda **body: server.post("/props", body)  # noqa: E731
+    assert change(system_prompt="Be nice.", user_name="U:").json == {"success": True}
+    assert change(assistant_name="A:").json == {"success": True}
+    props = server.get("/props").json
+    assert (props["system_prompt"], props["user_name"], props["assistant_name"]) == ("Be nice.", "U:", "A:")
+    assert change(system_prompt={"prompt": "Other."}).json == {"success": True}
+    assert server.get("/props").json["user_name"] == ""
+    assert change().json == {"success": True}
+    assert server.get("/props").json["system_prompt"] == "Other."
+    change(system_prompt="x" * 2000).error(400, "system_prompt")
+    change(system_prompt=5).error(400, "system_prompt")
+    change(temperature=1).error(400)
+    assert server.get("/props").json["system_prompt"] == "Other."
 
 
 def test_slots(server):
@@ -103,8 +150,13 @@ def test_slots(server):
     server.connect().send("GET", "/slots?fail_on_no_slot=1").reply().error(503)
     server.pump.run()
     assert server.get("/slots?fail_on_no_slot=1").status == 200
+    done = server.get("/slots").json
+    assert [slot["is_processing"] for slot in done] == [False, False]
+    token = {"has_next_token": False, "has_new_line": False, "n_remain": -1, "n_decoded": 100}
+    assert [slot["next_token"] for slot in done] == [[token], [token]], "what it did last"
+    assert done[0]["params"]["seed"] == 4 and done[0]["n_prompt_tokens"] == 2
 
 
-@pytest.mark.parametrize("path", ["/props", "/slots/0?action=save", "/infill", "/embedding", "/v1/completions"])
+@pytest.mark.parametrize("path", ["/props", "/slots/0?action=save", "/infill", "/embedding"])
 def test_known_but_not_served(server, path):
     assert server.post(path, {}).error(501)["type"] == "not_supported_error"

@@ -11,9 +11,22 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from llamatw.web.limits import LIMITS, UNSERVED
-from llamatw.web.schema import MAX_COMMAS, ChatRequest, CompletionRequest, Generating
+from llamatw.web.messages import ChatRequest
+from llamatw.web.schema import MAX_COMMAS, CompletionRequest, Generating
 
 NATIVE = sorted(CompletionRequest.__struct_encode_fields__)
+OTHERS = (
+    "input_prefix",
+    "input_suffix",
+    "input_extra",
+    "prompt",
+    "suffix",
+    "echo",
+    "logprobs",
+    "model",
+    "best_of",
+    "n",
+)
 CHAT = sorted(ChatRequest.__struct_encode_fields__)
 ODD = [
     *(b"0", b"-0", b"1", b"-1", b"2", b"-2", b"0.5", b"1.0", b"1.5", b"-0.0", b"1e-45", b"1e30", b"-1e308", b"1e400"),
@@ -72,6 +85,14 @@ def test_odd_values_of_a_chat_field(server, field):
     base = {"messages": [{"role": "user", "content": "a"}]}
     for value in ODD:
         check(server.post("/v1/chat/completions", body(field, value, base)), field)
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_odd_values_of_other_fields(server, field):
+    server.engine.say = "x"
+    path = "/infill" if field.startswith("input") else "/v1/completions"
+    for value in ODD:
+        check(server.post(path, body(field, value, {"prompt": "a"})), field)
 
 
 values = st.recursive(
@@ -143,6 +164,9 @@ NEUTRAL = {
     "image_data": [],
     "lora": [],
     "n_indent": 0,
+    "verbose": False,
+    "timings_per_token": False,
+    "response_fields": [],
     "t_max_predict_ms": -1,
     "return_progress": False,
     "json_schema": None,
@@ -200,7 +224,6 @@ def test_wishes_that_cannot_be_served_yet(server, field):
         ("response_format", {"type": "json_object"}),
         ("logprobs", True),
         ("chat_template", "{{ 1 }}"),
-        ("chat_template_kwargs", {"a": 1}),
     ],
 )
 def test_wishes_of_chat_that_cannot_be_served_yet(server, field, value):

@@ -1,0 +1,130 @@
+"""What chat completions and text completions of OpenAI's dialect have in common: choices, in one piece or as chunks."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import ExitStack
+from typing import ClassVar
+
+from llamatw.web import native, reply
+from llamatw.web.api import Api, Request, answer, stream, together
+from llamatw.web.generation import Generation
+from llamatw.web.schema import Order
+from llamatw.web.sse import DONE, EventStream, frame
+
+
+class Choices:
+    """One request on its way.  A subclass says how a choice looks."""
+
+    id_prefix: ClassVar[str]
+    object: ClassVar[str]  # of the answer in one piece
+    chunk_object: ClassVar[str]
+
+    def __init__(self, api: Api, order: Order, generations: list[Generation], prompts: list[str]) -> None:
+        """generations: order.n for each prompt.  prompts: as texts."""
+        self._prompts = prompts
+        self._model = api.model
+        self._order = order
+        self._generations = generations
+        self._envelope = {  # the same in all chunks
+            "id": f"{self.id_prefix}-{secrets.token_hex(16)}",
+            "created": int(api.reactor.seconds()),
+            "model": self._model,
+            "system_fingerprint": reply.FINGERPRINT,
+        }
+        self._settings = native.settings(api, order)
+
+    def prompt(self, index: int) -> str:
+        """Of a choice."""
+        return self._prompts[index // self._order.n]
+
+    def whole(self, index: int, text: str) -> reply.Json:
+        """A choice's content."""
+        raise NotImplementedError
+
+    def opening(self, index: int) -> reply.Json | None:
+        """A choice's content in a chunk before there is text; None: no such chunk."""
+        raise NotImplementedError
+
+    def part(self, text: str | None) -> reply.Json:
+        """A choice's content in a chunk; None: no text."""
+        raise NotImplementedError
+
+    async def finish(self) -> reply.Json:
+        for generation in self._generations:
+            await generation.finish()
+        choices = [
+            reply.choice(index, self.whole(index, generation.text), reply.finish_reason(generation))
+            for index, generation in enumerate(self._generations)
+        ]
+        result = {
+            **self._envelope,
+            "object": self.object,
+            "choices": choices,
+            "usage": self._usage(),
+            "timings": reply.timings(self._generations[0].timings),
+            **self._native(0),
+        }
+        return reply.select(result, self._order.shows.fields)
+
+    async def send(self, events: EventStream) -> None:
+        """The chunks of all choices as they come."""
+        await together(self._send_one(events, index) for index in range(len(self._generations)))
+        if self._order.shows.usage:
+            last = {**self._envelope, "object": self.chunk_object, "choices": [], "usage": self._usage()}
+            await events.send(frame(reply.encode(last)))
+
+    async def _send_one(self, events: EventStream, index: int) -> None:
+        generation = self._generations[index]
+
+        async def chunk(content: reply.Json, reason: str | None = None, **more: object) -> None:
+            envelope = {**self._envelope, "object": self.chunk_object}
+            if self._order.shows.usage:
+                envelope["usage"] = None  # until the last
+            choices = [reply.choice(index, content, reason)]
+            await events.send(frame(reply.encode({**envelope, "choices": choices, **more})))
+
+        def timed() -> reply.Json:
+            return {"timings": reply.timings(generation.timings)}
+
+        opening = self.opening(index)
+        if opening is not None:
+            await chunk(opening)
+        async for piece in generation:
+            more = timed() if self._order.shows.timings else {}
+            for progress in piece.progress:
+                await chunk(self.part(None), **more, **reply.prompt_progress(progress))
+            if piece.text:
+                await chunk(self.part(piece.text), **more)
+        await chunk(self.part(None), reply.finish_reason(generation), **timed(), **self._native(index))
+
+    def _usage(self) -> reply.Json:
+        return reply.usage(self._generations, self._order.n)
+
+    def _native(self, index: int) -> reply.Json:
+        """`verbose`: the native answer within this one."""
+        if not self._order.shows.native:
+            return {}
+        return {
+            "__verbose": reply.completion(
+                index,
+                self._generations[index],
+                prompt=self.prompt(index),
+                model=self._model,
+                settings=self._settings,
+                tokens=self._order.shows.tokens,
+                streamed=self._order.stream,
+            )
+        }
+
+
+async def choose(
+    kind: type[Choices], api: Api, request: Request, order: Order, ids: list[list[int]], prompts: list[str]
+) -> bytes:
+    """Answers with choices of that kind."""
+    with ExitStack() as stack:
+        choices = kind(api, order, api.start(stack, ids, order), prompts)
+        if not order.stream:
+            return answer(request, await choices.finish())
+        events = api.event_stream(request, order)
+        return await stream(events, choices.send(events), last=DONE)

@@ -1,0 +1,137 @@
+"""/v1/completions."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.web.test_infill import BOS, IDS, MID, PRE, SUF, seen_prompts, teach
+
+PATH = "/v1/completions"
+
+
+def complete(server, **body):
+    reply = server.post(PATH, {"prompt": "Hi", **body})
+    assert reply.status == 200, reply.body
+    return reply.json
+
+
+def texts(answer):
+    return [choice["text"] for choice in answer["choices"]]
+
+
+def test_answer(server):
+    server.engine.say = "Hello!"
+    answer = complete(server, model="any")
+    assert (answer["object"], answer["model"], answer["id"][:5]) == ("text_completion", "fake.gguf", "cmpl-")
+    assert answer["choices"] == [{"index": 0, "text": "Hello!", "finish_reason": "stop", "logprobs": None}]
+    usage = answer["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (3, 7, 10)
+    assert "__verbose" not in answer
+
+
+def test_prompt_is_required(server):
+    server.post(PATH, {}).error(400, "prompt")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "want"),
+    [
+        ("ab", [[BOS, 97, 98]]),
+        ([97, 98], [[97, 98]]),
+        (["ab", "c"], [[BOS, 97, 98], [BOS, 99]]),
+        ([[97], [98, 99]], [[97], [98, 99]]),
+        (["ab"], [[BOS, 97, 98]]),
+        (["a", 98], [[BOS, 97, 98]]),
+    ],
+)
+def test_forms_of_a_prompt(server, prompt, want):
+    seen = seen_prompts(server)
+    answer = complete(server, prompt=prompt, max_tokens=1)
+    assert seen == want
+    assert [choice["index"] for choice in answer["choices"]] == list(range(len(want)))
+    assert answer["usage"]["prompt_tokens"] == sum(map(len, want))
+
+
+@pytest.mark.parametrize("prompt", [5, {}, [], [260], [-1, 5], [[260]], [True], [["a"], [{}]], True])
+def test_bad_prompts(server, prompt):
+    server.post(PATH, {"prompt": prompt}).error(400, "prompt")
+
+
+def test_several_answers_to_several_prompts(server):
+    answer = complete(server, prompt=["ab", "cd"], n=2, max_tokens=1)
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
+    assert answer["usage"]["prompt_tokens"] == 6 and answer["usage"]["completion_tokens"] == 4
+
+
+def test_stream(server):
+    server.engine.say = "Hello"
+    *chunks, usage, done = server.post(
+        PATH, {"prompt": ["a", "b"], "stream": True, "stream_options": {"include_usage": True}}
+    ).events
+    assert done == "[DONE]" and usage["choices"] == [] and usage["usage"]["completion_tokens"] == 12
+    assert len({chunk["id"] for chunk in (*chunks, usage)}) == 1
+    assert {chunk["object"] for chunk in chunks} == {"text_completion"}
+    for index in (0, 1):
+        mine = [chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index]
+        assert "".join(choice["text"] for choice in mine) == "Hello"
+        assert [choice["finish_reason"] for choice in mine] == [None] * (len(mine) - 1) + ["stop"]
+
+
+def test_stop_and_finish_reasons(server):
+    server.engine.say = "Hello there"
+    ends = lambda **body: complete(server, **body)["choices"][0]  # noqa: E731
+    assert (ends(stop="the")["text"], ends(stop="the")["finish_reason"]) == ("Hello ", "stop")
+    assert (ends(max_tokens=3)["text"], ends(max_tokens=3)["finish_reason"]) == ("Hel", "length")
+
+
+@pytest.mark.parametrize("prompt", ["Hé", [72, *"é".encode()], ["H", *"é".encode()]])
+def test_echo(server, prompt):
+    server.engine.say = "!"
+    assert texts(complete(server, prompt=prompt, echo=True)) == ["Hé!"]
+    events = server.post(PATH, {"prompt": prompt, "echo": True, "stream": True}).events
+    assert "".join(chunk["choices"][0]["text"] for chunk in events[:-1]) == "Hé!"
+
+
+def test_echo_of_several(server):
+    server.engine.say = "!"
+    assert texts(complete(server, prompt=["a", "b"], n=2, echo=True)) == ["a!", "a!", "b!", "b!"]
+
+
+def test_suffix(server):
+    server.post(PATH, {"prompt": "ab", "suffix": "cd"}).error(501)
+    assert complete(server, suffix="")["choices"]
+    teach(server, **IDS)
+    seen = seen_prompts(server)
+    complete(server, prompt="ab", suffix="cd", max_tokens=1)
+    assert seen == [[BOS, PRE, *b"ab", SUF, *b"cd", MID]]
+
+
+def test_best_of(server):
+    assert len(complete(server, n=2, best_of=2)["choices"]) == 2
+    server.post(PATH, {"prompt": "a", "n": 2, "best_of": 1}).error(400, "best_of")
+    server.post(PATH, {"prompt": "a", "n": 2, "best_of": 3}).error(501, "best_of")
+    server.post("/completion", {"prompt": "a", "best_of": 3}).error(501, "best_of")
+
+
+def test_native_fields_and_penalty(server):
+    server.engine.say = "abc"
+    answer = complete(server, verbose=True, return_tokens=True, top_k=7)
+    native = answer["__verbose"]
+    assert (native["prompt"], native["tokens"], native["content"]) == ("Hi", [*b"abc", 257], "abc")
+    assert (native["generation_settings"]["repeat_penalty"], native["generation_settings"]["top_k"]) == (1.0, 7)
+
+
+def test_response_fields(server):
+    answer = complete(server, response_fields=["choices", "usage/total_tokens"])
+    assert set(answer) == {"choices", "usage/total_tokens"}
+
+
+def test_logprobs_are_not_served_yet(server):
+    server.post(PATH, {"prompt": "a", "logprobs": 2}).error(501, "logprobs")
+
+
+def test_client_that_leaves(server):
+    connection = server.connect().send("POST", PATH, b'{"prompt":["a","b"],"stream":true,"ignore_eos":true}')
+    server.pump.run(5)
+    connection.leave()
+    assert server.n_busy == 0

@@ -179,7 +179,7 @@ def test_failing_step_is_an_error_of_its_requests(server):
     server.engine.faults.append(EngineFailure("no luck", -1))
     assert server.post("/completion", {"prompt": "a"}).error(500)["type"] == "server_error"
     server.engine.faults.extend([None, EngineFailure("no luck", -1)])
-    reply = server.post("/completion", {"prompt": "a", "stream": True})
+    reply = server.post("/completion", {"prompt": "a", "stream": True, "ignore_eos": True})
     assert reply.status == 200
     assert reply.events[-1]["error"]["message"] == "no luck"
     assert server.post("/completion", {"prompt": "a"}).status == 200

@@ -19,7 +19,7 @@ C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_table
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib lint format hard bench compare sweep startup http plot size clean
+.PHONY: help serve test test-c lib lint format hard bench compare sweep startup http plot flags size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
@@ -34,6 +34,7 @@ help:
 	@echo "make startup  time and memory of a start, and what a decode step costs beside the forward pass"
 	@echo "make http     drive a real server: latencies, crowds, clients that leave (ARGS='flood poisson:rate=8')"
 	@echo "make plot     docs/speed.svg from bench/results"
+	@echo "make flags    docs/flags.md from the table of flags"
 	@echo "make size     lines per folder, long functions"
 	@echo "make clean    remove what was built (not $(VENV))"
 
@@ -85,6 +86,10 @@ http: $(VENV)/.ready lib
 
 plot: $(VENV)/.ready
 	$(PY) -m bench.plot $(ARGS)
+
+flags:
+	@$(PYTHON) -c 'from llamatw.flags.help import markdown; print(markdown(), end="")' > docs/flags.md.new
+	@mv docs/flags.md.new docs/flags.md
 
 size:
 	@$(PYTHON) -m bench.size

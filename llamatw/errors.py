@@ -45,6 +45,12 @@ class Unauthorized(LlamatwError):
     status, type = 401, "authentication_error"
 
 
+class Forbidden(LlamatwError):
+    """Not from this page, or not under this name."""
+
+    status, type = 403, "permission_error"
+
+
 class NotFound(LlamatwError):
     status, type = 404, "not_found_error"
 

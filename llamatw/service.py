@@ -10,7 +10,6 @@ soon as the reactor runs, and the model is loaded meanwhile.
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from threading import Event
 from typing import Any
@@ -23,9 +22,14 @@ from twisted.logger import Logger
 from llamatw import models
 from llamatw.engine.loop import EngineLike
 from llamatw.engine.service import EngineService, open_model
+from llamatw.errors import LlamatwError
+from llamatw.listen import Listener, open_listeners, remove, wrapped
 from llamatw.options import Options
 from llamatw.settings import EngineSettings, Settings, WebSettings
 from llamatw.supervisor import Supervisor, notifier
+from llamatw.text import templates
+from llamatw.web import sampling
+from llamatw.web.schema import filled
 from llamatw.web.site import LlamaSite, make_site
 
 __all__ = ["Options", "makeService"]
@@ -34,20 +38,6 @@ _log = Logger(namespace="llamatw")
 
 _FLUSH_S = 0.05  # after the last answer: the kernel takes the bytes before the reactor drops the connections
 _DRAIN_S = 10.0  # for answers in flight; the engine's own grace time is shorter
-_BACKLOG = 511
-_ACCEPTED_OPTIONS = [  # accepted sockets inherit them: a peer that vanished without a word is found within a minute
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    *(
-        (socket.IPPROTO_TCP, getattr(socket, name), value)
-        for name, value in (
-            ("TCP_KEEPIDLE", 30),
-            ("TCP_KEEPINTVL", 10),
-            ("TCP_KEEPCNT", 3),
-            ("TCP_USER_TIMEOUT", 60_000),
-        )
-        if hasattr(socket, name)
-    ),
-]
 
 
 def makeService(options: Options) -> MultiService:
@@ -55,35 +45,61 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor  # twistd has installed the one it wants by now
 
     reactor.callWhenRunning(_end_well_on_sigterm, reactor)
-    return build(options.settings, reactor, listening_socket(options.settings.web))
+    check_web(options.settings.web)
+    return build(options.settings, reactor, open_listeners(options.settings.web))
 
 
-def build(settings: Settings, reactor: Any, listener: socket.socket) -> MultiService:
+def check_web(settings: WebSettings) -> None:
+    """What only the web part can judge: defaults of requests, and the template.  Ends the process with one line."""
+    try:
+        request = filled(settings.defaults)
+        sampling.chain(request.samplers or [])
+        templates.check(settings.chat_template)
+    except LlamatwError as error:
+        raise SystemExit(f"twistd llama: {error.message}") from None
+
+
+def build(settings: Settings, reactor: Any, listeners: list[Listener]) -> MultiService:
     engine = EngineService(settings.engine, reactor, opener=find_and_open)
     site = make_site(engine, settings.web, reactor)
+    factory = wrapped(site, settings.web)
     server = MultiService()  # type: ignore[no-untyped-call]
-    WebService(site, listener, reactor).setServiceParent(server)  # type: ignore[no-untyped-call]
+    for listener in listeners:
+        WebService(site, factory, listener, reactor).setServiceParent(server)  # type: ignore[no-untyped-call]
+    _warn_of_openness(listeners, settings.web)
     engine.setServiceParent(server)  # type: ignore[no-untyped-call]
     Supervisor(engine, notifier(), reactor).setServiceParent(server)  # type: ignore[no-untyped-call]
     return server
 
 
+def _warn_of_openness(listeners: list[Listener], settings: WebSettings) -> None:
+    open_to_others = [listener.name for listener in listeners if not listener.is_local]
+    if open_to_others and not settings.api_keys:
+        _log.warn(
+            "ANYBODY who can reach {where} may use this server, read its slots and change its settings: "
+            "there is no --api-key",
+            where=", ".join(open_to_others),
+        )
+
+
 class WebService(Service):
     """Serves the site on a bound socket.  Stopping it waits for the answers that are on their way."""
 
-    def __init__(self, site: LlamaSite, listener: socket.socket, reactor: Any) -> None:
+    def __init__(self, site: LlamaSite, factory: Any, listener: Listener, reactor: Any) -> None:
         self._site = site
-        self._socket = listener
+        self._factory = factory  # the site, or TLS in front of it
+        self._listener = listener
         self._reactor = reactor
         self._port: Any = None
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        address, port = self._socket.getsockname()[:2]
-        host = f"[{address}]" if ":" in address else address
-        self._port = self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, self._site)
-        self._socket.close()  # the port has its own copy
-        _log.info("listening on http://{host}:{port}", host=host, port=port)
+        listener, scheme = self._listener, "http" if self._factory is self._site else "https"
+        where = f"{scheme}://{listener.name}" if listener.is_tcp else listener.name
+        socket = listener.socket
+        self._port = self._reactor.adoptStreamPort(socket.fileno(), socket.family, self._factory)
+        socket.close()  # the port has its own copy
+        _log.info("listening on {where}", where=where)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]
@@ -92,6 +108,7 @@ class WebService(Service):
     async def _drain(self) -> None:
         if self._port is not None:
             await self._port.stopListening()
+            remove(self._listener)
         idle = self._site.idle()
         patience = self._reactor.callLater(_DRAIN_S, idle.cancel)
         await DeferredList([idle], consumeErrors=True)
@@ -110,24 +127,6 @@ def _end_well_on_sigterm(reactor: Any) -> None:
         reactor.callFromThread(reactor.stop)
 
     signal.signal(signal.SIGTERM, stop)
-
-
-def listening_socket(settings: WebSettings) -> socket.socket:
-    """Bound and listening; a busy port or an unknown host ends the process with one line."""
-    try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for level, option, value in _ACCEPTED_OPTIONS:
-            listener.setsockopt(level, option, value)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        reason = error.strerror or error
-        raise SystemExit(f"twistd llama: cannot listen on {settings.host}:{settings.port}: {reason}") from None
-    return listener
 
 
 def find_and_open(settings: EngineSettings, progress: Any) -> EngineLike:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from llamatw import __version__
 from llamatw.options import Options
 from llamatw.settings import KV_TYPE_DEFAULT, MAX_DRAFT, SystemPrompt
 
@@ -34,7 +35,7 @@ def test_defaults():
     settings = parse()
     assert settings.engine.model_path == ""
     assert (settings.engine.n_ctx, settings.engine.n_seqs, settings.engine.n_batch) == (None, 4, 512)
-    assert (settings.web.host, settings.web.port, settings.web.n_predict) == ("127.0.0.1", 8080, -1)
+    assert (settings.web.hosts, settings.web.port, settings.web.n_predict) == (("127.0.0.1",), 8080, -1)
     assert settings.web.api_keys == ()
     assert settings.engine.k_type == settings.engine.v_type == KV_TYPE_DEFAULT
 
@@ -52,7 +53,7 @@ def test_every_flag(model, tmp_path):
     engine, web = settings.engine, settings.web
     assert (engine.model_path, engine.n_ctx, engine.n_seqs, engine.n_batch) == (model, 1024, 2, 64)
     assert (engine.n_threads, engine.n_threads_batch, engine.step_target_ms) == (3, 5, 20.0)
-    assert (web.host, web.port, web.path, web.alias) == ("::1", 0, str(tmp_path), "name")
+    assert (web.hosts, web.port, web.path, web.aliases) == (("::1",), 0, str(tmp_path), ("name",))
     assert (web.n_predict, web.timeout_s, web.verbose, web.api_keys) == (7, 9, True, ("a", "b"))
 
 
@@ -62,7 +63,7 @@ def test_flags_of_routes():
     web = parse("--props", "--spm-infill", "--no-prefill-assistant").web
     assert (web.props, web.spm_infill, web.prefills) == (True, True, False)
     assert parse("--prefill-assistant").web.prefills
-    assert "contradict" in refusal("--prefill-assistant", "--no-prefill-assistant")
+    assert not parse("--prefill-assistant", "--no-prefill-assistant").web.prefills, "the last one counts"
 
 
 @pytest.mark.parametrize("flag", ["-spf", "--system-prompt-file"])
@@ -97,9 +98,9 @@ def test_system_prompt_file(tmp_path, flag):
         (["--spec-draft-n-max", "3"], "engine.n_draft", 3),
         (["-n", "-1"], "web.n_predict", -1),
         (["--predict", "4"], "web.n_predict", 4),
-        (["-a", "-np"], "web.alias", "-np"),
-        (["-a", "-ngl"], "web.alias", "-ngl"),
-        (["--alias", "--lora"], "web.alias", "--lora"),
+        (["-a", "-np"], "web.aliases", ("-np",)),
+        (["-a", "-ngl"], "web.aliases", ("-ngl",)),
+        (["--alias", "--lora"], "web.aliases", ("--lora",)),
         (["--api-key", "-np", "--api-key", "b"], "web.api_keys", ("-np", "b")),
         (["-ctk", "q8_0"], "engine.k_type", "q8_0"),
         (["--cache-type-k=i16"], "engine.k_type", "i16"),
@@ -150,7 +151,7 @@ def test_spellings(argv, field, value):
         (["-c", "1e3"], "--ctx-size"),
         (["-b", "0"], "--batch-size"),
         (["-t", "0"], "--threads"),
-        (["-n", "-2"], "--n-predict"),
+        (["-n", "-3"], "--n-predict"),
         (["-n", "9" * 5000], "--n-predict"),
         (["--port", "65536"], "--port"),
         (["-to", "0"], "--timeout"),
@@ -169,8 +170,7 @@ def test_spellings(argv, field, value):
         (["--no-mmap", "-lm", "mmap+mlock"], "--no-mmap and --load-mode mmap+mlock contradict"),
         (["-lm", "dio", "--mlock"], "--mlock and --load-mode dio contradict"),
         (["-ctk"], "--cache-type-k"),
-        (["-ngl", "9"], "-ngl is not supported"),
-        (["-nocb"], "-nocb is not supported"),
+        (["-ngl", "9"], "-ngl is not supported: this build computes on the processor"),
         (["--mmproj", "x"], "--mmproj is not supported"),
         (["--lora=x"], "--lora is not supported"),
         (["-np", "2", "--spec-type", "draft-eagle3"], "--spec-type"),
@@ -190,8 +190,15 @@ def test_directories_are_made_absolute(tmp_path, monkeypatch):
 def test_key_file(tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("one\n\n# not this\n  two words  \n")
-    assert parse("--api-key-file", str(keys), "--api-key", "three").web.api_keys == ("one", "two words", "three")
+    assert parse("--api-key-file", str(keys), "--api-key", "three").web.api_keys == ("three", "one", "two words")
     keys.write_text("\n")
     assert "no key" in refusal("--api-key-file", str(keys))
     keys.write_bytes(b"\xff\xfe")
     assert str(keys) in refusal("--api-key-file", str(keys))
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse("--version")
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"llamatw {__version__}\n"

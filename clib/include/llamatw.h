@@ -186,9 +186,19 @@ enum {                 /* on a machine of several nodes; with one node, nothing 
     LT_NUMA_NUMACTL = 3     /* processors and memory as the process was given them: what numactl(8) has set */
 };  /* With 1 and 2 the thread that opens, which is to be the one that drives, is bound as well until the engine is closed. */
 
+/* A metadata value instead of the file's, or of a key that the file lacks. */
+typedef struct {
+    const char *key;           /* at most 127 bytes, as str */
+    const char *str;           /* type 8 */
+    int64_t i;                 /* types 7 and 11 */
+    double f;                  /* type 6 */
+    int32_t type;              /* 6 f32, 7 bool, 8 str, 11 any integer: of the kind that the file has there, else LT_E_ARG */
+    int32_t reserved;
+} lt_override;
+
 typedef struct {
     uint32_t struct_size;
-    int32_t n_ctx;             /* tokens that one sequence may have; 0: the model's training context.  The KV pool, shared by all, holds as many ... */
+    int32_t n_ctx;             /* tokens that one sequence may have; 0: the model's training context.  The KV pool, shared by all, holds n_full times as many ... */
     int32_t n_seqs;            /* sequences open at once, 1..257: 256 requests and a guest */
     int32_t n_batch;           /* tokens in one step, 1..8192 */
     int32_t n_threads;         /* threads for steps of few tokens, 1..256; 0: one per core that this thread may use, within the cgroup's quota */
@@ -201,6 +211,9 @@ typedef struct {
                                 * group_n before the next is.  1 and 0: off.  group_w is a multiple of group_n; models some of whose
                                 * layers see a window only are LT_E_UNSUPPORTED */
     int64_t cache_bytes;       /* ... and what fits into this beside */
+    const lt_override *overrides;  /* the last one of a key counts; one that the file lacks and nothing reads is LT_E_ARG */
+    int32_t n_overrides;
+    int32_t n_full;            /* contexts of n_ctx that the KV pool holds at once, 1..n_seqs */
     int32_t *progress;         /* NULL or the caller's: 0..1000 while lt_engine_open runs; set it negative to cancel the load */
 } lt_engine_opts;
 

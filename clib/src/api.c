@@ -17,8 +17,9 @@ int64_t lt_sizeof(const char *struct_name)
         int64_t size;
     } sizes[] = {
 #define SIZE(type) {#type, (int64_t)sizeof(type)}
-        SIZE(lt_meta), SIZE(lt_tensor_info), SIZE(lt_vocab_info), SIZE(lt_engine_opts), SIZE(lt_engine_info), SIZE(lt_engine_stats),
-        SIZE(lt_bias), SIZE(lt_sampling),    SIZE(lt_row),        SIZE(lt_out),         SIZE(lt_result),      SIZE(lt_grammar_opts),
+        SIZE(lt_meta),         SIZE(lt_tensor_info),  SIZE(lt_vocab_info), SIZE(lt_engine_opts), SIZE(lt_engine_info),
+        SIZE(lt_engine_stats), SIZE(lt_bias),         SIZE(lt_sampling),   SIZE(lt_row),         SIZE(lt_out),
+        SIZE(lt_result),       SIZE(lt_grammar_opts), SIZE(lt_override),
     };
     for (size_t i = 0; struct_name && i < sizeof sizes / sizeof *sizes; i++)
         if (!strcmp(sizes[i].name, struct_name))
@@ -31,7 +32,7 @@ void lt_engine_opts_init(lt_engine_opts *o)
     if (!o)
         return;
     *o = (lt_engine_opts){
-        .struct_size = sizeof *o, .n_seqs = 4, .n_batch = 512, .k_type = LT_KV_DEFAULT, .v_type = LT_KV_DEFAULT, .group_n = 1};
+        .struct_size = sizeof *o, .n_seqs = 4, .n_batch = 512, .k_type = LT_KV_DEFAULT, .v_type = LT_KV_DEFAULT, .group_n = 1, .n_full = 1};
 }
 
 void lt_sampling_init(lt_sampling *s)

@@ -29,6 +29,7 @@ static int check_opts(const lt_engine_opts *o)
     LT_TRY(check_count("n_batch", o->n_batch, 1, LT_MAX_BATCH));
     LT_TRY(check_count("n_threads", o->n_threads, 0, LT_MAX_THREADS));
     LT_TRY(check_count("n_threads_batch", o->n_threads_batch, 0, LT_MAX_THREADS));
+    LT_TRY(check_count("n_full", o->n_full, 1, o->n_seqs));
     if (o->cache_bytes < 0)
         return lt_fail(LT_E_ARG, "cache_bytes is %lld, must not be negative", (long long)o->cache_bytes);
     return lt_check_group(o);
@@ -143,7 +144,7 @@ static int refuse_group(const lt_engine *e)
     return LT_OK;
 }
 
-/* Pages for one full context, and as many more as fit into cache_bytes. */
+/* Pages for n_full full contexts, and as many more as fit into cache_bytes. */
 static int create_cache(lt_engine *e)
 {
     lt_kv_shape shape = lt_model_kv_shape(&e->model, e->opts.k_type, e->opts.v_type);
@@ -151,8 +152,8 @@ static int create_cache(lt_engine *e)
     LT_TRY(e->be->ops->page_bytes(e->be, &shape, &page_bytes));
     shape.page_tokens = LT_PAGE;
     shape.max_pages = (e->n_ctx + LT_PAGE - 1) / LT_PAGE;
-    const int64_t n_more = e->opts.cache_bytes / page_bytes, n_most = LT_MAX_PAGES - shape.max_pages;
-    e->n_pages = shape.n_pages = shape.max_pages + (int32_t)(n_more < n_most ? n_more : n_most);
+    const int64_t wanted = (int64_t)shape.max_pages * e->opts.n_full + e->opts.cache_bytes / page_bytes;
+    e->n_pages = shape.n_pages = (int32_t)(wanted < LT_MAX_PAGES ? wanted : LT_MAX_PAGES);
     LT_TRY(lt_kv_create(&e->kv, e->n_pages, e->opts.n_seqs, e->n_ctx));
     return lt_model_ready(&e->model, e->file, &shape);
 }
@@ -161,12 +162,14 @@ static int open_engine(lt_engine *e, const char *path)
 {
     const lt_engine_opts *o = &e->opts;
     LT_TRY(lt_gguf_open_for(&e->file, path, o->load));
+    LT_TRY(lt_gguf_override(e->file, o->overrides, o->n_overrides));
     LT_TRY(lt_vocab_open(&e->vocab, e->file));
     LT_TRY(read_vocab(e));
     LT_TRY(create_pool(e));
     LT_TRY(lt_cpu_backend(&e->be, e->pool, &e->place, o->n_batch));
     const int32_t max_outputs = o->n_seqs > LT_OUTPUT_ROWS ? o->n_seqs : LT_OUTPUT_ROWS;
     LT_TRY(lt_model_load(&e->model, e->file, lt_vocab_size(e->vocab), e->be, o->n_batch, max_outputs, o->progress));
+    LT_TRY(lt_gguf_check_overrides(e->file));
     LT_TRY(refuse_group(e));
     e->n_ctx = o->n_ctx ? o->n_ctx : e->model.h.n_ctx_train;
     LT_TRY(check_count("the model's context_length", e->n_ctx, 1, LT_MAX_CTX));
@@ -177,6 +180,7 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(lt_place_lock(&e->place));
     lt_gguf_close(e->file); /* everything has been copied: the file may change, shrink or vanish from now on */
     e->file = NULL;
+    e->opts.overrides = NULL; /* the caller's */
     return LT_OK;
 }
 

@@ -96,6 +96,17 @@ class GrammarOpts(Structure):
     ]
 
 
+class Override(Structure):
+    _fields_ = [
+        ("key", c_char_p),
+        ("str", c_char_p),
+        ("i", c_int64),
+        ("f", c_double),
+        ("type", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
 class Opts(Structure):
     _fields_ = [
         ("struct_size", c_uint32),
@@ -112,6 +123,9 @@ class Opts(Structure):
         ("group_n", c_int32),
         ("group_w", c_int32),
         ("cache_bytes", c_int64),
+        ("overrides", POINTER(Override)),
+        ("n_overrides", c_int32),
+        ("n_full", c_int32),
         ("progress", POINTER(c_int32)),
     ]
 
@@ -192,6 +206,7 @@ STRUCTS: dict[str, type[Structure]] = {
     "lt_tensor_info": Tensor,
     "lt_vocab_info": Vocab,
     "lt_grammar_opts": GrammarOpts,
+    "lt_override": Override,
     "lt_engine_opts": Opts,
     "lt_engine_info": Info,
     "lt_engine_stats": Stats,

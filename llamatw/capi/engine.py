@@ -11,14 +11,16 @@ from typing import Any
 from llamatw.capi import _abi
 from llamatw.capi._lib import check, check_open, library
 from llamatw.capi.gguf import Gguf, path_bytes
+from llamatw.capi.overrides import Metadata, look_up, model_overrides, raw_overrides
 from llamatw.capi.records import Code, EngineInfo, EngineStats, KVFull, ModelInfo, Out, OutFlag, Row, SamplingParams
 from llamatw.capi.vocab import Vocab, id_array
-from llamatw.errors import EngineFailure
+from llamatw.errors import EngineFailure, ModelError
 from llamatw.settings import EngineSettings
 
 __all__ = ["Engine", "EngineInfo", "EngineStats", "KVFull", "ModelInfo", "Out", "OutFlag", "Progress", "Row"]
 
 _DEFAULT_MAX_CTX = 8192
+_NOTHING: Metadata = {}
 
 
 class Progress:
@@ -41,12 +43,12 @@ class Progress:
 class Engine:
     """An lt_engine.  A failing call raises EngineFailure (KVFull: a step found no pages) and changes nothing."""
 
-    def __init__(self, handle: int, gguf: Gguf) -> None:
+    def __init__(self, handle: int, gguf: Gguf, overridden: Metadata = _NOTHING) -> None:
         self._lib = library()
         self._handle: int | None = handle
         self.info = self._describe()
         self.vocab = Vocab(self._lib.lt_engine_vocab(handle), borrowed=True)
-        self.model = _model_info(gguf, self.info, self.vocab)
+        self.model = _model_info(gguf, overridden, self.info, self.vocab)
         self._rows = (_abi.Row * self.info.n_seqs)()
         self._result = _abi.Result()
 
@@ -55,11 +57,12 @@ class Engine:
         """Loads the model at path (settings.model_path is what the user asked for, path where that is)."""
         lib, handle = library(), ctypes.c_void_p()
         with Gguf.open(path) as gguf:
-            options = _options(settings, gguf, progress)
+            overridden = model_overrides(settings, gguf)
+            options = _options(settings, gguf, overridden, progress)
             check_open(lib.lt_engine_open(ctypes.byref(handle), path_bytes(path), ctypes.byref(options)))
             assert handle.value is not None
             try:
-                return cls(handle.value, gguf)
+                return cls(handle.value, gguf, overridden)
             except BaseException:
                 lib.lt_engine_close(handle)
                 raise
@@ -215,10 +218,11 @@ def _out(raw: _abi.Out, text: int) -> Out:
     return Out(raw.seq, OutFlag(raw.flags), raw.token, raw.logprob, piece, raw.n_drafted, (raw.state[0], raw.state[1]))
 
 
-def _options(settings: EngineSettings, gguf: Gguf, progress: Progress | None) -> _abi.Opts:
+def _options(settings: EngineSettings, gguf: Gguf, overridden: Metadata, progress: Progress | None) -> _abi.Opts:
     raw = _abi.Opts()
     library().lt_engine_opts_init(ctypes.byref(raw))
-    raw.n_ctx = _n_ctx(settings, gguf)
+    raw.n_ctx, raw.n_full = _contexts(settings, gguf, overridden)
+    raw.overrides, raw.n_overrides = raw_overrides(overridden)
     raw.n_seqs, raw.n_batch = settings.n_seqs, settings.n_batch
     raw.k_type, raw.v_type = _abi.KV_TYPES[settings.k_type], _abi.KV_TYPES[settings.v_type]
     raw.n_threads, raw.n_threads_batch = settings.n_threads, settings.n_threads_batch
@@ -243,16 +247,23 @@ def _default_cache_bytes() -> int:
     return min(memory // 16, 2 << 30)
 
 
-def _n_ctx(settings: EngineSettings, gguf: Gguf) -> int:
-    """0 lets the engine take the model's training context; it also has the words for a file that states none."""
-    if settings.n_ctx is not None:
-        return settings.n_ctx
-    n_ctx_train = gguf.get(f"{gguf.get('general.architecture', '')}.context_length", 0)
-    return min(n_ctx_train, _DEFAULT_MAX_CTX) if isinstance(n_ctx_train, int) and n_ctx_train > 0 else 0
+def _contexts(settings: EngineSettings, gguf: Gguf, overridden: Metadata) -> tuple[int, int]:
+    """Tokens of one context, and how many of those there are.  0 tokens let the engine take the model's training
+    context; it also has the words for a file that states none."""
+    n_ctx = settings.n_ctx
+    if n_ctx is None or (n_ctx == 0 and not settings.unified):
+        n_train = look_up(gguf, overridden, f"{look_up(gguf, overridden, 'general.architecture')}.context_length")
+        n_train = n_train if isinstance(n_train, int) and n_train > 0 else 0
+        n_ctx = n_train if n_ctx == 0 else min(n_train, _DEFAULT_MAX_CTX)
+    if settings.unified or not n_ctx:
+        return n_ctx, 1
+    if n_ctx < settings.n_lanes:
+        raise ModelError(f"a context of {n_ctx} tokens cannot be divided by {settings.n_lanes} slots")
+    return n_ctx // settings.n_lanes, settings.n_lanes
 
 
-def _model_info(gguf: Gguf, info: EngineInfo, vocab: Vocab) -> ModelInfo:
-    metadata = gguf.scalars()
+def _model_info(gguf: Gguf, overridden: Metadata, info: EngineInfo, vocab: Vocab) -> ModelInfo:
+    metadata = gguf.scalars() | overridden
     template = metadata.get("tokenizer.chat_template")
     return ModelInfo(
         path=gguf.path,

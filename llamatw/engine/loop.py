@@ -170,6 +170,7 @@ class StepLoop:
             n_draft=settings.n_draft,
             n_ctx=info.n_ctx,
             group_w=settings.group_w,
+            continuous=settings.continuous,
         )
         self._publish(engine, self._scheduler)
         self._call(self._listener.loaded, engine)

@@ -73,9 +73,11 @@ class Scheduler:
         n_draft: int = MAX_DRAFT,
         n_ctx: int = 0,
         group_w: int = 0,
+        continuous: bool = True,
     ) -> None:
         """n_ctx: of a full context, for those that shift.  group_w: of a self-extend window, which a row must not
-        cross and whose cells are nobody else's; 0: none."""
+        cross and whose cells are nobody else's; 0: none.  continuous: sequences join those that run; else they
+        wait until all lanes are free, and start together."""
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
         self.lanes: list[Sequence | None] = [None] * n_seqs
@@ -92,6 +94,7 @@ class Scheduler:
         self._n_draft_max = n_draft
         self._n_ctx = n_ctx
         self._group_w = group_w
+        self._continuous = continuous
         self._starved = False  # nobody is admitted until somebody has left, or rests
         self._deltas: Deltas = []
 
@@ -216,6 +219,8 @@ class Scheduler:
             self._finish(seq, FinishReason.TIMEOUT)
 
     def _admit(self, now: float) -> None:
+        if self.running and not self._continuous:
+            return
         while self.waiting and None in self.lanes and not self._starved:
             n_lanes = Counter(seq.params.owner for seq in self.running)
             seq = min(self.waiting, key=lambda seq: (n_lanes[seq.params.owner], seq.id))

@@ -48,7 +48,8 @@ class Reactor(Protocol):
 
 def open_model(settings: EngineSettings, progress: Progress) -> EngineLike:
     """With one sequence more than lanes: the guest's."""
-    return Engine.open(settings.model_path, msgspec.structs.replace(settings, n_seqs=settings.n_seqs + 1), progress)
+    with_guest = msgspec.structs.replace(settings, n_seqs=settings.n_seqs + 1, n_guests=1)
+    return Engine.open(settings.model_path, with_guest, progress)
 
 
 def in_thread(reactor: Reactor, loop: StepLoop) -> Deferred[None]:

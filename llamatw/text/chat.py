@@ -14,6 +14,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ import msgspec
 from jinja2 import TemplateError
 
 from llamatw.errors import TemplateRejected
+from llamatw.text.abilities import probe
 from llamatw.text.sandbox import MAX_WEIGHT, TemplateSandbox, TooCostly
 
 MAX_SOURCE = 1 << 20  # characters of a template
@@ -57,8 +59,21 @@ class ChatTemplate:
     def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
         if len(source) > MAX_SOURCE:
             raise TemplateRejected(f"the chat template has {len(source)} characters, the limit is {MAX_SOURCE}")
+        self.source = source
         self._constants = {"bos_token": bos, "eos_token": eos, "tools": None, "documents": None}
         self._generate = _guarded(lambda: TemplateSandbox().prepare(source))
+
+    @cached_property
+    def abilities(self) -> dict[str, bool]:
+        """What the template can do, found out when first asked for."""
+
+        def render(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
+            constants = {**self._constants, "tools": tools}
+            return _guarded(
+                lambda: _capped(self._generate(messages=messages, add_generation_prompt=False, **constants))
+            )
+
+        return probe(render, lambda error: isinstance(error.__cause__, TooCostly))
 
     def render(
         self,

@@ -19,8 +19,9 @@ from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sampl
 from llamatw.engine.service import EngineService
 from llamatw.engine.shift import of_prompt
 from llamatw.engine.stream import TokenStream
-from llamatw.errors import BadRequest, LlamatwError, NotFound, TemplateRejected
+from llamatw.errors import BadRequest, LlamatwError, NotFound
 from llamatw.settings import SystemPrompt, WebSettings
+from llamatw.text import templates
 from llamatw.text.chat import ChatTemplate
 from llamatw.web import prompts, reply, sampling, schema
 from llamatw.web.generation import Generation
@@ -55,7 +56,7 @@ class Api:
     @property
     def model(self) -> str:
         """The name that clients see."""
-        return self.settings.alias or self.engine.info.path
+        return self.settings.aliases[0] if self.settings.aliases else self.engine.info.path
 
     @property
     def n_slots(self) -> int:
@@ -63,11 +64,10 @@ class Api:
 
     @cached_property
     def template(self) -> ChatTemplate:
-        """The model's own, compiled once; asked for while loading, it raises Unavailable and stays unknown."""
+        """What flags and model come to, compiled once; while loading it raises Unavailable and stays unknown."""
         info = self.engine.info
-        if not info.chat_template:
-            raise TemplateRejected("this model has no chat template")
-        return ChatTemplate(info.chat_template, bos=info.bos_token, eos=info.eos_token)
+        source = templates.choose(self.settings.chat_template, info.chat_template, self.settings.jinja)
+        return ChatTemplate(source, bos=info.bos_token, eos=info.eos_token)
 
     def body(self, request: Request, kind: type[T]) -> T:
         """The request's body, once the engine can serve it."""
@@ -81,21 +81,40 @@ class Api:
         self, request: Request, body: schema.Generating, repeat_penalty: float, cuts_prompt: bool = False
     ) -> schema.Order:
         """Checks everything and fills in the defaults."""
+        schema.fill(body, self.settings.defaults)
         schema.check(body)
-
-        def work() -> SamplingParams:
-            return sampling.params(body, repeat_penalty, self._words)
-
         return schema.order(
             body,
-            await self.run(work, sampling.size(body, self._words)),
+            await self._sampling(body, repeat_penalty),
             n_predict=self.settings.n_predict,
             n_slots=self.n_slots,
-            caller=schema.Caller(owner=request.owner, timeout_s=_timeout_s(request), n_bytes=request.n_received),
+            caller=schema.Caller(
+                owner=request.owner,
+                timeout_s=_timeout_s(request),
+                n_bytes=request.n_received,
+                served=request.generations,
+            ),
             shifts=self.engine.settings.context_shift,
             cuts_prompt=cuts_prompt,
             verbose=self.settings.verbose,
         )
+
+    async def _sampling(self, body: schema.Generating, repeat_penalty: float) -> SamplingParams:
+        def work() -> SamplingParams:
+            return sampling.params(body, repeat_penalty, self._words)
+
+        return await self.run(work, sampling.size(body, self._words))
+
+    async def default_params(self, repeat_penalty: float) -> GenerationParams:
+        """What a request that says nothing comes to."""
+        nothing = schema.filled(self.settings.defaults)
+        return schema.order(
+            nothing,
+            await self._sampling(nothing, repeat_penalty),
+            n_predict=self.settings.n_predict,
+            n_slots=self.n_slots,
+            caller=schema.Caller(),
+        ).params
 
     async def run(self, work: Callable[[], T], size: int) -> T:
         """Work on so many characters or tokens: at once, or in the thread pool when it would hold up the reactor."""
@@ -138,6 +157,7 @@ class Api:
                 stream = self.engine.submit(prompt, params, order.n_bytes // n_all) if prompt else _nothing()
                 generation = Generation(stream, order.stop, order.n_indent, order.shows.progress)
                 generations.append(stack.enter_context(generation))
+        order.served.extend(generations)
         return generations
 
     def _behind(self, prompt: list[int], params: GenerationParams) -> GenerationParams:

@@ -58,7 +58,7 @@ def add_routes(app: Klein, api: Api) -> None:
     @app.route("/models/<path:name>", methods=["GET"])
     @app.route("/models//<path:name>", methods=["GET"])
     def model(request: Request, name: str) -> bytes:
-        if name != api.model.removeprefix("/"):
+        if name not in (api.model.removeprefix("/"), *api.settings.aliases):
             raise NotFound(f"no model {name[:200]!r} here")
         return answer(request, _model(api))
 
@@ -86,8 +86,8 @@ def _model(api: Api) -> reply.Json:
         "object": "model",
         "created": int(api.reactor.seconds()),
         "owned_by": "llamacpp",
-        "aliases": [api.settings.alias] if api.settings.alias else [],
-        "tags": [],
+        "aliases": list(api.settings.aliases),
+        "tags": list(api.settings.tags),
         "meta": meta,
     }
 

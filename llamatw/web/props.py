@@ -7,7 +7,7 @@ import secrets
 import msgspec
 from klein import Klein
 
-from llamatw.errors import NotSupported
+from llamatw.errors import NotSupported, TemplateRejected
 from llamatw.settings import SystemPrompt
 from llamatw.web import reply
 from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer
@@ -28,8 +28,8 @@ class PropsRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 def add_routes(app: Klein, api: Api) -> None:
     @app.route("/props", methods=["GET"])
-    def props(request: Request) -> bytes:
-        return answer(request, _props(api))
+    async def props(request: Request) -> bytes:
+        return answer(request, await _props(api))
 
     @app.route("/props", methods=["POST"])
     async def change(request: Request) -> bytes:
@@ -51,28 +51,26 @@ def _changed(system: SystemPrompt, body: PropsRequest) -> SystemPrompt:
     return system
 
 
-def _props(api: Api) -> reply.Json:
+async def _props(api: Api) -> reply.Json:
     info = api.engine.info
     tool_use = info.metadata.get("tokenizer.chat_template.tool_use")
     return {
         "assistant_name": api.system.assistant_name,
         "user_name": api.system.anti_prompt,
         "system_prompt": api.system.prompt,
-        "default_generation_settings": reply.default_settings(
-            model=api.model, n_ctx=info.n_ctx, n_predict=api.settings.n_predict, repeat_penalty=NATIVE_REPEAT_PENALTY
-        ),
+        "default_generation_settings": await _default_settings(api),
         "total_slots": api.n_slots,
         "model_alias": api.model,
         "model_ftype": file_type(info),
         "model_path": info.path,
         "modalities": {"vision": False, "audio": False, "video": False},
         "media_marker": _MEDIA_MARKER,
-        "endpoint_slots": True,
+        "endpoint_slots": api.settings.slots,
         "endpoint_props": api.settings.props,
         "endpoint_metrics": api.settings.metrics,
-        "ui": True,
+        "ui": api.settings.ui,
         "ui_settings": {},
-        "chat_template": info.chat_template or "",
+        **_template(api),
         **({"chat_template_tool_use": tool_use} if isinstance(tool_use, str) else {}),
         "bos_token": info.bos_token,
         "eos_token": info.eos_token,
@@ -80,3 +78,18 @@ def _props(api: Api) -> reply.Json:
         "is_sleeping": False,
         "cors_proxy_enabled": False,
     }
+
+
+async def _default_settings(api: Api) -> reply.Json:
+    """What a request that says nothing gets."""
+    params = await api.default_params(NATIVE_REPEAT_PENALTY)
+    seed = api.settings.defaults.get("seed")
+    return reply.default_settings(params, model=api.model, n_ctx=api.engine.info.n_ctx, seed=seed)
+
+
+def _template(api: Api) -> reply.Json:
+    """The chat template that is used, and what it can do; none: nothing."""
+    try:
+        return {"chat_template": api.template.source, "chat_template_caps": api.template.abilities}
+    except TemplateRejected as error:
+        return {"chat_template": "", "chat_template_caps": {}, "chat_template_error": error.message}

@@ -87,11 +87,10 @@ def lane_settings(params: GenerationParams, *, model: str, n_ctx: int) -> Json:
     return {name: value for name, value in used.items() if name not in ("stop", "stream", "timings_per_token")}
 
 
-def default_settings(*, model: str, n_ctx: int, n_predict: int, repeat_penalty: float) -> Json:
-    """/props: flat, as the old server; under `params`, as today's."""
-    usual = SamplingParams(repeat_penalty=repeat_penalty)
-    flat = settings(GenerationParams(sampling=usual, max_tokens=n_predict), model=model, n_ctx=n_ctx, stream=True)
-    flat["seed"] = -1
+def default_settings(params: GenerationParams, *, model: str, n_ctx: int, seed: float | None) -> Json:
+    """/props: flat, as the old server; under `params`, as today's.  seed None: another one each time."""
+    flat = settings(params, model=model, n_ctx=n_ctx, stream=True)
+    flat["seed"] = -1 if seed is None else int(seed)
     return {**flat, "id": 0, "is_processing": False, "params": flat}
 
 

@@ -14,12 +14,13 @@ import msgspec
 from llamatw.engine.sequence import GenerationParams, SamplingParams
 from llamatw.errors import BadRequest, NotSupported
 from llamatw.settings import MAX_DRAFT, SystemPrompt
+from llamatw.web.body import check_json
 from llamatw.web.limits import LIMITS, UNSERVED
 
-MAX_COMMAS = 2_000_000  # no more values than that: decoding them holds up everybody, and each becomes an object
 MAX_STOPS = 16
 MAX_STOP_BYTES = 256
 _UNTIL_FULL = -2  # n_predict
+_SHAPES = ("grammar", "json_schema", "response_format", "tools")
 
 Number = int | float | None
 Flag = bool | None
@@ -141,6 +142,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     owner: int = 0  # number of its API key; 0 where there are none
     timeout_s: float | None = None  # from arrival to the last token
     n_bytes: int = 0  # of its body
+    served: list[Any] = []  # where what is generated for it is noted
 
 
 class SlotFileRequest(msgspec.Struct):
@@ -170,6 +172,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     shows: Shows
     n: int  # answers to each prompt
     n_bytes: int  # of the request
+    served: list[Any]  # as in Caller
     ping_s: int | None  # None: the server's own interval; -1: no comments
 
 
@@ -180,14 +183,12 @@ _MISSING = re.compile(r"^Object missing required field `(?P<field>\w+)`$")
 
 def decode(kind: type[Body], body: bytes) -> Body:
     """The body as `kind`; 400 for anything else."""
-    if body.count(b",") > MAX_COMMAS:
-        raise BadRequest(f"the body holds more than {MAX_COMMAS} commas: too many values")
+    check_json(body)
     try:
-        body.decode()  # msgspec does not look into the strings that it skips
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise BadRequest(f"the body is not valid JSON: {error}") from None
     except RecursionError:
         raise BadRequest("the body is nested too deeply") from None
@@ -231,13 +232,14 @@ def order(
     cuts_prompt: bool = False,
     verbose: bool = False,
 ) -> Order:
-    """Fills in the defaults of a checked request; n_predict is the server's own limit (-1: none), shifts says whether
-    full contexts go on, cuts_prompt whether prompts that are too long are cut then, verbose is the server's."""
-    limit = _whole(_one_of(request, "n_predict", "max_tokens", "max_completion_tokens"), -1)
+    """Fills in the defaults of a checked request; n_predict is the server's own limit (-1: none, -2: none, and by
+    default until the context is full), shifts says whether full contexts go on, cuts_prompt whether prompts that are
+    too long are cut then, verbose is the server's."""
+    limit = _capped(_whole(_one_of(request, "n_predict", "max_tokens", "max_completion_tokens"), -1), n_predict)
     predict_ms = _whole(request.t_max_predict_ms, -1)
     params = GenerationParams(
         sampling=sampling,
-        max_tokens=n_predict if limit == -1 else limit,
+        max_tokens=limit,
         cache_prompt=request.cache_prompt is not False,
         slot=_slot(request, n_slots),
         owner=caller.owner,
@@ -258,6 +260,7 @@ def order(
         shows=_shows(request, verbose),
         n=_n_answers(request),
         n_bytes=caller.n_bytes,
+        served=caller.served,
         ping_s=None if request.sse_ping_interval is None else int(request.sse_ping_interval),
     )
 
@@ -282,6 +285,28 @@ def _n_answers(request: Generating) -> int:
     if best_of > n:
         raise NotSupported("best_of above n is not supported in this build", "best_of")
     return n
+
+
+def _capped(limit: int, cap: int) -> int:
+    if cap < 0:
+        return cap if limit == -1 else limit
+    return min(limit, cap) if limit >= 0 else cap
+
+
+def fill(request: Generating, defaults: dict[str, Any]) -> None:
+    """The server's own defaults, where the request says nothing; a shape of the answer only where it states none."""
+    is_shaped = any(getattr(request, name, None) is not None for name in _SHAPES)
+    for name, value in defaults.items():
+        if getattr(request, name) is None and not (is_shaped and name in _SHAPES):
+            setattr(request, name, value)
+
+
+def filled(defaults: dict[str, Any]) -> Generating:
+    """A request that says nothing, checked; raises what is wrong with the server's own defaults."""
+    nothing = Generating()
+    fill(nothing, defaults)
+    check(nothing)
+    return nothing
 
 
 def stop_words(stop: str | list[str | None] | None) -> tuple[str, ...]:

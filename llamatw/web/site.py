@@ -1,6 +1,6 @@
-"""The HTTP site: limits on what comes in, keys, CORS, the access log; behind it the routes and the page.
+"""The HTTP site: what holds for every request; behind it the routes and the page.
 
-connection -> Intake (body limit) -> Gate (CORS, key) -> Klein routes -> page
+connection (Channel) -> Intake (body limit, prefix) -> Gate (Host, Origin, key) -> Klein routes -> page
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ from llamatw.errors import (
     LlamatwError,
     MethodNotAllowed,
     NotFound,
-    PayloadTooLarge,
     Unauthorized,
     UnsupportedMedia,
 )
 from llamatw.settings import WebSettings
-from llamatw.web import admin, completions, infill, metrics, models, native, openai, props, reply, slots
+from llamatw.web import admin, completions, infill, metrics, models, native, openai, props, slots
+from llamatw.web.access import AccessLog, request_id
 from llamatw.web.api import Api, Request, answer_error, handle_errors
 from llamatw.web.assets import Assets
+from llamatw.web.bounds import MAX_BODY_BYTES, max_connections
+from llamatw.web.channel import Channel
+from llamatw.web.generation import Generation
+from llamatw.web.origins import Origins
 
-_access_log = Logger(namespace="llamatw.access")
+_log = Logger(namespace="llamatw")
 
-MAX_BODY_BYTES = 32 << 20
 _OPEN_PATHS = ("/health", "/v1/health")
 _METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
-_LINGER_S = 2.0  # between refusing a body and hanging up, so that the client reads why
 
 
 class Keys:
@@ -69,17 +71,21 @@ class Gate(Resource):
 
     isLeaf = True
 
-    def __init__(self, inner: Resource, keys: Keys, api_paths: frozenset[str], assets: Assets) -> None:
+    def __init__(
+        self, inner: Resource, keys: Keys, origins: Origins, api_paths: frozenset[str], assets: Assets | None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._inner = inner
         self._keys = keys
+        self._origins = origins
         self._api_paths = api_paths
         self._assets = assets
 
     def render(self, request: Request) -> Any:
         _add_common_headers(request)
+        self._origins.add_headers(request)
         if request.method == b"OPTIONS":
-            return _preflight(request)
+            return self._origins.preflight(request)
         error = self._refusal(request)
         return answer_error(request, error) if error else self._inner.render(request)  # type: ignore[no-untyped-call]
 
@@ -88,23 +94,23 @@ class Gate(Resource):
             return MethodNotAllowed("this method is not served")
         if _path(request) is None:
             return BadRequest("the path is not UTF-8")
+        return self._origins.refusal(request) or self._stranger(request) or _unreadable(request)
+
+    def _stranger(self, request: Request) -> LlamatwError | None:
         owner = 0 if self._is_open(request) else self._keys.owner(request)
         if owner is None:
             return Unauthorized("Invalid API Key")
         request.owner = owner
-        encoding = request.getHeader(b"content-encoding")
-        if encoding not in (None, b"identity"):
-            return UnsupportedMedia("the body must not be compressed")
-        if request.content_type.lower().startswith(b"multipart/"):
-            return UnsupportedMedia("the body must be JSON")
-        return None
+        return NotFound("File Not Found: all paths begin with --api-prefix") if request.is_outside else None
 
     def _is_open(self, request: Request) -> bool:
         """Health and the page's files need no key; a file cannot hide a route."""
         path = _path(request)
-        if request.method not in (b"GET", b"HEAD") or path is None:
+        if request.method not in (b"GET", b"HEAD") or path is None or request.is_outside:
             return False
-        return path in _OPEN_PATHS or (path not in self._api_paths and self._assets.find(path) is not None)
+        if path in _OPEN_PATHS:
+            return True
+        return self._assets is not None and path not in self._api_paths and self._assets.find(path) is not None
 
 
 class Intake(TwistedRequest):
@@ -112,9 +118,12 @@ class Intake(TwistedRequest):
 
     owner = 0  # number of its API key
     n_received = 0  # bytes of the body
+    is_outside = False  # of --api-prefix
     _refused = False
 
     def gotLength(self, length: int | None) -> None:
+        self.generations: list[Generation] = []  # what the engine does for it
+        self.id = request_id(self.getHeader(b"x-request-id"))
         self.content_type = self.getHeader(b"content-type") or b""
         self.requestHeaders.removeHeader(b"content-type")  # or Twisted would parse forms; our bodies are JSON
         super().gotLength(None if length is None else min(length, MAX_BODY_BYTES))  # type: ignore[no-untyped-call]
@@ -132,34 +141,55 @@ class Intake(TwistedRequest):
 
     def process(self) -> None:
         if not self._refused:
+            self._remove_prefix()
             super().process()  # type: ignore[no-untyped-call]
 
+    def _remove_prefix(self) -> None:
+        """Routes and files know nothing of --api-prefix."""
+        site: Any = self.channel
+        prefix = site.site.api_prefix
+        self.is_outside = not self.path.startswith(prefix + b"/")
+        if not self.is_outside:
+            self.path = self.path[len(prefix) :]
+
     def _refuse(self) -> None:
-        """Answers over the head of the body that is still coming, then drops what comes."""
         self._refused = True
-        body = reply.encode(reply.error_body(PayloadTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes")))
-        head = (
-            b"HTTP/1.1 413 Payload Too Large\r\nContent-Type: application/json; charset=utf-8\r\n"
-            b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-        )
         channel: Any = self.channel
-        channel.transport.write(head + body)
-        channel.callLater(_LINGER_S, channel.loseConnection)
+        channel.refuse(413, f"the body has more than {MAX_BODY_BYTES} bytes")
 
 
 class LlamaSite(Site):
-    """Logs one line per exchange and knows how many are open."""
+    """Bounds its connections, writes down each exchange and knows how many are open."""
 
+    protocol: Any = Channel
     requestFactory = Intake
     displayTracebacks = False
 
-    def __init__(self, resource: Resource, timeout_s: int, reactor: Any) -> None:
-        super().__init__(resource, timeout=timeout_s, reactor=reactor)  # type: ignore[no-untyped-call]
+    def __init__(self, resource: Resource, settings: WebSettings, reactor: Any) -> None:
+        super().__init__(resource, timeout=None, reactor=reactor)  # type: ignore[no-untyped-call]
+        self._reactor = reactor
+        self.api_prefix = settings.api_prefix.encode()
+        self._timeout_s = settings.timeout_s
+        self._access = AccessLog(settings, reactor)
+        self._max_connections = max_connections()
+        self._n_connections = 0
         self._n_open = 0
         self._idle: list[Deferred[None]] = []
 
+    def buildProtocol(self, addr: Any) -> Any:
+        """None, which hangs up, when there are too many."""
+        if self._n_connections >= self._max_connections:
+            _log.warn("there are {n} connections: one more is closed", n=self._n_connections)
+            return None
+        channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        channel.timeout_s = self._timeout_s
+        self._n_connections += 1
+        channel.when_lost = self._lost
+        return channel
+
     def getResourceFor(self, request: Request) -> Any:
         self._n_open += 1
+        request.began = self._reactor.seconds()
         request.notifyFinish().addBoth(lambda result: self._closed(request, result))
         return super().getResourceFor(request)  # type: ignore[no-untyped-call]
 
@@ -174,17 +204,12 @@ class LlamaSite(Site):
     def log(self, request: Request) -> None:
         """Twisted's own log line is not written: it comes only for requests that were answered to the end."""
 
+    def _lost(self) -> None:
+        self._n_connections -= 1
+
     def _closed(self, request: Request, result: object) -> None:
         self._n_open -= 1
-        _access_log.info(
-            "{client} {method} {path} {status} {sent} bytes{end}",
-            client=getattr(request.getClientAddress(), "host", "?"),
-            method=_printable(request.method),
-            path=_printable(request.path),
-            status=request.code,
-            sent=request.sentLength,
-            end="" if result is None else " (the client left)",
-        )
+        self._access.record(request, has_left=result is not None)
         if not self._n_open:
             waiting, self._idle = self._idle, []
             for deferred in waiting:
@@ -196,14 +221,16 @@ def make_site(engine: EngineService, settings: WebSettings, reactor: Any) -> Lla
     app = Klein()
     app.url_map.merge_slashes = False
     api = Api(engine, settings, reactor)
-    assets = Assets(Path(settings.path) if settings.path else paths.webroot())
+    assets = Assets(Path(settings.path) if settings.path else paths.webroot()) if settings.ui else None
     handle_errors(app, api)
     for dialect in (admin, models, props, metrics, slots, native, infill, openai, completions):
         dialect.add_routes(app, api)
     api_paths = frozenset(rule.rule for rule in app.url_map.iter_rules())
-    _add_page(app, assets)
-    gate = Gate(app.resource(), Keys(settings.api_keys), api_paths, assets)
-    return LlamaSite(gate, settings.timeout_s, reactor)
+    if assets:
+        _add_page(app, assets)
+    origins = Origins(settings.cors, settings.allowed_hosts)
+    gate = Gate(app.resource(), Keys(settings.api_keys), origins, api_paths, assets)
+    return LlamaSite(gate, settings, reactor)
 
 
 def _add_page(app: Klein, assets: Assets) -> None:
@@ -225,10 +252,16 @@ def _add_page(app: Klein, assets: Assets) -> None:
 def _add_common_headers(request: Request) -> None:
     request.setHeader(b"server", b"llamatw")
     request.setHeader(b"x-content-type-options", b"nosniff")
-    origin = request.getHeader(b"origin")
-    if origin is not None:
-        request.setHeader(b"access-control-allow-origin", origin)
-        request.setHeader(b"vary", b"Origin")
+    request.setHeader(b"x-request-id", request.id.encode())
+
+
+def _unreadable(request: Request) -> LlamatwError | None:
+    encoding = request.getHeader(b"content-encoding")
+    if encoding not in (None, b"identity"):
+        return UnsupportedMedia("the body must not be compressed")
+    if request.content_type.lower().startswith(b"multipart/"):
+        return UnsupportedMedia("the body must be JSON")
+    return None
 
 
 def _path(request: Request) -> str | None:
@@ -239,16 +272,6 @@ def _path(request: Request) -> str | None:
         return None
 
 
-def _preflight(request: Request) -> bytes:
-    request.setHeader(b"access-control-allow-credentials", b"true")
-    request.setHeader(b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS")
-    # With credentials a browser takes "*" literally, so what it asks for is named.
-    asked = request.getHeader(b"access-control-request-headers")
-    request.setHeader(b"access-control-allow-headers", asked or b"*")
-    request.setHeader(b"content-length", b"0")
-    return b""
-
-
 def _offered_keys(request: Request) -> list[bytes]:
     bearer = request.requestHeaders.getRawHeaders(b"authorization", [])
     keys = [value[7:] for value in bearer if value[:7].lower() == b"bearer "]
@@ -257,7 +280,3 @@ def _offered_keys(request: Request) -> list[bytes]:
 
 def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
-
-
-def _printable(value: bytes) -> str:
-    return ascii(value[:200].decode("latin-1"))[1:-1]

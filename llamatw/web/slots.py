@@ -22,6 +22,8 @@ def add_routes(app: Klein, api: Api) -> None:
 
     @app.route("/slots", methods=["GET"])
     def slots(request: Request) -> bytes:
+        if not api.settings.slots:
+            raise NotSupported("This server does not support the slots endpoint. Start it without `--no-slots`")
         n_ctx = api.engine.info.n_ctx
         states = api.engine.snapshot().slots
         if request.args.get(b"fail_on_no_slot") and all(state.is_processing for state in states):

@@ -23,9 +23,9 @@ TARGET_MS = 50.0
 class Bench:
     """A scheduler, its fake engine, and a clock that moves 1 ms a step."""
 
-    def __init__(self, n_ctx=1024, n_seqs=4, n_batch=512, **fake):
+    def __init__(self, n_ctx=1024, n_seqs=4, n_batch=512, continuous=True, **fake):
         self.engine = FakeEngine(EngineSettings(model_path="m", n_ctx=n_ctx, n_seqs=n_seqs, n_batch=n_batch), **fake)
-        self.scheduler = Scheduler(self.engine, n_seqs, n_batch, TARGET_MS)
+        self.scheduler = Scheduler(self.engine, n_seqs, n_batch, TARGET_MS, continuous=continuous)
         self.now = 100.0
         self.heard: dict[int, list[Delta]] = {}
         self.step_ms = 1.0
@@ -592,3 +592,20 @@ def check_as_if_alone(bench, id, wish):
     else:
         assert bench.tokens(id) == single.tokens(0)
         assert (bench.text(id), bench.finish(id)) == (single.text(0), single.finish(0))
+
+
+def test_not_continuous():
+    """Those that come while others run wait for the last of them, and then start together."""
+    bench = Bench(continuous=False)
+    bench.submit(0, "a", max_tokens=3, ignore_eos=True)
+    bench.submit(1, "b", max_tokens=9, ignore_eos=True)
+    bench.step()
+    bench.submit(2, "c", max_tokens=2, ignore_eos=True)
+    bench.submit(3, "d", max_tokens=2, ignore_eos=True)
+    while bench.finish(1) is None:
+        assert {seq.id for seq in bench.scheduler.running} <= {0, 1}
+        bench.step()
+    bench.step()
+    assert {seq.id for seq in bench.scheduler.running} == {2, 3}
+    bench.run()
+    assert [len(bench.tokens(id)) for id in range(4)] == [3, 9, 2, 2]

@@ -78,11 +78,12 @@ def test_props(server):
 
 
 def test_models(make_server):
-    server = make_server(alias="mine")
+    server = make_server(aliases=("mine", "other"), tags=("small",))
     models = server.get("/v1/models").json
     assert models == server.get("/models").json
     (model,) = models["data"]
     assert (models["object"], model["id"], model["object"], model["owned_by"]) == ("list", "mine", "model", "llamacpp")
+    assert (model["aliases"], model["tags"]) == (["mine", "other"], ["small"])
     assert model["meta"]["n_vocab"] == 260
     (other,) = models["models"]
     assert (other["name"], other["details"]["family"], other["details"]["parameter_size"]) == ("mine", "fake", "1.0K")
@@ -103,7 +104,7 @@ def test_what_the_file_says_of_its_weights(server):
 
 
 def test_one_model(make_server):
-    server = make_server(alias="/models/my model.gguf")
+    server = make_server(aliases=("/models/my model.gguf",))
     (model,) = server.get("/v1/models").json["data"]
     for path in (
         "/v1/models//models/my%20model.gguf",

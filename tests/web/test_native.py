@@ -96,8 +96,10 @@ def test_limits(server, make_server):
     limited = make_server(n_predict=3)
     limited.engine.say = "x" * 50
     assert predict(limited)["tokens_predicted"] == 3
-    assert predict(limited, n_predict=10)["tokens_predicted"] == 10
-    assert predict(limited, n_predict=-2)["stop_type"] == "eos"
+    assert predict(limited, n_predict=2)["tokens_predicted"] == 2
+    assert predict(limited, n_predict=0)["tokens_predicted"] == 0
+    assert predict(limited, n_predict=10)["tokens_predicted"] == 3
+    assert predict(limited, n_predict=-2)["tokens_predicted"] == 3
 
 
 def test_full_context(server):

@@ -173,3 +173,21 @@ def test_client_that_leaves(server):
     server.pump.run(5)
     connection.leave()
     assert server.n_busy == 0
+
+
+def test_template_flags(make_server):
+    hello = {"messages": [{"role": "user", "content": "Hi"}]}
+    server = make_server(chat_template="llama2")
+    assert "[INST] Hi [/INST]" in server.post("/apply-template", hello).json["prompt"]
+    props = server.get("/props").json
+    assert "[INST] " in props["chat_template"]
+    assert props["chat_template_caps"]["supports_system_role"] is True
+    server = make_server(chat_template="{{ messages[0].content }}!")
+    assert server.post("/apply-template", hello).json["prompt"] == "Hi!"
+    server = make_server(jinja=False)
+    server.service._model = msgspec.structs.replace(server.engine.model, chat_template="{{ '<|im_start|>' }}")
+    assert server.post("/apply-template", hello).json["prompt"].startswith("<|im_start|>user\nHi<|im_end|>")
+    server = make_server(jinja=False)
+    server.service._model = msgspec.structs.replace(server.engine.model, chat_template="{{ 'Q:' }}")
+    assert server.post("/v1/chat/completions", hello).error(400)["type"] == "chat_template_rejected"
+    assert server.get("/props").json["chat_template_caps"] == {}

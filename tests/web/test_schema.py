@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from llamatw.web.bounds import MAX_COMMAS
 from llamatw.web.limits import LIMITS, UNSERVED
 from llamatw.web.messages import ChatRequest
-from llamatw.web.schema import MAX_COMMAS, CompletionRequest, Generating
+from llamatw.web.schema import CompletionRequest, Generating
 
 NATIVE = sorted(CompletionRequest.__struct_encode_fields__)
 OTHERS = (

@@ -17,6 +17,13 @@ int lt_gguf_get_f32(const lt_gguf *g, const char *key, bool required, float *out
 int lt_gguf_get_bool(const lt_gguf *g, const char *key, bool required, bool *out);
 int lt_gguf_get_str(const lt_gguf *g, const char *key, bool required, const char **str, uint64_t *len); /* not NUL-terminated */
 
+bool lt_gguf_has(const lt_gguf *g, const char *key);
+
+/* Values for the getters above instead of the file's, from now on; copied.  LT_E_ARG: another kind than the file's.  The second
+ * finds those that neither are in the file nor have been asked for: LT_E_ARG. */
+int lt_gguf_override(lt_gguf *g, const lt_override *overrides, int32_t n);
+int lt_gguf_check_overrides(const lt_gguf *g);
+
 /* Arrays of scalars: raw little-endian items, unaligned.  *n stays and *items becomes NULL when absent. */
 int lt_gguf_get_array(const lt_gguf *g, const char *key, bool required, int32_t item_type, const void **items, uint64_t *n);
 

@@ -190,10 +190,14 @@ void lt_meta_free(lt_part *part)
     lt_free(part->pairs);
     part->pairs = NULL;
     lt_names_free(&part->keys);
+    lt_forced_free(part);
 }
 
 const lt_pair *lt_meta_find(const lt_part *part, const char *key)
 {
+    const lt_pair *forced = lt_forced_find(part, key);
+    if (forced)
+        return forced;
     int64_t i = lt_names_find(&part->keys, (lt_bytes){(const uint8_t *)key, strlen(key)});
     return i < 0 ? NULL : &part->pairs[i];
 }

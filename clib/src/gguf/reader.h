@@ -34,13 +34,20 @@ typedef struct {
     int16_t type, item_type;
 } lt_pair;
 
+typedef struct { /* an overridden value */
+    lt_pair pair;
+    uint8_t *bytes;
+    bool in_file, asked;
+} lt_forced;
+
 typedef struct {
     lt_mapping map;
+    lt_forced *forced;
     lt_pair *pairs;
     lt_names keys;
     const uint8_t *directory; /* first tensor record */
     const uint8_t *data;      /* where offsets count from; NULL until the directory is read */
-    uint32_t version, n_pairs, n_tensors, alignment;
+    uint32_t version, n_pairs, n_tensors, alignment, n_forced;
 } lt_part;
 
 typedef struct {
@@ -67,6 +74,10 @@ void lt_meta_scalar(int32_t type, const uint8_t *value, lt_meta *out); /* fills 
 uint64_t lt_meta_type_size(int32_t type);                              /* bytes of a value; 0: string or array */
 const char *lt_meta_type_name(int32_t type);
 bool lt_name_is_text(lt_bytes name); /* valid UTF-8 without NUL */
+
+/* override.c */
+const lt_pair *lt_forced_find(const lt_part *part, const char *key); /* NULL when the key is not overridden */
+void lt_forced_free(lt_part *part);
 
 /* part.c */
 int lt_part_open(lt_part *part, const char *path, int32_t load); /* `part` fit for lt_part_close in every case */

@@ -114,6 +114,11 @@ int lt_meta_u32(const lt_part *part, const char *key, bool required, uint32_t *o
     return LT_OK;
 }
 
+bool lt_gguf_has(const lt_gguf *g, const char *key)
+{
+    return lt_meta_find(&g->parts[0], key) != NULL;
+}
+
 int lt_gguf_get_u32(const lt_gguf *g, const char *key, bool required, uint32_t *out)
 {
     return lt_meta_u32(&g->parts[0], key, required, out);

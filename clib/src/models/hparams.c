@@ -76,7 +76,7 @@ static int read_heads(reader *r, lt_hparams *h)
         return lt_fail(LT_E_FORMAT, "%s: %s.attention.head_count %d is not a multiple of head_count_kv %d", lt_gguf_path(r->g), r->arch,
                        h->n_head, h->n_head_kv);
     h->k_dim = h->n_embd / h->n_head;
-    if (h->n_embd % h->n_head && lt_gguf_find(r->g, key_of(r, "attention.key_length")) < 0)
+    if (h->n_embd % h->n_head && !lt_gguf_has(r->g, key_of(r, "attention.key_length")))
         return lt_fail(LT_E_FORMAT, "%s: %s.embedding_length %d is not a multiple of head_count %d and key_length is absent",
                        lt_gguf_path(r->g), r->arch, h->n_embd, h->n_head);
     LT_TRY(read_count(r, "attention.key_length", false, 1, LT_MAX_HEAD_DIM, &h->k_dim));

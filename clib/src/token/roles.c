@@ -96,7 +96,7 @@ static void mark_eog(lt_vocab *v, int32_t id)
 static int read_id(const lt_vocab *v, const lt_gguf *g, const char *key, int32_t *id)
 {
     uint32_t value = UINT32_MAX;
-    if (lt_gguf_find(g, key) < 0)
+    if (!lt_gguf_has(g, key))
         return LT_OK;
     LT_TRY(lt_gguf_get_u32(g, key, true, &value));
     if (value >= (uint32_t)v->info.n_tokens)

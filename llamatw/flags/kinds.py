@@ -41,6 +41,11 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         return (*self.also, f"--{self.name}")
 
 
+def variable(name: str) -> str:
+    """Of the environment, as today's server names it."""
+    return f"LLAMA_ARG_{name}"
+
+
 def whole(low: int, high: int) -> Kind:
     def read(text: str) -> int:
         try:

@@ -1,0 +1,308 @@
+"""Flags about the model and the engine."""
+
+from __future__ import annotations
+
+from llamatw.flags.kinds import (
+    MAX_INT,
+    Flag,
+    one_of,
+    or_else,
+    overrides,
+    real,
+    variable,
+    whole,
+)
+from llamatw.settings import KV_TYPE_DEFAULT, KV_TYPES, LOAD_MODES, MAX_DRAFT, NUMA_WISHES
+
+_KV_TYPES_HELP = (
+    "f32; f16; bf16; i16, 16-bit integers with one scale per 64 values of a head; q8_0, 8-bit integers, "
+    "a scale per 32 values"
+)
+_ROPE = real(0, 1e12)
+
+MODEL = [
+    Flag(
+        name="model",
+        also=("-m",),
+        value="FILE",
+        env=variable("MODEL"),
+        help="GGUF file, or the name of a known model (default: SmolLM2 135M, fetched once)",
+    ),
+    Flag(
+        name="load-mode",
+        also=("-lm",),
+        value="HOW",
+        kind=one_of("auto", *LOAD_MODES),
+        default="auto",
+        env=variable("LOAD_MODE"),
+        help=f"auto (mmap), {', '.join(LOAD_MODES)}: how the file is read, what is locked",
+    ),
+    Flag(
+        name="mlock",
+        env=variable("MLOCK"),
+        default=False,
+        help="lock weights, KV cache and scratch into memory; not allowed to: the model is not served",
+    ),
+    Flag(
+        name="mmap",
+        off=("--no-mmap",),
+        env=variable("MMAP"),
+        default=True,
+        help="map the file; --no-mmap: read it piece by piece instead",
+    ),
+    Flag(
+        name="numa",
+        value="WISH",
+        kind=one_of(*NUMA_WISHES),
+        bare="distribute",
+        default="none",
+        env=variable("NUMA"),
+        help="on several NUMA nodes: distribute threads and memory, isolate on one, or obey numactl",
+    ),
+    Flag(
+        name="override-kv",
+        value="KEY=TYPE:VALUE",
+        kind=overrides,
+        repeats=True,
+        default=(),
+        env=variable("OVERRIDE_KV"),
+        help="a value of the file's metadata, replaced: int, float, bool or str; several by commas or by repeating",
+    ),
+]
+
+CONTEXT = [
+    Flag(
+        name="ctx-size",
+        also=("-c", "--ctx_size"),
+        value="N",
+        kind=whole(0, MAX_INT),
+        env=variable("CTX_SIZE"),
+        help="tokens of context, shared by all slots; 0: the model's (default: that, at most 8192)",
+    ),
+    Flag(
+        name="parallel",
+        also=("-np",),
+        value="N",
+        kind=or_else("-1", 4, whole(1, 256)),
+        default=4,
+        env=variable("N_PARALLEL"),
+        help="slots: requests generating at once; -1: 4",
+    ),
+    Flag(
+        name="kv-unified",
+        also=("-kvu",),
+        off=("--no-kv-unified",),
+        default=True,
+        env=variable("KV_UNIFIED"),
+        help="one request may use all of the context; --no-kv-unified divides it by --parallel",
+    ),
+    Flag(
+        name="batch-size",
+        also=("-b",),
+        value="N",
+        kind=whole(1, 8192),
+        default=512,
+        env=variable("BATCH"),
+        help="tokens in one step at the most",
+    ),
+    Flag(
+        name="ubatch-size",
+        also=("-ub",),
+        value="N",
+        kind=whole(1, 8192),
+        env=variable("UBATCH"),
+        help="the same; the smaller of the two holds",
+    ),
+    Flag(
+        name="cache-type-k",
+        also=("-ctk",),
+        value="TYPE",
+        kind=one_of(*KV_TYPES),
+        default=KV_TYPE_DEFAULT,
+        env=variable("CACHE_TYPE_K"),
+        help=f"type of cached keys: {_KV_TYPES_HELP}",
+    ),
+    Flag(
+        name="cache-type-v",
+        also=("-ctv",),
+        value="TYPE",
+        kind=one_of(*KV_TYPES),
+        default=KV_TYPE_DEFAULT,
+        env=variable("CACHE_TYPE_V"),
+        help="type of cached values, of the same",
+    ),
+    Flag(
+        name="cache-ram",
+        also=("-cram",),
+        value="MIB",
+        kind=whole(0, 1 << 24),
+        env=variable("CACHE_RAM"),
+        help="MiB of KV pages beside one context's, for prefixes (default: 1/16 of memory, at most 2048)",
+    ),
+    Flag(
+        name="context-shift",
+        off=("--no-context-shift",),
+        default=False,
+        env=variable("CONTEXT_SHIFT"),
+        help="full contexts lose their oldest tokens and go on, instead of ending",
+    ),
+    Flag(
+        name="grp-attn-n",
+        also=("-gan",),
+        value="N",
+        kind=whole(1, MAX_INT),
+        default=1,
+        env=variable("GRP_ATTN_N"),
+        help="self-extend: positions of full windows are divided by this; 1: off",
+    ),
+    Flag(
+        name="grp-attn-w",
+        also=("-gaw",),
+        value="N",
+        kind=whole(1, MAX_INT),
+        default=512,
+        env=variable("GRP_ATTN_W"),
+        help="self-extend: tokens in a window, a multiple of --grp-attn-n",
+    ),
+    Flag(
+        name="flash-attn",
+        also=("-fa",),
+        value="ON",
+        kind=one_of("on", "auto", "1"),
+        bare="on",
+        default="on",
+        env=variable("FLASH_ATTN"),
+        help="on or auto: attention never writes its scores to memory, and there is no other kind",
+    ),
+    Flag(
+        name="cont-batching",
+        also=("-cb",),
+        off=("-nocb", "--no-cont-batching"),
+        default=True,
+        env=variable("CONT_BATCHING"),
+        help="new requests join those that run; -nocb: they wait until all slots are free, then start together",
+    ),
+]
+
+POSITIONS = [
+    Flag(
+        name="rope-scaling",
+        value="KIND",
+        kind=one_of("none", "linear", "yarn"),
+        env=variable("ROPE_SCALING_TYPE"),
+        help="none, linear, yarn: how positions beyond the training context are made (default: the model's)",
+    ),
+    Flag(
+        name="rope-scale",
+        value="X",
+        kind=real(1e-3, 1e6),
+        env=variable("ROPE_SCALE"),
+        help="positions are divided by this",
+    ),
+    Flag(
+        name="rope-freq-scale",
+        value="X",
+        kind=real(0, 1e3),
+        env=variable("ROPE_FREQ_SCALE"),
+        help="positions are multiplied by this; 0: the model's",
+    ),
+    Flag(
+        name="rope-freq-base",
+        value="X",
+        kind=_ROPE,
+        env=variable("ROPE_FREQ_BASE"),
+        help="base of the rotary frequencies; 0: the model's",
+    ),
+    Flag(
+        name="yarn-orig-ctx",
+        value="N",
+        kind=whole(0, MAX_INT),
+        env=variable("YARN_ORIG_CTX"),
+        help="YaRN: the context that the model was trained for; 0: the model's",
+    ),
+    Flag(
+        name="yarn-ext-factor",
+        value="X",
+        kind=or_else("-1", None, real(0, 1)),
+        env=variable("YARN_EXT_FACTOR"),
+        help="YaRN: share of fast pairs that keep their frequency; -1: the model's, or 1",
+    ),
+    Flag(
+        name="yarn-attn-factor",
+        value="X",
+        kind=or_else("-1", None, real(1e-3, 1e3)),
+        env=variable("YARN_ATTN_FACTOR"),
+        help="YaRN: attention is multiplied by this; -1: the model's, or 1",
+    ),
+    Flag(
+        name="yarn-beta-slow",
+        value="X",
+        kind=or_else("-1", None, real(1e-3, 1e4)),
+        env=variable("YARN_BETA_SLOW"),
+        help="YaRN: turns in the original context below which a pair is slow; -1: the model's, or 1",
+    ),
+    Flag(
+        name="yarn-beta-fast",
+        value="X",
+        kind=or_else("-1", None, real(1e-3, 1e4)),
+        env=variable("YARN_BETA_FAST"),
+        help="YaRN: turns above which a pair is fast; -1: the model's, or 32",
+    ),
+]
+
+THREADS = [
+    Flag(
+        name="threads",
+        also=("-t",),
+        value="N",
+        kind=or_else("-1", 0, whole(1, 256)),
+        default=0,
+        env=variable("THREADS"),
+        help="threads for generating (default, or -1: one per core that it may use)",
+    ),
+    Flag(
+        name="threads-batch",
+        also=("-tb",),
+        value="N",
+        kind=or_else("-1", 0, whole(1, 256)),
+        default=0,
+        env=variable("THREADS_BATCH"),
+        help="threads for reading prompts (default, or -1: as --threads)",
+    ),
+    Flag(
+        name="step-target-ms",
+        value="MS",
+        kind=whole(1, 60_000),
+        default=50,
+        help="milliseconds that a step with running streams should take at most",
+    ),
+    Flag(
+        name="max-queue",
+        value="N",
+        kind=whole(0, 1 << 20),
+        default=64,
+        help="requests that may wait beyond the slots; more are answered 429",
+    ),
+    Flag(
+        name="max-queue-tokens",
+        value="N",
+        kind=whole(1, MAX_INT),
+        help="tokens of all prompts that run or wait (default: 16 times the context)",
+    ),
+    Flag(
+        name="spec-type",
+        value="KIND",
+        kind=one_of("none", "ngram-simple"),
+        default="ngram-simple",
+        env=variable("SPEC_TYPE"),
+        help="ngram-simple: guess tokens from what followed the same ones before; none: do not",
+    ),
+    Flag(
+        name="spec-draft-n-max",
+        value="N",
+        kind=whole(0, MAX_DRAFT),
+        default=MAX_DRAFT,
+        env=variable("SPEC_DRAFT_N_MAX"),
+        help="tokens that a slot guesses in a step at the most",
+    ),
+]

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from llamatw.capi.engine import Engine, Progress
-from llamatw.capi.records import ModelInfo
+from llamatw.capi.records import ModelInfo as ModelInfo  # web/ takes it from here
 from llamatw.engine.admission import Admission
 from llamatw.engine.loop import Abort, Call, EngineLike, Opener, Rest, StepLoop, Stop, Submit, VocabLike
 from llamatw.engine.scheduler import Deltas, Scheduler

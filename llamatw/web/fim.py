@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
-from llamatw.capi.records import ModelInfo
+from llamatw.engine.service import ModelInfo
 from llamatw.errors import NotSupported
 from llamatw.web import prompts
 from llamatw.web.api import Api

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from klein import Klein
 
-from llamatw.capi.records import ModelInfo
+from llamatw.engine.service import ModelInfo
 from llamatw.errors import NotFound
 from llamatw.web import reply
 from llamatw.web.api import Api, Request, answer

@@ -95,12 +95,12 @@ int main(void)
     test_divided_pool();
     const lt_override text = {.key = "llama.rope.scaling.type", .type = STR, .str = "none"};
     lt_engine_info info;
-    int n_failed = 0;
+    int n_told = 0;
     for (int64_t n = 1; n < 5; n++) {
         lt_fail_alloc_at(n);
-        n_failed += open_with(&text, 1, &info) == LT_E_NOMEM;
+        n_told += open_with(&text, 1, &info) == LT_E_NOMEM;
         lt_fail_alloc_at(0);
     }
-    CHECK(n_failed == 4, "%d of 4 failing allocations were told", n_failed);
+    CHECK(n_told == 4, "%d of 4 failing allocations were told", n_told);
     return check_report("override");
 }

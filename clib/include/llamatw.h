@@ -242,7 +242,8 @@ enum {
     LT_SAMPLE_IGNORE_EOS = 1,    /* what ends generation is not sampled */
     LT_SAMPLE_NO_CACHE = 2,      /* compute the whole prompt, take nothing from the prefix tree */
     LT_SAMPLE_SPARE_NEWLINE = 4, /* the penalties leave newlines alone */
-    LT_SAMPLE_RESUME = 8         /* .state is given */
+    LT_SAMPLE_RESUME = 8,        /* .state is given */
+    LT_SAMPLE_POST_PROBS = 16    /* lt_out.chances of a greedy choice: that one alone */
 };
 
 enum { /* of lt_sampling.chain.  Each but the penalties sees what the one before it left, with its probabilities */
@@ -263,7 +264,7 @@ enum { /* of lt_sampling.chain.  Each but the penalties sees what the one before
     LT_SAMPLER_COUNT = 14
 };
 
-enum { LT_MAX_CHAIN = 16, LT_MAX_BIASES = 1024, LT_MAX_BREAKER_IDS = 1 << 16, LT_MAX_PENALTY_PROMPT = 1 << 16 };
+enum { LT_MAX_CHAIN = 16, LT_MAX_BIASES = 1024, LT_MAX_BREAKER_IDS = 1 << 16, LT_MAX_PENALTY_PROMPT = 1 << 16, LT_MAX_PROBS = 100 };
 
 typedef struct {
     int32_t id;
@@ -293,6 +294,7 @@ typedef struct {
     int32_t repeat_last_n;     /* window of the penalties, prompt and output; 0 off; -1 the whole history */
     int32_t dry_allowed_length, dry_penalty_last_n;  /* >= 0; as repeat_last_n */
     int32_t n_prompt;          /* so many ids of the history are replaced by penalty_prompt, in the penalties */
+    int32_t n_probs;           /* so many alternatives are told of each token, 0..LT_MAX_PROBS; they change nothing in the choice */
     int32_t n_chain, n_bias, n_breakers, n_penalty_prompt;
     const lt_bias *bias;           /* no id twice */
     const int32_t *breakers;       /* DRY: sequences of ids, one behind the other, in ascending order of their first ids */
@@ -323,6 +325,11 @@ enum {
 enum { LT_MAX_DRAFT = 15 };
 
 typedef struct {
+    int32_t token;
+    float value;
+} lt_choice;
+
+typedef struct {
     int32_t seq;
     int32_t flags;
     int32_t token;        /* -1 unless LT_OUT_TOKEN */
@@ -330,11 +337,14 @@ typedef struct {
     uint32_t text_off, text_len;  /* valid UTF-8 that this token completed, in lt_result.text; length 0 for EOG */
     int32_t n_drafted;    /* guesses that were computed along with this one's row, right or wrong */
     float state[2];       /* of the samplers behind this token: lt_sampling.state of a sequence that goes on from here */
-    int32_t reserved;
+    float prob;           /* of token: its chance of being drawn, after all samplers */
+    int32_t n_top, n_chances; /* at most lt_sampling.n_probs */
+    const lt_choice *top;     /* the best ids under the raw logits, with logarithms of their probabilities there */
+    const lt_choice *chances; /* the likeliest to be drawn, with their chances above 0.  Of a greedy choice: softmax of what it was made from */
 } lt_out;
 
 typedef struct {
-    const lt_out *out;    /* n_out of them in row order: one per row, and one more for each right guess; valid until the next lt_step */
+    const lt_out *out;    /* n_out of them in row order: one per row, and one more for each right guess; valid until the next lt_step, with its lists */
     const char *text;     /* bytes of all rows; valid until the next lt_step */
     int32_t n_out;
     int32_t n_tokens;     /* tokens computed by this step, guesses among them */

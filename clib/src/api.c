@@ -17,9 +17,9 @@ int64_t lt_sizeof(const char *struct_name)
         int64_t size;
     } sizes[] = {
 #define SIZE(type) {#type, (int64_t)sizeof(type)}
-        SIZE(lt_meta),         SIZE(lt_tensor_info),  SIZE(lt_vocab_info), SIZE(lt_engine_opts), SIZE(lt_engine_info),
-        SIZE(lt_engine_stats), SIZE(lt_bias),         SIZE(lt_sampling),   SIZE(lt_row),         SIZE(lt_out),
-        SIZE(lt_result),       SIZE(lt_grammar_opts), SIZE(lt_override),
+        SIZE(lt_meta),         SIZE(lt_tensor_info), SIZE(lt_vocab_info),   SIZE(lt_engine_opts), SIZE(lt_engine_info),
+        SIZE(lt_engine_stats), SIZE(lt_bias),        SIZE(lt_sampling),     SIZE(lt_row),         SIZE(lt_choice),
+        SIZE(lt_out),          SIZE(lt_result),      SIZE(lt_grammar_opts), SIZE(lt_override),
     };
     for (size_t i = 0; struct_name && i < sizeof sizes / sizeof *sizes; i++)
         if (!strcmp(sizes[i].name, struct_name))

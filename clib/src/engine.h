@@ -54,6 +54,7 @@ struct lt_engine {
     lt_kv_need *needs;
     lt_wanted *wanted;
     lt_out *outs;
+    lt_probs *probs;         /* [n_batch], as wanted */
     char *text;
     size_t text_per_row;
     int64_t n_steps, tokens_computed, tokens_cached;

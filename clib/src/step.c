@@ -137,6 +137,7 @@ static void sample_item(void *context, int32_t item, int32_t worker)
     const int32_t n_words = (e->model.h.n_vocab + 31) / 32;
     const uint32_t *mask = row->mask ? row->mask + (size_t)(w->n_known - q->n_total) * (size_t)n_words : NULL;
     w->sampled = lt_sample(e->samplers[worker], &q->sampling, logits, q->history, w->n_known, mask, q->state);
+    lt_sample_probs(e->samplers[worker], &q->sampling, &e->probs[w - e->wanted]);
 }
 
 /* The head runs over at most max_outputs rows at a time: logits of a whole prompt need not fit into memory. */
@@ -152,9 +153,19 @@ static void compute_outputs(lt_engine *e, const lt_row *rows, int32_t n_wanted, 
     }
 }
 
-/* Appends the sampled token to its history and its text to the step's. */
-static void append_token(lt_engine *e, lt_seq *q, lt_out *out, lt_sampled sampled, uint32_t *text_len)
+static void tell_probs(lt_out *out, const lt_probs *probs)
 {
+    out->prob = probs->prob;
+    out->n_top = probs->n_top;
+    out->n_chances = probs->n_chances;
+    out->top = probs->top;
+    out->chances = probs->chances;
+}
+
+/* Appends the sampled token to its history and its text to the step's. */
+static void append_token(lt_engine *e, lt_seq *q, lt_out *out, const lt_wanted *w, uint32_t *text_len)
+{
+    const lt_sampled sampled = w->sampled;
     if (sampled.token < 0) {
         q->poisoned = true;
         out->flags |= LT_OUT_NAN;
@@ -165,6 +176,7 @@ static void append_token(lt_engine *e, lt_seq *q, lt_out *out, lt_sampled sample
     out->logprob = sampled.logprob;
     memcpy(q->state, sampled.state, sizeof q->state);
     memcpy(out->state, sampled.state, sizeof out->state);
+    tell_probs(out, &e->probs[w - e->wanted]);
     out->flags |= LT_OUT_TOKEN;
     if (lt_token_is_eog(e->vocab, sampled.token) == 1) {
         out->flags |= LT_OUT_EOG;
@@ -185,7 +197,7 @@ static lt_out *append_tokens(lt_engine *e, lt_seq *q, const lt_wanted *w, lt_out
 {
     for (int32_t left = q->n_drafted;; left--, w++) {
         const int32_t guessed = left ? q->history[q->n_total] : -1;
-        append_token(e, q, out, w->sampled, text_len);
+        append_token(e, q, out, w, text_len);
         if (out->token != guessed || !left || out->flags & (LT_OUT_EOG | LT_OUT_NAN))
             return out + 1;
         q->n_computed++;

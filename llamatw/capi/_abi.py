@@ -27,8 +27,8 @@ KV_TYPES = {"f32": 0, "f16": 1, "bf16": 2, "i16": 3, "q8_0": 4}  # LT_KV_*
 OPEN_MLOCK = 1
 NUMAS = {"none": 0, "distribute": 1, "isolate": 2, "numactl": 3}  # LT_NUMA_*
 LOADS = {"mmap": 0, "read": 1, "direct": 2}  # LT_LOAD_*
-SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE, SAMPLE_SPARE_NEWLINE, SAMPLE_RESUME = 1, 2, 4, 8
-MAX_CHAIN, MAX_BIASES, MAX_BREAKER_IDS, MAX_PENALTY_PROMPT = 16, 1024, 1 << 16, 1 << 16
+SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE, SAMPLE_SPARE_NEWLINE, SAMPLE_RESUME, SAMPLE_POST_PROBS = 1, 2, 4, 8, 16
+MAX_CHAIN, MAX_BIASES, MAX_BREAKER_IDS, MAX_PENALTY_PROMPT, MAX_PROBS = 16, 1024, 1 << 16, 1 << 16, 100
 SAMPLERS = {  # LT_SAMPLER_*
     "penalties": 0,
     "dry": 1,
@@ -163,7 +163,7 @@ class Sampling(Structure):
         *[(name, c_float) for name in ("adaptive_target", "adaptive_decay")],
         ("state", c_float * 2),
         *[(name, c_int32) for name in ("top_k", "min_keep", "repeat_last_n", "dry_allowed_length")],
-        *[(name, c_int32) for name in ("dry_penalty_last_n", "n_prompt")],
+        *[(name, c_int32) for name in ("dry_penalty_last_n", "n_prompt", "n_probs")],
         *[(name, c_int32) for name in ("n_chain", "n_bias", "n_breakers", "n_penalty_prompt")],
         ("bias", POINTER(Bias)),
         *[(name, c_void_p) for name in ("breakers", "breaker_ends", "penalty_prompt")],  # int32
@@ -183,6 +183,10 @@ class Row(Structure):
     ]
 
 
+class Choice(Structure):
+    _fields_ = [("token", c_int32), ("value", c_float)]
+
+
 class Out(Structure):
     _fields_ = [
         ("seq", c_int32),
@@ -193,7 +197,11 @@ class Out(Structure):
         ("text_len", c_uint32),
         ("n_drafted", c_int32),
         ("state", c_float * 2),
-        ("reserved", c_int32),
+        ("prob", c_float),
+        ("n_top", c_int32),
+        ("n_chances", c_int32),
+        ("top", c_void_p),  # Choice[n_top]
+        ("chances", c_void_p),
     ]
 
 
@@ -213,6 +221,7 @@ STRUCTS: dict[str, type[Structure]] = {
     "lt_bias": Bias,
     "lt_sampling": Sampling,
     "lt_row": Row,
+    "lt_choice": Choice,
     "lt_out": Out,
     "lt_result": Result,
 }

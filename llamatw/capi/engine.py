@@ -12,7 +12,18 @@ from llamatw.capi import _abi
 from llamatw.capi._lib import check, check_open, library
 from llamatw.capi.gguf import Gguf, path_bytes
 from llamatw.capi.overrides import Metadata, look_up, model_overrides, raw_overrides
-from llamatw.capi.records import Code, EngineInfo, EngineStats, KVFull, ModelInfo, Out, OutFlag, Row, SamplingParams
+from llamatw.capi.records import (
+    Choices,
+    Code,
+    EngineInfo,
+    EngineStats,
+    KVFull,
+    ModelInfo,
+    Out,
+    OutFlag,
+    Row,
+    SamplingParams,
+)
 from llamatw.capi.vocab import Vocab, id_array
 from llamatw.errors import EngineFailure, ModelError
 from llamatw.settings import EngineSettings
@@ -176,6 +187,7 @@ class Engine:
         self._lib.lt_sampling_init(ctypes.byref(raw))
         raw.flags = _abi.SAMPLE_IGNORE_EOS * sampling.ignore_eos | _abi.SAMPLE_NO_CACHE * (not use_cache)
         raw.flags |= _abi.SAMPLE_SPARE_NEWLINE * (not sampling.penalize_nl)
+        raw.flags |= _abi.SAMPLE_POST_PROBS * sampling.post_sampling_probs
         for name in _NUMBERS:
             setattr(raw, name, getattr(sampling, name))
         chain = [_abi.SAMPLERS[name] for name in sampling.chain]
@@ -191,6 +203,7 @@ class Engine:
         return EngineInfo(**{**_fields(raw), "arch": raw.arch.decode("utf-8", "replace")})
 
 
+_NO_CHOICES = Choices()
 _NUMBERS = [
     name
     for name, kind, *_ in _abi.Sampling._fields_
@@ -215,7 +228,22 @@ def _fields(raw: ctypes.Structure) -> dict[str, Any]:
 
 def _out(raw: _abi.Out, text: int) -> Out:
     piece = ctypes.string_at(text + raw.text_off, raw.text_len).decode("utf-8", "replace") if raw.text_len else ""
-    return Out(raw.seq, OutFlag(raw.flags), raw.token, raw.logprob, piece, raw.n_drafted, (raw.state[0], raw.state[1]))
+    return Out(
+        raw.seq,
+        OutFlag(raw.flags),
+        raw.token,
+        raw.logprob,
+        piece,
+        raw.n_drafted,
+        (raw.state[0], raw.state[1]),
+        raw.prob,
+        _choices(raw.top, raw.n_top),
+        _choices(raw.chances, raw.n_chances),
+    )
+
+
+def _choices(where: int | None, n: int) -> Choices:
+    return Choices(ctypes.string_at(where, n * ctypes.sizeof(_abi.Choice))) if where and n else _NO_CHOICES
 
 
 def _options(settings: EngineSettings, gguf: Gguf, overridden: Metadata, progress: Progress | None) -> _abi.Opts:

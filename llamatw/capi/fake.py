@@ -18,6 +18,7 @@ import msgspec
 
 from llamatw.capi.engine import Progress
 from llamatw.capi.records import (
+    Choices,
     Code,
     EngineInfo,
     EngineStats,
@@ -301,7 +302,9 @@ class FakeEngine:
         text = "" if token >= 256 else seq.decoder.decode(bytes([token]))
         flags = OutFlag.TOKEN | OutFlag.EOG * is_eog | OutFlag.FULL * (len(seq.history) >= self.info.n_ctx)
         flags |= OutFlag.PARTIAL * bool(seq.decoder.getstate()[0])
-        return Out(row.seq, OutFlag(flags), token, -0.5, text, row.n_draft)
+        top, chances = _choices(token, seq.sampling)
+        prob = 1.0 if seq.sampling.temperature <= 0 else 0.5
+        return Out(row.seq, OutFlag(flags), token, -0.5, text, row.n_draft, prob=prob, top=top, chances=chances)
 
     def _next(self, seq: _Open) -> int:
         if self.say is None:
@@ -315,6 +318,15 @@ class FakeEngine:
         known = [kept for (where, _), kept in self._kept.items() if where == scope]
         known += [_unaltered(seq) for seq in self._open.values() if seq.scope == scope]
         return min(max((_common(history, other) for other in known), default=0), len(history) - 1)
+
+
+def _choices(token: int, sampling: SamplingParams) -> tuple[Choices, Choices]:
+    """The ids after the token, each half as likely as the one before."""
+    ids = [(token + i) % N_VOCAB for i in range(sampling.n_probs)]
+    top = Choices.of((id, -0.5 - i) for i, id in enumerate(ids))
+    is_single = bool(ids) and sampling.post_sampling_probs and sampling.temperature <= 0
+    chances = [(token, 1.0)] if is_single else [(id, 0.5 ** (i + 1)) for i, id in enumerate(ids)]
+    return top, Choices.of(chances)
 
 
 def _unaltered(seq: _Open) -> array[int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import struct
 from array import array
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -51,6 +53,27 @@ class KVFull(EngineFailure):
         super().__init__(message, Code.KV_FULL)
 
 
+class Choices(msgspec.Struct, frozen=True):
+    """(token, value) pairs, best first, as they come from the engine: 8 bytes each (lt_choice), since answers may hold
+    a hundred of them for each of thousands of tokens."""
+
+    data: bytes = b""
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[int, float]]) -> Choices:
+        return cls(b"".join(_CHOICE.pack(*pair) for pair in pairs))
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        return _CHOICE.iter_unpack(self.data)  # type: ignore[return-value]
+
+    def __len__(self) -> int:
+        return len(self.data) // _CHOICE.size
+
+
+_CHOICE = struct.Struct("=if")
+_NO_CHOICES = Choices()
+
+
 class Breakers(msgspec.Struct, frozen=True):
     """Sequences of ids at which DRY's repetitions end: one behind the other, in ascending order of their first ids."""
 
@@ -94,6 +117,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     adaptive_decay: float = 0.9
     logit_bias: tuple[tuple[int, float], ...] = ()  # (id, what is added to its logit); -inf: not sampled
     ignore_eos: bool = False
+    n_probs: int = 0  # alternatives that are told of each token
+    post_sampling_probs: bool = False  # Out.chances of a greedy choice: that one alone
     samplers: tuple[str, ...] = SAMPLERS
     state: tuple[float, float] | None = None  # Out.state of the history's last token, for a sequence that goes on
 
@@ -135,6 +160,9 @@ class Out(msgspec.Struct, frozen=True):
     text: str  # whole characters that this token completed
     n_drafted: int = 0  # guesses computed with the row, right or wrong
     state: tuple[float, float] = (0.0, 1.0)  # of the samplers, behind this token: see SamplingParams.state
+    prob: float = 0.0  # the token's chance of being drawn, after all samplers
+    top: Choices = _NO_CHOICES  # the best under the raw logits, with their log-probabilities; n_probs of them
+    chances: Choices = _NO_CHOICES  # the likeliest to be drawn, with their chances; as many, or all that there are
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,13 +7,14 @@ from array import array
 
 import msgspec
 
-from llamatw.capi.records import SAMPLERS, Breakers, Out, SamplingParams
+from llamatw.capi.records import SAMPLERS, Breakers, Choices, Out, SamplingParams
 from llamatw.engine.guesses import Guesses
 from llamatw.settings import MAX_DRAFT
 
 __all__ = [
     "SAMPLERS",
     "Breakers",
+    "Choices",
     "Delta",
     "FinishReason",
     "GenerationParams",
@@ -21,6 +22,7 @@ __all__ = [
     "Sequence",
     "Status",
     "Timings",
+    "TokenProbs",
 ]
 
 
@@ -46,6 +48,7 @@ class GenerationParams(msgspec.Struct, frozen=True, kw_only=True):
     """What submit() takes beside the prompt."""
 
     sampling: SamplingParams = SamplingParams()
+    wants_probs: bool = False  # each delta carries its tokens' probabilities
     max_tokens: int = -1  # negative: until EOS or the context is full; 0: evaluate the prompt only
     cache_prompt: bool = True
     scope: int = 0  # prefix-cache scope
@@ -72,10 +75,25 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     draft_n_accepted: int = 0  # those that were right
 
 
+class TokenProbs(msgspec.Struct, frozen=True):
+    """What a token was chosen among.  Out says more of the fields."""
+
+    token: int
+    logprob: float
+    prob: float
+    top: Choices
+    chances: Choices
+
+    @property
+    def n_bytes(self) -> int:
+        return len(self.top.data) + len(self.chances.data)
+
+
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """One sequence's share of one step's results, as it crosses to the reactor."""
 
     tokens: tuple[int, ...] = ()
+    probs: tuple[TokenProbs, ...] = ()  # one for each of tokens, where they are wanted
     text: str = ""  # what the tokens completed; whole characters
     finish: FinishReason | None = None
     error: Exception | None = None  # with finish ERROR
@@ -83,6 +101,11 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     slot: int = -1  # its lane
     n_dropped: int = 0  # tokens that shifts have taken out of its context
     timings: Timings = Timings()  # so far
+
+    @property
+    def n_bytes(self) -> int:
+        """What is kept of it until somebody reads it."""
+        return len(self.text.encode()) + sum(entry.n_bytes for entry in self.probs)
 
 
 class Sequence(msgspec.Struct, kw_only=True, eq=False):

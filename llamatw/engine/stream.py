@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from llamatw.engine.sequence import Delta, FinishReason, Timings
 
-_MANY_BYTES, _FEW_BYTES = 64 << 10, 16 << 10  # of text that nobody has read: its sequence rests, goes on
+_MANY_BYTES, _FEW_BYTES = 64 << 10, 16 << 10  # that nobody has read: its sequence rests, goes on
 
 
 class TokenStream:
@@ -35,7 +35,7 @@ class TokenStream:
         self.slot = -1  # known with the first delta
         self.timings = Timings()  # as of the newest delta that arrived
         self.finish: FinishReason | None = None  # set when the last delta has arrived, perhaps still unread
-        self.pending_bytes = 0  # of text that nobody has read yet
+        self.pending_bytes = 0  # of text and probabilities that nobody has read yet
         self._abort = abort
         self._rest = rest
         self._rests = False
@@ -53,7 +53,7 @@ class TokenStream:
             self._waiting = Deferred(lambda _: self._leave())
             await self._waiting
         delta = self._unread.popleft()
-        self.pending_bytes -= len(delta.text.encode())
+        self.pending_bytes -= delta.n_bytes
         if self._rests and self.pending_bytes < _FEW_BYTES:
             self._rests = False
             self._rest(self.id, False)
@@ -69,7 +69,7 @@ class TokenStream:
         self.n_dropped = delta.n_dropped
         self.truncated = self.truncated or delta.n_dropped > 0 or delta.finish is FinishReason.CONTEXT
         self._unread.append(delta)
-        self.pending_bytes += len(delta.text.encode())
+        self.pending_bytes += delta.n_bytes
         if self.pending_bytes > _MANY_BYTES and not self._rests and self.finish is None:
             self._rests = True
             self._rest(self.id, True)

@@ -72,6 +72,7 @@ lt_sampled lt_sample(lt_sampler *s, const lt_sampling *p, const float *logits, c
     if (!lt_scan(s, logits))
         return sampled;
     double log_total = s->max + lt_log(lt_exp_sum(s, s->max, 1));
+    lt_note_top(s, p, log_total);
     if (mask)
         lt_mask(s, mask);
     lt_add_bias(s, p);
@@ -80,9 +81,9 @@ lt_sampled lt_sample(lt_sampler *s, const lt_sampling *p, const float *logits, c
     lt_rank_reset(s);
     s->n_kept = LT_KEEP_ALL;
     run_chain(s, &call);
-    const int32_t place = lt_draw(s, &call);
-    learn(s, &call, place, sampled.state);
-    sampled.token = lt_rank_id(s, place);
+    s->place = lt_draw(s, &call);
+    learn(s, &call, s->place, sampled.state);
+    sampled.token = lt_rank_id(s, s->place);
     sampled.logprob = (float)(logits[sampled.token] - log_total);
     return sampled;
 }

@@ -6,6 +6,7 @@
  *      survivors: the first n_kept of the ranking                          keep.c weights.c
  *      the samplers of the chain
  *      draw                                                                draw.c
+ *      what it was drawn from, for those who ask                           probs.c
  *
  * No step sorts the vocabulary: a step that needs one more candidate asks the ranking for it.  Nearly every filter keeps a
  * head of the ranking; those that take from its front (typical, XTC) make those ids vanish from work.  A sampler that
@@ -47,6 +48,9 @@ struct lt_sampler {
     float max;          /* of work */
     int32_t n_kept;     /* survivors are the first n_kept of the ranking; LT_KEEP_ALL: every allowed id */
     double total;       /* sum of the survivors' weights */
+    int32_t place;      /* in the ranking, of the id that was drawn */
+    int32_t n_top;
+    lt_choice top[LT_MAX_PROBS]; /* see lt_out.top */
 };
 
 enum { LT_KEEP_ALL = INT32_MAX };
@@ -126,6 +130,9 @@ void lt_adaptive_learn(const lt_sampler *s, const lt_call *c, int32_t i, float s
 
 /* draw.c: the place in the ranking of one survivor, at random in proportion to the weights */
 int32_t lt_draw(lt_sampler *s, const lt_call *c);
+
+/* probs.c: notes the best of the raw logits, while work is that */
+void lt_note_top(lt_sampler *s, const lt_sampling *p, double log_total);
 
 /* philox.c: Philox4x32-10 (Salmon et al., SC 2011) */
 void lt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);

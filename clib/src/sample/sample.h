@@ -57,4 +57,13 @@ typedef struct {
  * many were written (0 after token -1).  Greedy has one survivor. */
 int32_t lt_sample_candidates(lt_sampler *s, lt_candidate *out, int32_t cap);
 
+typedef struct { /* lt_out says what these are */
+    float prob;
+    int32_t n_top, n_chances;
+    lt_choice top[LT_MAX_PROBS], chances[LT_MAX_PROBS];
+} lt_probs;
+
+/* What the last lt_sample on s, with these settings, chose among; all 0 after token -1.  Once for each lt_sample. */
+void lt_sample_probs(lt_sampler *s, const lt_sampling *p, lt_probs *out);
+
 #endif

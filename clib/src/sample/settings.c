@@ -57,6 +57,7 @@ static int check_ints(const lt_sampling *p)
     LT_TRY(check_int("repeat_last_n", p->repeat_last_n, -1, INT32_MAX));
     LT_TRY(check_int("dry_allowed_length", p->dry_allowed_length, 0, INT32_MAX));
     LT_TRY(check_int("dry_penalty_last_n", p->dry_penalty_last_n, -1, INT32_MAX));
+    LT_TRY(check_int("n_probs", p->n_probs, 0, LT_MAX_PROBS));
     return check_int("n_prompt", p->n_prompt, 0, INT32_MAX);
 }
 
@@ -121,7 +122,7 @@ static int check_breakers(const lt_sampling *p, int32_t n_vocab)
 
 int lt_sampling_check(const lt_sampling *p, int32_t n_vocab)
 {
-    const uint32_t known = LT_SAMPLE_IGNORE_EOS | LT_SAMPLE_NO_CACHE | LT_SAMPLE_SPARE_NEWLINE | LT_SAMPLE_RESUME;
+    const uint32_t known = LT_SAMPLE_IGNORE_EOS | LT_SAMPLE_NO_CACHE | LT_SAMPLE_SPARE_NEWLINE | LT_SAMPLE_RESUME | LT_SAMPLE_POST_PROBS;
     if (p->flags & ~known)
         return lt_fail(LT_E_ARG, "lt_sampling: flags is %u, of which not all are known", p->flags);
     LT_TRY(check_floats(p));

@@ -93,8 +93,8 @@ def test_constants(layout):
         *("GRAMMAR_AFTER_TRIGGER", "GSTATE_COMPLETE", "GSTATE_WAITING"),
     ):
         assert layout[f"LT_{name}"] == (getattr(_abi, name),)
-    limits = ("MAX_CHAIN", "MAX_BIASES", "MAX_BREAKER_IDS", "MAX_PENALTY_PROMPT")
-    for name in ("SAMPLE_SPARE_NEWLINE", "SAMPLE_RESUME", *limits):
+    limits = ("MAX_CHAIN", "MAX_BIASES", "MAX_BREAKER_IDS", "MAX_PENALTY_PROMPT", "MAX_PROBS")
+    for name in ("SAMPLE_SPARE_NEWLINE", "SAMPLE_RESUME", "SAMPLE_POST_PROBS", *limits):
         assert layout[f"LT_{name}"] == (getattr(_abi, name),)
     samplers = {name: values[0] for name, values in layout.items() if name.startswith("LT_SAMPLER_")}
     assert samplers.pop("LT_SAMPLER_COUNT") == len(_abi.SAMPLERS)

@@ -18,15 +18,15 @@ import pytest
 from llamatw.capi.engine import Engine
 from llamatw.capi.records import KVFull, OutFlag, SamplingParams
 from llamatw.engine.scheduler import Scheduler
-from llamatw.engine.sequence import GenerationParams, Sequence
+from llamatw.engine.sequence import GenerationParams, Sequence, TokenProbs
 from llamatw.settings import EngineSettings
 
 N_COMBINATIONS = 200
 N_CTX, N_SEQS, N_NEW = 320, 8, 20
 SAMPLINGS = [
-    {"temperature": 0.0},
+    {"temperature": 0.0, "n_probs": 3},
     {"temperature": 1.0, "seed": 11},
-    {"temperature": 0.7, "seed": 12, "repeat_penalty": 1.1, "top_k": 20},
+    {"temperature": 0.7, "seed": 12, "repeat_penalty": 1.1, "top_k": 20, "n_probs": 30},
 ]
 COMMON = "The cat sat on the mat and the dog lay by the door. " * 4
 TEXTS = [
@@ -38,7 +38,7 @@ TEXTS = [
     "Once upon a time",
 ]
 
-Trace = list[tuple[int, float]]
+Trace = list[TokenProbs]
 
 
 class Company:
@@ -49,6 +49,7 @@ class Company:
         info = engine.info
         self.scheduler = Scheduler(engine, info.n_seqs, n_batch, 50.0, n_draft=n_draft, n_ctx=info.n_ctx)
         self.traces: dict[int, Trace] = {}
+        self.told: dict[int, Trace] = {}  # what the deltas say of it
         self.now = 0.0
         self.n_ids = 0
         self.happened: Counter[str] = Counter()
@@ -56,9 +57,10 @@ class Company:
     def submit(self, text: str, sampling: dict[str, float], max_tokens: int = N_NEW, **params: object) -> int:
         self.n_ids += 1
         ids = array("i", self.engine.vocab.tokenize(text))
-        wishes = GenerationParams(sampling=SamplingParams(ignore_eos=True, **sampling), max_tokens=max_tokens, **params)
+        params |= {"max_tokens": max_tokens, "wants_probs": True}
+        wishes = GenerationParams(sampling=SamplingParams(ignore_eos=True, **sampling), **params)
         self.scheduler.submit(Sequence(id=self.n_ids, prompt=ids, params=wishes), self.now)
-        self.traces[self.n_ids] = []
+        self.traces[self.n_ids], self.told[self.n_ids] = [], []
         return self.n_ids
 
     def step(self) -> None:
@@ -74,13 +76,15 @@ class Company:
             skip = {seq.handle: seq.n_replay for seq in running.values()}
             for out in outs:
                 if out.flags & OutFlag.TOKEN and skip[out.seq] == 0:
-                    self.traces[running[out.seq].id].append((out.token, out.logprob))
+                    entry = TokenProbs(out.token, out.logprob, out.prob, out.top, out.chances)
+                    self.traces[running[out.seq].id].append(entry)
                 skip[out.seq] -= bool(out.flags & OutFlag.TOKEN and skip[out.seq])
             self.happened["guessed"] += sum(out.n_drafted > 0 for out in outs)
             self.scheduler.commit(rows, outs, self.now, 10.0)
             break
         self.scheduler.check()
-        for _, delta in self.scheduler.take_deltas():
+        for id, delta in self.scheduler.take_deltas():
+            self.told[id] += delta.probs
             self.happened["cached"] += delta.finish is not None and delta.timings.cache_n > 0
 
     def run(self) -> None:
@@ -137,6 +141,7 @@ def test_two_hundred_random_companies(engine: Engine, alone: dict[tuple[int, int
         for id, key in subjects.items():
             got, want = company.traces[id], alone[key]
             assert got == want[: len(got)], f"combination {number}: sequence {id} of {key} differs"
+            assert company.told[id] == got, f"combination {number}: sequence {id} of {key} is told otherwise"
             happened["whole"] += len(got) == N_NEW
         happened += company.happened
     print(dict(happened))

@@ -64,7 +64,7 @@ class Choices(msgspec.Struct, frozen=True):
         return cls(b"".join(_CHOICE.pack(*pair) for pair in pairs))
 
     def __iter__(self) -> Iterator[tuple[int, float]]:
-        return _CHOICE.iter_unpack(self.data)  # type: ignore[return-value]
+        return _CHOICE.iter_unpack(self.data)
 
     def __len__(self) -> int:
         return len(self.data) // _CHOICE.size

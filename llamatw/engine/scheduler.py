@@ -28,7 +28,7 @@ from typing import NamedTuple, Protocol
 from llamatw.capi.records import Code, KVFull, Out, OutFlag, Row, SamplingParams
 from llamatw.engine.budget import StepBudget
 from llamatw.engine.guesses import MAX_ROWS
-from llamatw.engine.sequence import Delta, FinishReason, Sequence, Status
+from llamatw.engine.sequence import Delta, FinishReason, Sequence, Status, TokenProbs
 from llamatw.engine.shift import of_generation, to_keep
 from llamatw.engine.stats import Counters, SlotState, slot_state
 from llamatw.engine.turns import MIN_SHARED, Shares, n_shared
@@ -342,18 +342,19 @@ class Scheduler:
         if not out.flags & OutFlag.EOG:
             seq.n_held = seq.n_held + 1 if out.flags & OutFlag.PARTIAL else 0
         tokens: tuple[int, ...] = ()
+        probs: tuple[TokenProbs, ...] = ()
         text = ""
         if seq.n_replay:  # it has been shown already
             seq.n_replay -= 1
         else:
-            tokens, text = (out.token,), out.text
+            tokens, text, probs = (out.token,), out.text, _probs(seq, out)
             seq.append(out)
         finish = _finish_reason(seq, out.flags)
         if finish is None:
-            self._emit(seq, tokens=tokens, text=text)
+            self._emit(seq, tokens=tokens, text=text, probs=probs)
         else:
             cut = _CUT_CHARACTER if seq.n_held else ""
-            self._finish(seq, finish, tokens=tokens, text=text + cut)
+            self._finish(seq, finish, tokens=tokens, text=text + cut, probs=probs)
 
     def _finish(
         self,
@@ -362,9 +363,10 @@ class Scheduler:
         error: Exception | None = None,
         tokens: tuple[int, ...] = (),
         text: str = "",
+        probs: tuple[TokenProbs, ...] = (),
     ) -> None:
         self._leave(seq, reason)
-        self._emit(seq, tokens=tokens, text=text, finish=reason, error=error)
+        self._emit(seq, tokens=tokens, text=text, probs=probs, finish=reason, error=error)
 
     def _leave(self, seq: Sequence, reason: FinishReason) -> None:
         if seq.status is Status.RUNNING:
@@ -393,11 +395,13 @@ class Scheduler:
         seq: Sequence,
         tokens: tuple[int, ...] = (),
         text: str = "",
+        probs: tuple[TokenProbs, ...] = (),
         finish: FinishReason | None = None,
         error: Exception | None = None,
     ) -> None:
         delta = Delta(
             tokens=tokens,
+            probs=probs,
             text=text,
             finish=finish,
             error=error,
@@ -407,6 +411,12 @@ class Scheduler:
             timings=seq.timings(self._now),
         )
         self._deltas.append((seq.id, delta))
+
+
+def _probs(seq: Sequence, out: Out) -> tuple[TokenProbs, ...]:
+    if not seq.params.wants_probs:
+        return ()
+    return (TokenProbs(out.token, out.logprob, out.prob, out.top, out.chances),)
 
 
 def _finish_reason(seq: Sequence, flags: OutFlag) -> FinishReason | None:

@@ -25,6 +25,7 @@ from llamatw.text import templates
 from llamatw.text.chat import ChatTemplate
 from llamatw.web import prompts, reply, sampling, schema
 from llamatw.web.generation import Generation
+from llamatw.web.probs import Entries
 from llamatw.web.sse import MAX_STALL_S, EventStream, frame
 from llamatw.web.words import Words
 
@@ -51,6 +52,7 @@ class Api:
         self.reactor = reactor
         self.system = settings.system_prompt
         self.n_refused = {429: 0, 503: 0}  # requests that a route refused, by status
+        self.entries = Entries(engine.detokenize_bytes)
         self._words = Words(engine)
 
     @property

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import ClassVar
 
-from llamatw.web import native, reply
+from llamatw.web import native, probs, reply
 from llamatw.web.api import Api, Request, answer, stream, together
-from llamatw.web.generation import Generation
+from llamatw.web.generation import Generation, Placed
 from llamatw.web.schema import Order
 from llamatw.web.sse import DONE, EventStream, frame
 
@@ -22,6 +23,7 @@ class Choices:
 
     def __init__(self, api: Api, order: Order, generations: list[Generation], prompts: list[str]) -> None:
         """generations: order.n for each prompt.  prompts: as texts."""
+        self.api = api
         self._prompts = prompts
         self._model = api.model
         self._order = order
@@ -50,11 +52,18 @@ class Choices:
         """A choice's content in a chunk; None: no text."""
         raise NotImplementedError
 
+    def logprobs(self, index: int, entries: Sequence[Placed]) -> reply.Json | None:
+        """Of a choice, or of a chunk of it; None: not wanted."""
+        return self.api.entries.openai(entries, self._order.params)
+
     async def finish(self) -> reply.Json:
         for generation in self._generations:
             await generation.finish()
+        found = [generation.probs for generation in self._generations]
+        work = sum(map(probs.size, found))
+        shown = await self.api.run(lambda: [self.logprobs(*choice) for choice in enumerate(found)], work)
         choices = [
-            reply.choice(index, self.whole(index, generation.text), reply.finish_reason(generation))
+            reply.choice(index, self.whole(index, generation.text), reply.finish_reason(generation), shown[index])
             for index, generation in enumerate(self._generations)
         ]
         result = {
@@ -77,11 +86,13 @@ class Choices:
     async def _send_one(self, events: EventStream, index: int) -> None:
         generation = self._generations[index]
 
-        async def chunk(content: reply.Json, reason: str | None = None, **more: object) -> None:
+        async def chunk(
+            content: reply.Json, reason: str | None = None, logprobs: reply.Json | None = None, **more: object
+        ) -> None:
             envelope = {**self._envelope, "object": self.chunk_object}
             if self._order.shows.usage:
                 envelope["usage"] = None  # until the last
-            choices = [reply.choice(index, content, reason)]
+            choices = [reply.choice(index, content, reason, logprobs)]
             await events.send(frame(reply.encode({**envelope, "choices": choices, **more})))
 
         def timed() -> reply.Json:
@@ -94,8 +105,8 @@ class Choices:
             more = timed() if self._order.shows.timings else {}
             for progress in piece.progress:
                 await chunk(self.part(None), **more, **reply.prompt_progress(progress))
-            if piece.text:
-                await chunk(self.part(piece.text), **more)
+            if piece.text or piece.probs:
+                await chunk(self.part(piece.text), logprobs=self.logprobs(index, piece.probs), **more)
         await chunk(self.part(None), reply.finish_reason(generation), **timed(), **self._native(index))
 
     def _usage(self) -> reply.Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from klein import Klein
@@ -9,6 +10,7 @@ from klein import Klein
 from llamatw.web import fim, prompts, reply
 from llamatw.web.api import OPENAI_REPEAT_PENALTY, Api, Request
 from llamatw.web.choices import Choices, choose
+from llamatw.web.generation import Placed
 from llamatw.web.schema import Flag, Generating, Text
 
 
@@ -16,6 +18,7 @@ class TextRequest(Generating, kw_only=True):
     """POST /v1/completions."""
 
     serves: ClassVar[frozenset[str]] = frozenset({"echo", "suffix"})
+    zero_asks: ClassVar[bool] = True
 
     prompt: Any
     model: Text = None
@@ -38,6 +41,9 @@ class TextChoices(Choices):
     def part(self, text: str | None) -> reply.Json:
         return {"text": text or ""}
 
+    def logprobs(self, index: int, entries: Sequence[Placed]) -> reply.Json | None:
+        return self.api.entries.text(entries, self._order.params)
+
 
 class EchoingChoices(TextChoices):
     """Each text begins with its prompt."""
@@ -47,6 +53,9 @@ class EchoingChoices(TextChoices):
 
     def opening(self, index: int) -> reply.Json | None:
         return {"text": self.prompt(index)}
+
+    def logprobs(self, index: int, entries: Sequence[Placed]) -> reply.Json | None:
+        return self.api.entries.text(entries, self._order.params, offset=len(self.prompt(index)))
 
 
 def add_routes(app: Klein, api: Api) -> None:

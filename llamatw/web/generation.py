@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from types import TracebackType
+from typing import NamedTuple
 
 import msgspec
 
-from llamatw.engine.sequence import Delta, FinishReason, Timings
+from llamatw.engine.sequence import Delta, FinishReason, Timings, TokenProbs
 from llamatw.engine.stream import TokenStream
 from llamatw.errors import Unavailable
 from llamatw.text.indent import IndentScanner
@@ -32,12 +34,57 @@ class Progress(msgspec.Struct, frozen=True):
     time_ms: float
 
 
+class Placed(NamedTuple):
+    """A token's probabilities, and where its text begins: characters from the start of the generation."""
+
+    start: int
+    probs: TokenProbs
+
+
 class Piece(msgspec.Struct, frozen=True):
-    """What one delta adds: its tokens, and the text that they and what was held back set free."""
+    """What one delta adds: its tokens, the text that they and what was held back set free, and the probabilities of the
+    tokens that this text is made of, where they are wanted."""
 
     text: str
     tokens: tuple[int, ...]
     progress: tuple[Progress, ...] = ()
+    probs: tuple[Placed, ...] = ()
+
+
+class _Unshown:
+    """Probabilities of tokens whose text is still held back.
+
+        tokens    "He" "llo" (c3) (a9) "\n"        (c3) (a9): two halves of a character
+        start       0    2    5    5    6
+        end         2    5    6    6    7
+
+    A token that completes no character is shown with the next one that does."""
+
+    def __init__(self) -> None:
+        self._n_fed = 0  # characters
+        self._open: list[TokenProbs] = []  # they wait for text
+        self._closed: deque[tuple[int, Placed]] = deque()  # with the end
+
+    def feed(self, delta: Delta) -> None:
+        self._open += delta.probs
+        if delta.text:
+            start, self._n_fed = self._n_fed, self._n_fed + len(delta.text)
+            self._closed += [(self._n_fed, Placed(start, entry)) for entry in self._open]
+            self._open.clear()
+
+    def upto(self, n_shown: int) -> tuple[Placed, ...]:
+        """Those of tokens that are shown to their ends."""
+        taken = []
+        while self._closed and self._closed[0][0] <= n_shown:
+            taken.append(self._closed.popleft()[1])
+        return tuple(taken)
+
+    def before(self, n_shown: int) -> tuple[Placed, ...]:
+        """Those of tokens that are shown at least in part: the text ends there."""
+        return tuple(placed for _, placed in self._closed if placed.start < n_shown)
+
+    def rest(self) -> tuple[Placed, ...]:
+        return (*(placed for _, placed in self._closed), *(Placed(self._n_fed, entry) for entry in self._open))
 
 
 class Generation:
@@ -51,12 +98,14 @@ class Generation:
         self.slot = -1
         self.text = ""
         self.tokens: list[int] = []
+        self.probs: list[Placed] = []  # after finish()
         self.stop_type = StopType.NONE
         self.stopping_word = ""
         self.timings = Timings()
         self._stream = stream
         self._words = StopScanner(stop)
         self._lines = IndentScanner(n_indent)
+        self._unshown = _Unshown()
         # Prompt tokens that progress was told of; -1: not even that it begins.
         self._n_read = -1 if tells_progress and self.n_prompt else self.n_prompt
 
@@ -92,15 +141,15 @@ class Generation:
                 raise Unavailable("the sequence was given up")
             self.slot, self.timings = delta.slot, delta.timings
             self.tokens += delta.tokens
-            text, progress = self._shown(delta), self._progress(delta)
+            text, progress, probs = self._shown(delta), self._progress(delta), self._probs(delta)
             if delta.tokens or text or progress:
-                return Piece(text, delta.tokens, progress)
+                return Piece(text, delta.tokens, progress, probs)
         raise StopAsyncIteration
 
     async def finish(self) -> Generation:
         """Runs to the end, for answers in one piece."""
-        async for _ in self:
-            pass
+        async for piece in self:
+            self.probs += piece.probs
         return self
 
     def _shown(self, delta: Delta) -> str:
@@ -121,6 +170,14 @@ class Generation:
             text += self._lines.finish()
         self.text += text
         return text
+
+    def _probs(self, delta: Delta) -> tuple[Placed, ...]:
+        """Those that go with the text so far.  What was cut off has none, unless the token begins before the cut."""
+        self._unshown.feed(delta)
+        if self.stop_type is StopType.NONE:
+            return self._unshown.upto(len(self.text))
+        is_cut = self._words.word or self._lines.is_short
+        return self._unshown.before(len(self.text)) if is_cut else self._unshown.rest()
 
     def _progress(self, delta: Delta) -> tuple[Progress, ...]:
         """The first time, also where it began: with what the cache had."""

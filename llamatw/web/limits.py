@@ -74,9 +74,10 @@ LIMITS: dict[str, Limit] = {
     "sse_ping_interval": Limit(-1, 86_400),
     "best_of": Limit(1, 256),
     "n_indent": Limit(0, INT32_MAX),
+    "n_probs": Limit(0, 100),  # LT_MAX_PROBS
+    "logprobs": Limit(0, 100),
+    "top_logprobs": Limit(0, 20),
     # known, see UNSERVED
-    "n_probs": Limit(0, 1 << 20),
-    "top_logprobs": Limit(0, 100),
     "n_cache_reuse": Limit(0, INT32_MAX),
     "reasoning_budget_tokens": Limit(-1, INT32_MAX),
     "thinking_budget_tokens": Limit(-1, INT32_MAX),
@@ -102,10 +103,6 @@ def _always(_: object) -> bool:
 
 
 UNSERVED: dict[str, Asks] = {
-    "n_probs": _above(0),
-    "logprobs": bool,
-    "top_logprobs": _above(0),
-    "post_sampling_probs": bool,
     "grammar": bool,
     "grammar_lazy": bool,
     "grammar_triggers": bool,

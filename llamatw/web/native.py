@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import msgspec
 from klein import Klein
 
-from llamatw.web import prompts, reply
+from llamatw.web import probs, prompts, reply
 from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, stream, together
-from llamatw.web.generation import Generation
+from llamatw.web.generation import Generation, Placed
 from llamatw.web.schema import CompletionRequest, DetokenizeRequest, Order, TokenizeRequest
 from llamatw.web.sse import EventStream, frame
 
@@ -25,14 +26,14 @@ class Completions(msgspec.Struct, frozen=True):
     is_list: bool  # the answer in one piece is a list
     generations: list[Generation]  # order.n for each prompt
     settings: reply.Json
-    model: str
+    api: Api
 
     def final(self, index: int) -> reply.Json:
         return reply.completion(
             index,
             self.generations[index],
             prompt=self.prompts[index // self.order.n],
-            model=self.model,
+            model=self.api.model,
             settings=self.settings,
             tokens=self.order.shows.tokens,
             streamed=self.order.stream,
@@ -42,7 +43,11 @@ class Completions(msgspec.Struct, frozen=True):
         """The answer in one piece: an object, or a list of them, prompt by prompt."""
         for generation in self.generations:
             await generation.finish()
-        finals = [reply.select(self.final(index), self.order.shows.fields) for index in range(len(self.generations))]
+        found = [generation.probs for generation in self.generations]
+        shown = await self.api.run(lambda: [self._probs(entries) for entries in found], sum(map(probs.size, found)))
+        finals = [
+            reply.select({**self.final(index), **more}, self.order.shows.fields) for index, more in enumerate(shown)
+        ]
         return finals if self.is_list else finals[0]
 
     async def send(self, events: EventStream) -> None:
@@ -52,9 +57,13 @@ class Completions(msgspec.Struct, frozen=True):
     async def _send_one(self, events: EventStream, index: int) -> None:
         generation = self.generations[index]
         async for piece in generation:
-            for event in reply.partials(index, generation, piece, timed=self.order.shows.timings):
+            shown = self._probs(piece.probs)
+            for event in reply.partials(index, generation, piece, timed=self.order.shows.timings, probs=shown):
                 await events.send(frame(reply.encode(event)))
         await events.send(frame(reply.encode(self.final(index))))
+
+    def _probs(self, entries: Sequence[Placed]) -> reply.Json:
+        return self.api.entries.native(entries, self.order.params)
 
 
 def add_routes(app: Klein, api: Api) -> None:
@@ -92,7 +101,7 @@ async def complete(
     """Answers with native completions.  shown: the prompts, as the answers repeat them."""
     with ExitStack() as stack:
         generations = api.start(stack, ids, order)
-        completions = Completions(order, shown, is_list, generations, settings(api, order), api.model)
+        completions = Completions(order, shown, is_list, generations, settings(api, order), api)
         if not order.stream:
             return answer(request, await completions.finish())
         events = api.event_stream(request, order)

@@ -23,8 +23,6 @@ FINGERPRINT = f"llamatw-{__version__}"
 
 # Settings that clients know and this build does not serve: their values that ask for nothing.
 _NEUTRAL: Json = {
-    "n_probs": 0,
-    "post_sampling_probs": False,
     "grammar": "",
     "grammar_lazy": False,
     "grammar_triggers": [],
@@ -119,13 +117,13 @@ def _ratio(value: float, unit: float) -> float:
 # ---- native ------------------------------------------------------------------------------------------------------
 
 
-def partials(index: int, generation: Generation, piece: Piece, timed: bool) -> Iterator[Json]:
-    """The streamed events of /completion that a piece makes."""
+def partials(index: int, generation: Generation, piece: Piece, timed: bool, probs: Json) -> Iterator[Json]:
+    """The streamed events of /completion that a piece makes.  probs: what goes with its text."""
     more: Json = {"timings": timings(generation.timings)} if timed else {}
     for progress in piece.progress:
         yield {**_partial(index, generation), **more, **prompt_progress(progress)}
     if piece.text or piece.tokens:
-        yield {**_partial(index, generation), "content": piece.text, "tokens": piece.tokens, **more}
+        yield {**_partial(index, generation), "content": piece.text, "tokens": piece.tokens, **more, **probs}
 
 
 def prompt_progress(progress: Progress) -> Json:
@@ -211,6 +209,6 @@ def usage(generations: Sequence[Generation], n: int) -> Json:
     }
 
 
-def choice(index: int, content: Json, reason: str | None = None) -> Json:
+def choice(index: int, content: Json, reason: str | None = None, logprobs: Json | None = None) -> Json:
     """content: what the dialect calls a text."""
-    return {"index": index, **content, "finish_reason": reason, "logprobs": None}
+    return {"index": index, **content, "finish_reason": reason, "logprobs": logprobs}

@@ -21,6 +21,7 @@ MAX_STOPS = 16
 MAX_STOP_BYTES = 256
 _UNTIL_FULL = -2  # n_predict
 _SHAPES = ("grammar", "json_schema", "response_format", "tools")
+_USUAL_TOP = 20  # alternatives where `logprobs: true` says no number
 
 Number = int | float | None
 Flag = bool | None
@@ -37,6 +38,7 @@ class Generating(msgspec.Struct, kw_only=True):
     """Fields that every generating route knows; null is the same as absent."""
 
     serves: ClassVar[frozenset[str]] = frozenset()  # names of UNSERVED that this route serves after all
+    zero_asks: ClassVar[bool] = False  # `logprobs: 0` is a wish, too: for the tokens' own
 
     stream: Flag = None
     stream_options: StreamOptions | None = None
@@ -93,9 +95,9 @@ class Generating(msgspec.Struct, kw_only=True):
     min_keep: Number = None
     penalize_nl: Flag = None
     penalty_prompt: str | list[Any] | None = None
-    # Known, not served yet: refused when they ask for something.
     n_probs: Number = None
     post_sampling_probs: Flag = None
+    # Known, not served yet: refused when they ask for something.
     grammar: Text = None
     grammar_lazy: Flag = None
     grammar_triggers: list[Any] | None = None
@@ -237,8 +239,10 @@ def order(
     too long are cut then, verbose is the server's."""
     limit = _capped(_whole(_one_of(request, "n_predict", "max_tokens", "max_completion_tokens"), -1), n_predict)
     predict_ms = _whole(request.t_max_predict_ms, -1)
+    n_probs, post_probs = _n_probs(request), bool(request.post_sampling_probs)
     params = GenerationParams(
-        sampling=sampling,
+        sampling=msgspec.structs.replace(sampling, n_probs=n_probs or 0, post_sampling_probs=post_probs),
+        wants_probs=n_probs is not None,
         max_tokens=limit,
         cache_prompt=request.cache_prompt is not False,
         slot=_slot(request, n_slots),
@@ -287,6 +291,7 @@ def _n_answers(request: Generating) -> int:
     return n
 
 
+<<<<<<< HEAD
 def _capped(limit: int, cap: int) -> int:
     if cap < 0:
         return cap if limit == -1 else limit
@@ -307,6 +312,20 @@ def filled(defaults: dict[str, Any]) -> Generating:
     fill(nothing, defaults)
     check(nothing)
     return nothing
+=======
+def _n_probs(request: Generating) -> int | None:
+    """How many alternatives are told of each token; None: no probabilities at all."""
+    asked, is_chat = getattr(request, "logprobs", None), hasattr(request, "top_logprobs")
+    if is_chat and not asked and getattr(request, "top_logprobs", None):
+        raise BadRequest("top_logprobs needs logprobs: true", "top_logprobs")
+    if not is_chat and asked is True:
+        raise BadRequest(f"logprobs must be {LIMITS['logprobs']}, not true", "logprobs")
+    n = _one_of(request, "n_probs", "top_logprobs" if is_chat else "logprobs")
+    if is_chat and asked:
+        return _whole(n, _USUAL_TOP)
+    is_asked = bool(n) or (request.zero_asks and asked is not None and asked is not False)
+    return _whole(n, 0) if is_asked else None
+>>>>>>> f683812 (n_probs, post_sampling_probs, logprobs and top_logprobs are served)
 
 
 def stop_words(stop: str | list[str | None] | None) -> tuple[str, ...]:

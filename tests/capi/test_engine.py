@@ -75,6 +75,24 @@ def test_a_sequence(engine, prompt):
     engine.close_seq(seq)
 
 
+def test_what_a_token_was_chosen_among(engine, prompt):
+    def first(**settings):
+        seq, n_cached = engine.open_seq(prompt, SamplingParams(**settings))
+        [out] = engine.step([Row(seq, len(prompt) - n_cached)])
+        engine.close_seq(seq)
+        return out
+
+    silent, out = first(seed=3), first(seed=3, n_probs=5)
+    assert len(silent.top) == len(silent.chances) == 0 and 0 < silent.prob <= 1
+    assert (out.token, out.logprob, out.prob) == (silent.token, silent.logprob, silent.prob)
+    assert len(out.top) == 5 and 1 <= len(out.chances) <= 5
+    for values in ([value for _, value in out.top], [value for _, value in out.chances]):
+        assert values == sorted(values, reverse=True)
+    out = first(temperature=0.0, n_probs=5)
+    assert out.prob == 1 and len(out.chances) == 5
+    assert list(first(temperature=0.0, n_probs=5, post_sampling_probs=True).chances) == [(out.token, 1.0)]
+
+
 def test_greedy_is_the_same_every_time(engine, prompt):
     tokens, text = run(engine, prompt, 12)
     assert run(engine, prompt, 12) == (tokens, text)

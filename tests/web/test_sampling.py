@@ -68,6 +68,8 @@ SIMPLE = {
     "adaptive_decay": 0.75,
     "ignore_eos": True,
     "seed": 11,
+    "n_probs": 2,
+    "post_sampling_probs": True,
 }
 
 

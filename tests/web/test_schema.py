@@ -180,7 +180,6 @@ NEUTRAL = {
     "unknown_field": {"a": [1]},
 }
 ASKING = {
-    "n_probs": 5,
     "grammar": 'root ::= "a"',
     "json_schema": {},
     "preserved_tokens": ["<tool>"],
@@ -223,7 +222,6 @@ def test_wishes_that_cannot_be_served_yet(server, field):
         ("tools", [{"type": "function"}]),
         ("tool_choice", "required"),
         ("response_format", {"type": "json_object"}),
-        ("logprobs", True),
         ("chat_template", "{{ 1 }}"),
     ],
 )

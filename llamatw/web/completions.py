@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from klein import Klein
 
+from llamatw.errors import NotSupported
 from llamatw.web import fim, prompts, reply
 from llamatw.web.api import OPENAI_REPEAT_PENALTY, Api, Request
 from llamatw.web.choices import Choices, choose
@@ -54,15 +55,14 @@ class EchoingChoices(TextChoices):
     def opening(self, index: int) -> reply.Json | None:
         return {"text": self.prompt(index)}
 
-    def logprobs(self, index: int, entries: Sequence[Placed]) -> reply.Json | None:
-        return self.api.entries.text(entries, self._order.params, offset=len(self.prompt(index)))
-
 
 def add_routes(app: Klein, api: Api) -> None:
     @app.route("/v1/completions", methods=["POST"])
     async def completions(request: Request) -> bytes:
         body = api.body(request, TextRequest)
         order = await api.order(request, body, OPENAI_REPEAT_PENALTY)
+        if body.echo and order.params.wants_probs:
+            raise NotSupported("logprobs of an echoed prompt are not supported in this build", "echo")
         parsed = prompts.parse(body.prompt, api.engine.capacity)
         for prompt in parsed:
             prompts.check_ids(prompt, "prompt", api.engine.info.n_vocab)

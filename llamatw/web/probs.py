@@ -56,8 +56,8 @@ class Entries:
         post = params.sampling.post_sampling_probs
         return {"content": [_raw(self._entry(probs, post)) for _, probs in entries]}
 
-    def text(self, entries: Sequence[Placed], params: GenerationParams, offset: int = 0) -> Json | None:
-        """Of a text completion's choice: in the old way, too, with places in the text from offset on."""
+    def text(self, entries: Sequence[Placed], params: GenerationParams) -> Json | None:
+        """Of a text completion's choice: as lists, too, with places in the text."""
         shown = self.openai(entries, params)
         if shown is None:
             return None
@@ -66,7 +66,7 @@ class Entries:
             "tokens": [self._text(probs.token).token for _, probs in entries],
             "token_logprobs": [probs.logprob for _, probs in entries],
             "top_logprobs": [{self._text(token).token: value for token, value in probs.top} for _, probs in entries],
-            "text_offset": [offset + start for start, _ in entries],
+            "text_offset": [start for start, _ in entries],
         }
 
     def _entry(self, entry: TokenProbs, post_sampling: bool) -> Json:

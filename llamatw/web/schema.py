@@ -291,7 +291,6 @@ def _n_answers(request: Generating) -> int:
     return n
 
 
-<<<<<<< HEAD
 def _capped(limit: int, cap: int) -> int:
     if cap < 0:
         return cap if limit == -1 else limit
@@ -312,20 +311,20 @@ def filled(defaults: dict[str, Any]) -> Generating:
     fill(nothing, defaults)
     check(nothing)
     return nothing
-=======
+
+
 def _n_probs(request: Generating) -> int | None:
     """How many alternatives are told of each token; None: no probabilities at all."""
     asked, is_chat = getattr(request, "logprobs", None), hasattr(request, "top_logprobs")
-    if is_chat and not asked and getattr(request, "top_logprobs", None):
+    asked = None if asked is False else asked
+    if is_chat and asked is None and getattr(request, "top_logprobs", None):
         raise BadRequest("top_logprobs needs logprobs: true", "top_logprobs")
     if not is_chat and asked is True:
         raise BadRequest(f"logprobs must be {LIMITS['logprobs']}, not true", "logprobs")
+    if asked is None:
+        return _whole(request.n_probs, 0) or None
     n = _one_of(request, "n_probs", "top_logprobs" if is_chat else "logprobs")
-    if is_chat and asked:
-        return _whole(n, _USUAL_TOP)
-    is_asked = bool(n) or (request.zero_asks and asked is not None and asked is not False)
-    return _whole(n, 0) if is_asked else None
->>>>>>> f683812 (n_probs, post_sampling_probs, logprobs and top_logprobs are served)
+    return _whole(n, _USUAL_TOP) if n or is_chat or request.zero_asks else None
 
 
 def stop_words(stop: str | list[str | None] | None) -> tuple[str, ...]:

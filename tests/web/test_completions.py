@@ -126,8 +126,30 @@ def test_response_fields(server):
     assert set(answer) == {"choices", "usage/total_tokens"}
 
 
-def test_logprobs_are_not_served_yet(server):
-    server.post(PATH, {"prompt": "a", "logprobs": 2}).error(501, "logprobs")
+def test_logprobs(server):
+    server.engine.say = "aé"
+    logprobs = complete(server, logprobs=2)["choices"][0]["logprobs"]
+    assert [entry["bytes"] for entry in logprobs["content"]] == [[97], [0xC3], [0xA9], []]
+    assert [len(entry["top_logprobs"]) for entry in logprobs["content"]] == [2] * 4
+    assert logprobs["tokens"] == ["a", "\ufffd", "\ufffd", ""]
+    assert logprobs["token_logprobs"] == [-0.5] * 4
+    assert logprobs["top_logprobs"][0] == {"a": -0.5, "b": -1.5}
+    assert logprobs["text_offset"] == [0, 1, 1, 2]
+    assert [entry["top_logprobs"] for entry in complete(server, logprobs=0)["choices"][0]["logprobs"]["content"]] == [
+        []
+    ] * 4
+    assert complete(server, logprobs=False)["choices"][0]["logprobs"] is None
+    server.post(PATH, {"prompt": "a", "logprobs": True}).error(400, "logprobs")
+    server.post(PATH, {"prompt": "a", "logprobs": 1, "echo": True}).error(501, "echo")
+
+
+def test_logprobs_in_a_stream(server):
+    server.engine.say = "aéb"
+    body = {"prompt": "a", "logprobs": 1, "stop": "b"}
+    whole = server.post(PATH, body).json["choices"][0]["logprobs"]
+    chunks = [event["choices"][0]["logprobs"] for event in server.post(PATH, {**body, "stream": True}).events[:-1]]
+    for name, values in whole.items():
+        assert [value for chunk in chunks if chunk for value in chunk[name]] == values
 
 
 def test_client_that_leaves(server):

@@ -190,4 +190,5 @@ def test_what_is_refused(server):
     chat(server, logprobs=True, top_logprobs=21).error(400, "top_logprobs")
     chat(server, logprobs=3).error(400, "logprobs")
     chat(server, logprobs=True, top_logprobs=2, n_probs=3).error(400, "n_probs")
-    assert complete(server, n_probs=2, logprobs=2, n_predict=1).status == 200
+    for value in (2, False, None):
+        assert complete(server, n_probs=2, logprobs=value, n_predict=1).json["completion_probabilities"]

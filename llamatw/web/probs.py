@@ -65,9 +65,16 @@ class Entries:
             **shown,
             "tokens": [self._text(probs.token).token for _, probs in entries],
             "token_logprobs": [probs.logprob for _, probs in entries],
-            "top_logprobs": [{self._text(token).token: value for token, value in probs.top} for _, probs in entries],
+            "top_logprobs": [self._by_text(probs) for _, probs in entries],
             "text_offset": [start for start, _ in entries],
         }
+
+    def _by_text(self, entry: TokenProbs) -> dict[str, float]:
+        """The alternatives and the token itself; of tokens with the same text the best."""
+        found: dict[str, float] = {}
+        for token, value in (*entry.top, (entry.token, entry.logprob)):
+            found.setdefault(self._text(token).token, value)
+        return found
 
     def _entry(self, entry: TokenProbs, post_sampling: bool) -> Json:
         shown = {**self._shown(entry.token, "logprob", entry.logprob), "top_logprobs": self._list(entry.top, "logprob")}

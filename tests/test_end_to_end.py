@@ -366,6 +366,20 @@ def test_openai_choices(server):
     assert two.choices[1].message.content == one.choices[0].message.content
 
 
+def test_openai_logprobs(server):
+    pytest.importorskip("openai")
+    create = client(server).chat.completions.create
+    wish = {"model": "any", "messages": HELLO, "seed": 3, "max_tokens": 12, "logprobs": True, "top_logprobs": 5}
+    choice = create(**wish).choices[0]
+    entries = choice.logprobs.content
+    assert "".join(entry.token for entry in entries) == choice.message.content
+    assert all(len(entry.top_logprobs) == 5 and entry.logprob <= 0 for entry in entries)
+    chunks = [chunk.choices[0] for chunk in create(**wish, stream=True)]
+    assert [entry for chunk in chunks if chunk.logprobs for entry in chunk.logprobs.content] == entries
+    texts = client(server).completions.create(model="any", prompt="Once", max_tokens=4, logprobs=2).choices[0].logprobs
+    assert len(texts.tokens) == len(texts.token_logprobs) == len(texts.text_offset) == 4
+
+
 def test_openai_errors(server):
     openai = pytest.importorskip("openai")
     create = client(server).chat.completions.create

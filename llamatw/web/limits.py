@@ -97,21 +97,11 @@ def _not_in(*neutral: object) -> Asks:
     return lambda value: value not in neutral
 
 
-def _always(_: object) -> bool:
-    return True
-
-
 UNSERVED: dict[str, Asks] = {
     "n_probs": _above(0),
     "logprobs": bool,
     "top_logprobs": _above(0),
     "post_sampling_probs": bool,
-    "grammar": bool,
-    "grammar_lazy": bool,
-    "grammar_triggers": bool,
-    "preserved_tokens": bool,
-    "json_schema": _always,
-    "response_format": lambda value: value.get("type", "text") != "text",
     "tools": bool,
     "tool_choice": _not_in("none", "auto"),
     "functions": bool,

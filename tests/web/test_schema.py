@@ -181,9 +181,6 @@ NEUTRAL = {
 }
 ASKING = {
     "n_probs": 5,
-    "grammar": 'root ::= "a"',
-    "json_schema": {},
-    "preserved_tokens": ["<tool>"],
     "chat_format": 2,
     "parse_tool_calls": True,
     "generation_prompt": "<think>",
@@ -222,7 +219,6 @@ def test_wishes_that_cannot_be_served_yet(server, field):
     [
         ("tools", [{"type": "function"}]),
         ("tool_choice", "required"),
-        ("response_format", {"type": "json_object"}),
         ("logprobs", True),
         ("chat_template", "{{ 1 }}"),
     ],

@@ -60,7 +60,12 @@ def check_web(settings: WebSettings) -> None:
 
 
 def build(settings: Settings, reactor: Any, listeners: list[Listener]) -> MultiService:
-    engine = EngineService(settings.engine, reactor, opener=find_and_open)
+    engine = EngineService(
+        settings.engine,
+        reactor,
+        opener=find_and_open,
+        prepare=lambda compiler: reactor.callInThread(compiler.prepare),
+    )
     site = make_site(engine, settings.web, reactor)
     factory = wrapped(site, settings.web)
     server = MultiService()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""A loaded model and its KV pool.  One thread owns an Engine and makes every call; only .vocab may be shared."""
+"""A loaded model and its KV pool.  One thread owns an Engine and makes every call; vocab and grammars may be shared."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from llamatw.capi import _abi
 from llamatw.capi._lib import check, check_open, library
 from llamatw.capi.gguf import Gguf, path_bytes
+from llamatw.capi.grammar import Grammar
 from llamatw.capi.overrides import Metadata, look_up, model_overrides, raw_overrides
 from llamatw.capi.records import (
     Choices,
@@ -84,6 +85,10 @@ class Engine:
         if handle is not None:
             self.vocab.close()
             self._lib.lt_engine_close(handle)
+
+    def open_grammar(self, text: str, *, words: tuple[str, ...] = (), tokens: tuple[int, ...] = ()) -> Grammar:
+        """Compiles GBNF, see Grammar.open.  Any thread."""
+        return Grammar.open(self.vocab, text, words=words, tokens=tokens)
 
     def stats(self) -> EngineStats:
         raw = _abi.Stats()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from llamatw.capi.engine import Progress
+from llamatw.capi.fake_grammar import FakeGrammar
 from llamatw.capi.records import (
     Choices,
     Code,
@@ -161,6 +162,9 @@ class FakeEngine:
         self._n_cached += n_cached
         return handle, n_cached
 
+    def open_grammar(self, text: str, *, words: tuple[str, ...] = (), tokens: tuple[int, ...] = ()) -> FakeGrammar:
+        return FakeGrammar(text, N_VOCAB, ends=(EOS, IM_END), words=words, tokens=tokens)
+
     def step(self, rows: Sequence[Row]) -> list[Out]:
         time.sleep(self.step_s)
         fault = self.faults.popleft() if self.faults else None
@@ -259,8 +263,8 @@ class FakeEngine:
                 raise EngineFailure(f"bad row: sequence {row.seq}, advance {row.advance}", Code.ARG)
             if row.advance > self.seq_room(row.seq):
                 raise EngineFailure(f"sequence {row.seq}: {row.advance} tokens are beyond its room", Code.LIMIT)
-            is_plain = row.mask is None and seq.sampling.is_stateless
-            if row.n_draft and (not is_plain or seq.n_computed + row.advance < len(seq.history)):
+            may_guess = seq.sampling.is_stateless and (row.mask is None or row.draft is not None)
+            if row.n_draft and (not may_guess or seq.n_computed + row.advance < len(seq.history)):
                 raise EngineFailure(f"bad row: sequence {row.seq}, n_draft {row.n_draft}", Code.ARG)
         n_tokens = sum(row.advance + row.n_draft for row in rows)
         if len({row.seq for row in rows}) != len(rows) or n_tokens > self.info.n_batch:
@@ -279,7 +283,7 @@ class FakeEngine:
             self._kept.popitem(last=False)
 
     def _run(self, row: Row) -> list[Out]:
-        """Guesses are what it will say, but for the last, which is wrong."""
+        """Guesses that are not given are what it will say, but for the last, which is wrong."""
         seq = self._open[row.seq]
         n_guesses = min(row.n_draft, self.seq_room(row.seq) - row.advance + 1)
         if self._group[0] > 1 and seq.n_computed == self._group[1]:
@@ -289,14 +293,23 @@ class FakeEngine:
             return [Out(row.seq, OutFlag.NAN, -1, 0.0, "")]
         if seq.n_computed < len(seq.history):
             return [Out(row.seq, OutFlag(0), -1, 0.0, "")]
-        outs = [self._say(row, seq)]
-        while len(outs) < n_guesses and not outs[-1].flags & (OutFlag.EOG | OutFlag.FULL):
+        outs = [self._say(row, seq, 0)]
+        while len(outs) < n_guesses + (row.draft is not None) and self._goes_on(row, outs):
             seq.n_computed += 1
-            outs.append(self._say(row, seq))
+            outs.append(self._say(row, seq, len(outs)))
         return outs
 
-    def _say(self, row: Row, seq: _Open) -> Out:
-        token = self._next(seq)
+    @staticmethod
+    def _goes_on(row: Row, outs: list[Out]) -> bool:
+        """The last guess was right, and something can follow."""
+        is_right = row.draft is None or row.draft[len(outs) - 1] == outs[-1].token
+        return is_right and not outs[-1].flags & (OutFlag.EOG | OutFlag.FULL | OutFlag.NAN)
+
+    def _say(self, row: Row, seq: _Open, n: int) -> Out:
+        """The row's n-th answer."""
+        token = self._next(seq) if row.mask is None else _allowed(self._next(seq), row.mask, n)
+        if token < 0:
+            return Out(row.seq, OutFlag.NAN, -1, 0.0, "")
         seq.history.append(token)
         is_eog = self.vocab.is_eog(token)
         text = "" if token >= 256 else seq.decoder.decode(bytes([token]))
@@ -327,6 +340,14 @@ def _choices(token: int, sampling: SamplingParams) -> tuple[Choices, Choices]:
     is_single = bool(ids) and sampling.post_sampling_probs and sampling.temperature <= 0
     chances = [(token, 1.0)] if is_single else [(id, 0.5 ** (i + 1)) for i, id in enumerate(ids)]
     return top, Choices.of(chances)
+
+
+def _allowed(token: int, masks: bytes, n: int) -> int:
+    """The token, or the first one after it, coming round, that the n-th mask allows; -1: none."""
+    n_bytes = (N_VOCAB + 31) // 32 * 4
+    bits = int.from_bytes(masks[n * n_bytes : (n + 1) * n_bytes], "little")
+    order = (*range(token, N_VOCAB), *range(token))
+    return next((other for other in order if bits >> other & 1), -1)
 
 
 def _unaltered(seq: _Open) -> array[int]:

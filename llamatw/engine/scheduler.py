@@ -139,9 +139,8 @@ class Scheduler:
         if len(decoding) > self._n_batch:  # by turns, then
             decoding = decoding[self.counters.n_steps % len(decoding) :] + decoding
             decoding = decoding[: self._n_batch]
-        rows = self._prompts(self.budget.chunk(len(decoding)))
-        spare = 0 if rows else min(MAX_ROWS, self._n_batch) - len(decoding)
-        rows = [Row(seq.handle, 1, n_draft=self._n_draft(seq, spare // len(decoding))) for seq in decoding] + rows
+        reading = self._prompts(self.budget.chunk(len(decoding)))
+        rows = self._guarded(self._decoding(decoding, reading) + reading)
         self.counters.n_steps += bool(rows)
         return rows
 
@@ -231,6 +230,7 @@ class Scheduler:
                 self._finish(seq, FinishReason.ERROR, error)
 
     def _open(self, seq: Sequence, now: float) -> None:
+        seq.guard = seq.new_guard()
         sampling, scope, use_cache = seq.sampling(), seq.params.scope, seq.params.cache_prompt
         seq.handle, seq.n_computed = self._slots.open_seq(seq.history(), sampling, scope, use_cache)
         seq.status = Status.RUNNING
@@ -260,6 +260,33 @@ class Scheduler:
         seq.is_full = False
         seq.n_dropped += drop.n
         seq.n_computed -= drop.n
+
+    def _decoding(self, decoding: list[Sequence], reading: list[Row]) -> list[Row]:
+        """A row for each, and guesses where there is room.  What a grammar forces is guessed beside prompts, too: it is
+        seldom wrong."""
+        n_left = self._n_batch - sum(row.advance for row in reading)
+        share = (min(MAX_ROWS, n_left) - len(decoding)) // max(len(decoding), 1)
+        spares = [share if seq.guard or not reading else 0 for seq in decoding]
+        return [
+            Row(seq.handle, 1, n_draft=self._n_draft(seq, spare)) for seq, spare in zip(decoding, spares, strict=True)
+        ]
+
+    def _guarded(self, rows: list[Row]) -> list[Row]:
+        """Rows that sample get their grammar's masks; a sequence whose grammar cannot go on ends."""
+        guarded = {seq.handle: seq for seq in self.running if seq.guard}
+        return [row for row in rows if row.seq not in guarded or self._guard(guarded[row.seq], row)]
+
+    def _guard(self, seq: Sequence, row: Row) -> bool:
+        assert seq.guard is not None
+        if row.advance < seq.n_behind:
+            return True
+        try:
+            row.mask, draft = seq.guard.row(row.n_draft)
+        except LlamatwError as error:
+            self._finish(seq, FinishReason.ERROR, error)
+            return False
+        row.n_draft, row.draft = len(draft), draft or None
+        return True
 
     def _prompts(self, left: int) -> list[Row]:
         """Rows for `left` prompt tokens."""
@@ -308,7 +335,9 @@ class Scheduler:
         limit, most = seq.params.max_tokens, min(spare, seq.params.n_draft, self._n_draft_max)
         if limit >= 0:
             most = min(most, limit - len(seq.generated) - 1)
-        return min(seq.guesses.wish(), most) if most > 0 and not seq.n_replay else 0
+        if most <= 0 or seq.n_replay:
+            return 0
+        return most if seq.guard else min(seq.guesses.wish(), most)
 
     def _free_lane(self, wish: int) -> int:
         return wish if 0 <= wish < len(self.lanes) and self.lanes[wish] is None else self.lanes.index(None)
@@ -319,13 +348,24 @@ class Scheduler:
         seq.guesses.learn(outs[0].n_drafted, len(outs) - 1)
         self.counters.count_draft(outs[0].n_drafted, len(outs) - 1)
         for out in outs:
+            if seq.status is Status.FINISHED:
+                return
             if out.flags & OutFlag.NAN:
-                self._finish(seq, FinishReason.ERROR, EngineFailure("the model's output was not finite", Code.FORMAT))
+                self._finish(seq, FinishReason.ERROR, _nothing_to_sample(seq))
             elif not out.flags & OutFlag.TOKEN:
                 self._emit(seq)
             else:
                 self._time_token(seq, now)
                 self._append(seq, out)
+                self._follow(seq, out.token)
+
+    def _follow(self, seq: Sequence, token: int) -> None:
+        """What may follow the token it has just got, if it goes on."""
+        if seq.guard is not None:
+            try:
+                seq.guard.advance(token)
+            except LlamatwError as error:
+                self._finish(seq, FinishReason.ERROR, error)
 
     def _time_token(self, seq: Sequence, now: float) -> None:
         if seq.n_replay:  # it has been shown already
@@ -380,7 +420,7 @@ class Scheduler:
 
     def _release(self, seq: Sequence, keep: bool) -> None:
         """Takes it out of the engine, its lane and running."""
-        handle, seq.handle = seq.handle, -1
+        handle, seq.handle, seq.guard = seq.handle, -1, None
         self.running.remove(seq)
         for other in self.running:
             if not other.is_decoding:
@@ -428,6 +468,12 @@ def _finish_reason(seq: Sequence, flags: OutFlag) -> FinishReason | None:
         return None
     seq.is_full = seq.params.shifts
     return None if seq.is_full else FinishReason.CONTEXT
+
+
+def _nothing_to_sample(seq: Sequence) -> LlamatwError:
+    if seq.guard is None:
+        return EngineFailure("the model's output was not finite", Code.FORMAT)
+    return seq.guard.failure("none of the tokens that may follow can be sampled: see ignore_eos and logit_bias")
 
 
 def _note_known(seq: Sequence, other: Sequence) -> None:

@@ -8,6 +8,7 @@ from array import array
 import msgspec
 
 from llamatw.capi.records import SAMPLERS, Breakers, Choices, Out, SamplingParams
+from llamatw.engine.constraint import Constraint, Guard
 from llamatw.engine.guesses import Guesses
 from llamatw.settings import MAX_DRAFT
 
@@ -61,6 +62,7 @@ class GenerationParams(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None  # from arrival to the last token
     predict_timeout_s: float | None = None  # from the first token to the last; heeded once a line has ended
     n_draft: int = MAX_DRAFT  # guesses in a step at the most
+    constraint: Constraint | None = None  # what it may say
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +138,7 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     n_known: int = 0  # tokens of its prompt that others have computed
     overlaps: dict[int, int] = msgspec.field(default_factory=dict)  # other sequences' ids: tokens in common
     guesses: Guesses = msgspec.field(default_factory=Guesses)
+    guard: Guard | None = None  # its place in the constraint while RUNNING
     is_full: bool = False  # its context must be shifted before it goes on
     rests: bool = False  # its reader is behind
     has_line: bool = False  # some of its text ends a line
@@ -186,6 +189,11 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
         if not self.states or not n_known:
             return self.params.sampling
         return msgspec.structs.replace(self.params.sampling, state=self.states[n_known - 1])
+
+    def new_guard(self) -> Guard | None:
+        """And at which place in its constraint."""
+        constraint, n_known = self.params.constraint, len(self.generated) - self.n_replay
+        return None if constraint is None else Guard(constraint, self.generated[:n_known])
 
     def prompt_done(self) -> int:
         """Prompt tokens in the KV cache, or once were."""

@@ -1,4 +1,4 @@
-"""EngineService: all that web/ sees of the engine.  Reactor thread only; tokenize and detokenize: any thread."""
+"""EngineService: all that web/ sees of the engine.  Reactor thread only; (de)tokenize and compile: any thread."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from twisted.python.threadpool import ThreadPool
 from llamatw.capi.engine import Engine, Progress
 from llamatw.capi.records import ModelInfo as ModelInfo  # web/ takes it from here
 from llamatw.engine.admission import Admission
+from llamatw.engine.compiler import Compiler
+from llamatw.engine.constraint import Constraint, Wish
 from llamatw.engine.loop import Abort, Call, EngineLike, Opener, Rest, StepLoop, Stop, Submit, VocabLike
 from llamatw.engine.scheduler import Deltas, Scheduler
 from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sequence
@@ -88,7 +90,9 @@ class EngineService(Service):
         opener: Opener = open_model,
         spawn: Spawn = in_thread,
         clock: Callable[[], float] = time.perf_counter,
+        prepare: Callable[[Compiler], object] = lambda compiler: None,
     ) -> None:
+        """prepare: told of the compiler once the model is loaded; its first use would hold up whoever streams then."""
         self.settings = settings
         self.state: State = "loading"
         self.failure: str | None = None
@@ -102,6 +106,8 @@ class EngineService(Service):
         self._model: ModelInfo | None = None
         self._streams: dict[int, TokenStream] = {}
         self._admission: Admission | None = None
+        self._compiler: Compiler | None = None
+        self._prepare = prepare
         self._ids = count()
 
     def startService(self) -> None:
@@ -161,6 +167,14 @@ class EngineService(Service):
         """Raw: the ids may be a part of a character."""
         return self._loaded_vocab().detokenize(ids, special=special)
 
+    def kept_constraint(self, wish: Wish) -> Constraint | None:
+        """One that has been compiled lately."""
+        return self._loaded_compiler().kept(wish)
+
+    def compile(self, wish: Wish) -> Constraint:
+        """Takes up to some hundred milliseconds.  BadRequest names the wish's field."""
+        return self._loaded_compiler().compile(wish)
+
     def submit(self, prompt: list[int], params: GenerationParams, n_bytes: int = 0) -> TokenStream:
         """Queues a sequence, which came in a request of n_bytes.  Raises BadRequest, ContextExceeded, TooManyRequests
         or Unavailable."""
@@ -212,6 +226,11 @@ class EngineService(Service):
             raise self._unavailable()
         return self._vocab
 
+    def _loaded_compiler(self) -> Compiler:
+        if self._compiler is None:
+            raise self._unavailable()
+        return self._compiler
+
     def _abort(self, id: int, reason: FinishReason = FinishReason.ABORT) -> None:
         self._streams.pop(id, None)
         self._loop.post(Abort(id, reason))
@@ -231,6 +250,8 @@ class EngineService(Service):
 
     def loaded(self, engine: EngineLike) -> None:
         self._model, self._vocab = engine.model, engine.vocab
+        self._compiler = Compiler(engine.vocab, engine.open_grammar)
+        self._prepare(self._compiler)
         self._admission = self._rules(engine.info.n_ctx)
         if self.state == "loading":
             self.state = "ready"

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 import msgspec
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException
 
+from llamatw.engine.constraint import Constraint, Wish
 from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, SamplingParams
 from llamatw.engine.service import EngineService
 from llamatw.engine.shift import of_prompt
@@ -23,7 +24,7 @@ from llamatw.errors import BadRequest, LlamatwError, NotFound
 from llamatw.settings import SystemPrompt, WebSettings
 from llamatw.text import templates
 from llamatw.text.chat import ChatTemplate
-from llamatw.web import prompts, reply, sampling, schema
+from llamatw.web import constraints, prompts, reply, sampling, schema
 from llamatw.web.generation import Generation
 from llamatw.web.probs import Entries
 from llamatw.web.sse import MAX_STALL_S, EventStream, frame
@@ -33,6 +34,7 @@ JSON = b"application/json; charset=utf-8"
 NATIVE_REPEAT_PENALTY = 1.1
 OPENAI_REPEAT_PENALTY = 1.0
 _LONG = 64 << 10  # characters or tokens
+_MAX_COMPILING = 2
 _TIMEOUT_HEADER = b"x-request-timeout"
 _MAX_TIMEOUT_S = 86_400
 _SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -54,6 +56,7 @@ class Api:
         self.n_refused = {429: 0, 503: 0}  # requests that a route refused, by status
         self.entries = Entries(engine.detokenize_bytes)
         self._words = Words(engine)
+        self._compiling = DeferredSemaphore(_MAX_COMPILING)
 
     @property
     def model(self) -> str:
@@ -85,11 +88,13 @@ class Api:
         """Checks everything and fills in the defaults."""
         schema.fill(body, self.settings.defaults)
         schema.check(body)
+        wish = constraints.wish(body, self.engine)
         return schema.order(
             body,
             await self._sampling(body, repeat_penalty),
             n_predict=self.settings.n_predict,
             n_slots=self.n_slots,
+            constraint=None if wish is None else await self._constraint(wish),
             caller=schema.Caller(
                 owner=request.owner,
                 timeout_s=_timeout_s(request),
@@ -117,6 +122,17 @@ class Api:
             n_slots=self.n_slots,
             caller=schema.Caller(),
         ).params
+
+    async def _constraint(self, wish: Wish) -> Constraint:
+        """Compiled in the thread pool, few at a time: the pool has other work, too."""
+        kept = self.engine.kept_constraint(wish)
+        if kept is not None:
+            return kept
+        pool = self.reactor.getThreadPool()
+        compiled: Deferred[Constraint] = self._compiling.run(
+            deferToThreadPool, self.reactor, pool, self.engine.compile, wish
+        )
+        return await compiled
 
     async def run(self, work: Callable[[], T], size: int) -> T:
         """Work on so many characters or tokens: at once, or in the thread pool when it would hold up the reactor."""

@@ -98,17 +98,7 @@ def _not_in(*neutral: object) -> Asks:
     return lambda value: value not in neutral
 
 
-def _always(_: object) -> bool:
-    return True
-
-
 UNSERVED: dict[str, Asks] = {
-    "grammar": bool,
-    "grammar_lazy": bool,
-    "grammar_triggers": bool,
-    "preserved_tokens": bool,
-    "json_schema": _always,
-    "response_format": lambda value: value.get("type", "text") != "text",
     "tools": bool,
     "tool_choice": _not_in("none", "auto"),
     "functions": bool,

@@ -14,7 +14,7 @@ import msgspec
 from llamatw import __version__
 from llamatw.engine.sequence import GenerationParams, SamplingParams, Timings
 from llamatw.errors import ContextExceeded, LlamatwError
-from llamatw.web import sampling
+from llamatw.web import constraints, sampling
 from llamatw.web.generation import Generation, Piece, Progress, StopType
 
 Json = dict[str, Any]
@@ -23,9 +23,6 @@ FINGERPRINT = f"llamatw-{__version__}"
 
 # Settings that clients know and this build does not serve: their values that ask for nothing.
 _NEUTRAL: Json = {
-    "grammar": "",
-    "grammar_lazy": False,
-    "grammar_triggers": [],
     "preserved_tokens": [],
     "lora": [],
 }
@@ -55,6 +52,7 @@ def settings(
         "model": model,
         **_sampling_settings(params.sampling),
         **_NEUTRAL,
+        **constraints.shown(params.constraint.wish if params.constraint else None),
         "n_predict": params.max_tokens,
         "max_tokens": params.max_tokens,
         "n_keep": params.n_keep,

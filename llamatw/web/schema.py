@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+from llamatw.engine.constraint import Constraint
 from llamatw.engine.sequence import GenerationParams, SamplingParams
 from llamatw.errors import BadRequest, NotSupported
 from llamatw.settings import MAX_DRAFT, SystemPrompt
@@ -97,12 +98,12 @@ class Generating(msgspec.Struct, kw_only=True):
     penalty_prompt: str | list[Any] | None = None
     n_probs: Number = None
     post_sampling_probs: Flag = None
-    # Known, not served yet: refused when they ask for something.
     grammar: Text = None
     grammar_lazy: Flag = None
     grammar_triggers: list[Any] | None = None
     preserved_tokens: list[Any] | None = None
-    json_schema: Object = None
+    json_schema: msgspec.Raw = msgspec.Raw()
+    # Known, not served yet: refused when they ask for something.
     lora: Objects = None
     n_cache_reuse: Number = None
     backend_sampling: Flag = None
@@ -230,6 +231,7 @@ def order(
     n_predict: int,
     n_slots: int,
     caller: Caller,
+    constraint: Constraint | None = None,
     shifts: bool = False,
     cuts_prompt: bool = False,
     verbose: bool = False,
@@ -255,6 +257,7 @@ def order(
         n_discard=_whole(request.n_discard, 0),
         cuts_prompt=shifts and cuts_prompt,
         n_draft=min(_whole(request.speculative_n_max, MAX_DRAFT), MAX_DRAFT) if sampling.is_stateless else 0,
+        constraint=constraint,
     )
     return Order(
         params=params,
@@ -299,10 +302,15 @@ def _capped(limit: int, cap: int) -> int:
 
 def fill(request: Generating, defaults: dict[str, Any]) -> None:
     """The server's own defaults, where the request says nothing; a shape of the answer only where it states none."""
-    is_shaped = any(getattr(request, name, None) is not None for name in _SHAPES)
+    is_shaped = any(_is_given(request, name) for name in _SHAPES)
     for name, value in defaults.items():
-        if getattr(request, name) is None and not (is_shaped and name in _SHAPES):
+        if not _is_given(request, name) and not (is_shaped and name in _SHAPES):
             setattr(request, name, value)
+
+
+def _is_given(request: Generating, name: str) -> bool:
+    value = getattr(request, name, None)
+    return value is not None and not (isinstance(value, msgspec.Raw) and bytes(value) in (b"", b"null"))
 
 
 def filled(defaults: dict[str, Any]) -> Generating:

@@ -180,9 +180,6 @@ NEUTRAL = {
     "unknown_field": {"a": [1]},
 }
 ASKING = {
-    "grammar": 'root ::= "a"',
-    "json_schema": {},
-    "preserved_tokens": ["<tool>"],
     "chat_format": 2,
     "parse_tool_calls": True,
     "generation_prompt": "<think>",
@@ -221,7 +218,6 @@ def test_wishes_that_cannot_be_served_yet(server, field):
     [
         ("tools", [{"type": "function"}]),
         ("tool_choice", "required"),
-        ("response_format", {"type": "json_object"}),
         ("chat_template", "{{ 1 }}"),
     ],
 )

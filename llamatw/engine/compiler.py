@@ -1,0 +1,87 @@
+"""Compiles what requests ask for into constraints, and keeps the newest: many clients send the same schema each time.
+
+Any thread, and several at once; compiling takes up to some hundred milliseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
+
+from llguidance import LLTokenizer
+
+from llamatw.engine.constraint import Constraint, Wish
+from llamatw.engine.gbnf import GrammarLike, compile_gbnf
+from llamatw.engine.guidance import compile_guidance, tokenizer
+from llamatw.engine.loop import VocabLike
+from llamatw.errors import BadRequest, Unavailable
+
+MAX_BYTES = {"gbnf": 1 << 20, "lark": 1 << 16, "json_schema": 1 << 18}  # of a text
+_MAX_KEPT, _MAX_KEPT_BYTES = 64, 4 << 20
+_HEAD = b"\n"  # text in front of text keeps a tokenizer from putting a space there
+
+
+class Compiler:
+    def __init__(self, vocab: VocabLike, open_grammar: Callable[..., GrammarLike]) -> None:
+        self._vocab = vocab
+        self._open_grammar = open_grammar
+        self._kept: OrderedDict[Wish, Constraint] = OrderedDict()  # oldest first
+        self._lock = threading.Lock()  # guards _kept
+        self._first = threading.Lock()  # held while the vocabulary is read
+
+    def prepare(self) -> None:
+        """Reads the vocabulary.  One to some seconds, for a part of which no other thread runs Python."""
+        with suppress(Unavailable), self._first:  # the model may be closed meanwhile
+            _ = self._words
+
+    def kept(self, wish: Wish) -> Constraint | None:
+        """Only what has been compiled before."""
+        with self._lock:
+            if wish in self._kept:
+                self._kept.move_to_end(wish)
+            return self._kept.get(wish)
+
+    def compile(self, wish: Wish) -> Constraint:
+        """BadRequest names the wish's field and says what is wrong."""
+        constraint = self.kept(wish)
+        if constraint is None:
+            constraint = self._compile(wish)
+            self._keep(constraint)
+        return constraint
+
+    def _compile(self, wish: Wish) -> Constraint:
+        n_bytes, most = len(wish.text.encode()), MAX_BYTES[wish.kind]
+        if n_bytes > most:
+            raise BadRequest(f"{wish.field} has {n_bytes} bytes, the limit is {most}", wish.field)
+        if wish.kind == "gbnf":
+            return compile_gbnf(self._open_grammar, wish, self._tokenize)
+        with self._first:
+            words = self._words
+        return compile_guidance(words, wish, self._tokenize)
+
+    def _keep(self, constraint: Constraint) -> None:
+        with self._lock:
+            self._kept[constraint.wish] = constraint
+            while len(self._kept) > _MAX_KEPT or sum(len(wish.text) for wish in self._kept) > _MAX_KEPT_BYTES:
+                self._kept.popitem(last=False)
+
+    @cached_property
+    def _words(self) -> LLTokenizer:
+        vocab, every = self._vocab, range(self._vocab.info.n_tokens)
+        head = next(token for token in every if vocab.detokenize([token]).strip())
+        n_head = len(vocab.detokenize([head]))
+        pieces = [vocab.detokenize([head, token])[n_head:] for token in every]
+        ends = [token for token in every if vocab.is_eog(token)]
+        return tokenizer(pieces, lambda token: vocab.detokenize([token], special=True), ends, vocab.tokenize)
+
+    def _tokenize(self, text: bytes) -> list[int]:
+        """Text in the middle of text, for guesses: where head and text have become one token there are none."""
+        if not text:
+            return []
+        if not self._vocab.info.add_space_prefix:
+            return self._vocab.tokenize(text)
+        head, ids = self._vocab.tokenize(_HEAD), self._vocab.tokenize(_HEAD + text)
+        return ids[len(head) :] if ids[: len(head)] == head else []

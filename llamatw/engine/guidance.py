@@ -1,0 +1,146 @@
+"""JSON schemas and Lark grammars, compiled by llguidance, as constraints.
+
+What it leaves out of JSON Schema it refuses; we say where in the schema that is.  Its limits bound the time that a
+grammar takes to compile, and that a mask takes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import msgspec
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
+
+from llamatw.engine.constraint import Constraint, Wish
+from llamatw.engine.trial import verdict
+from llamatw.errors import BadRequest
+
+# Objects and lists are written in one line with a space behind each comma and colon: nothing to decide, so those
+# characters are forced.  A schema's own x-guidance can say otherwise.
+_JSON: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_STRICT: Any = {"lenient": False}
+# A lexer state has one to two KiB.  The items of a row are as many as members that may come next, and twice that.
+_LIMITS = LLParserLimits(max_lexer_states=25_000, max_items_in_row=10_000, verbose_errors=False)
+_UNKNOWN_KEYWORDS = re.compile(r'Unimplemented keys: \["([^"]*)"')
+_SPECIAL = b"\xff"  # in front of the names of tokens that no text has
+_MAX_EXACT = 2**53
+_MAX_REASON = 300  # characters
+
+
+class _Words:
+    """The vocabulary as llguidance asks for it."""
+
+    def __init__(
+        self, pieces: list[bytes], name_of: Callable[[int], bytes], eos: int, tokenize: Callable[[bytes], list[int]]
+    ) -> None:
+        self.special_token_ids = [token for token, piece in enumerate(pieces) if not piece]
+        self.tokens = [piece or _SPECIAL + name_of(token) for token, piece in enumerate(pieces)]
+        self.eos_token_id = eos
+        self.bos_token_id = None
+        self._tokenize = tokenize
+
+    def __call__(self, text: bytes) -> list[int]:
+        return self._tokenize(text)
+
+
+def tokenizer(
+    pieces: list[bytes], name_of: Callable[[int], bytes], ends: list[int], tokenize: Callable[[bytes], list[int]]
+) -> LLTokenizer:
+    """pieces: the text of every token, empty for those that show none.  ends: ids that end generation."""
+    words = _Words(pieces, name_of, ends[0], tokenize)
+    return LLTokenizer(TokenizerWrapper(words), n_vocab=len(pieces), eos_token=ends)
+
+
+class GuidancePlace:
+    def __init__(self, matcher: LLMatcher, n_vocab: int, field: str) -> None:
+        self._matcher = matcher.deep_copy()
+        self._n_bytes = (n_vocab + 31) // 32 * 4
+        self._field = field
+
+    def mask(self) -> bytes:
+        bits = self._matcher.compute_bitmask()
+        if self._matcher.is_error():
+            raise _failure(self._matcher, self._field)
+        return bits[: self._n_bytes]  # the matcher's have a bit more than there are tokens
+
+    def advance(self, token: int) -> bool:
+        if not self._matcher.consume_token(token):
+            raise _failure(self._matcher, self._field)
+        return True
+
+    def forced(self) -> bytes:
+        return self._matcher.compute_ff_bytes()
+
+    def after(self, tokens: Iterable[int]) -> list[bytes]:
+        masks: list[bytes] = []
+        for token in tokens:
+            if not self._matcher.try_consume_tokens([token]):
+                break
+            masks.append(self.mask())
+        self._matcher.rollback(len(masks))
+        return masks
+
+
+def compile_guidance(words: LLTokenizer, wish: Wish, tokenize: Callable[[bytes], list[int]]) -> Constraint:
+    """BadRequest says what is wrong with the grammar or schema, and where."""
+    source = _source(wish)
+    if wish.kind == "json_schema":
+        _check_numbers(msgspec.json.decode(wish.text), wish.field)
+    reason = verdict(source)
+    if reason:
+        raise _refusal(reason, wish.field, wish)
+    matcher = LLMatcher(words, source, log_level=0, limits=_LIMITS)
+    matcher.compute_bitmask()  # the first is the slowest
+    if matcher.is_error():
+        raise _failure(matcher, wish.field, wish)
+    return Constraint(wish, partial(GuidancePlace, matcher, words.vocab_size, wish.field), tokenize)
+
+
+def _source(wish: Wish) -> str:
+    if wish.kind == "lark":
+        return LLMatcher.grammar_from_lark(wish.text)
+    try:
+        return LLMatcher.grammar_from_json_schema(wish.text, defaults=_JSON, overrides=_STRICT)
+    except ValueError as error:
+        raise _refusal(str(error), wish.field) from None
+
+
+def _failure(matcher: LLMatcher, field: str, wish: Wish | None = None) -> BadRequest:
+    return _refusal(matcher.get_error(), field, wish)
+
+
+def _refusal(reason: str, field: str, wish: Wish | None = None) -> BadRequest:
+    if reason.startswith("NoExtension"):
+        reason = "nothing fits it"
+    keyword = _UNKNOWN_KEYWORDS.search(reason)
+    if keyword and wish is not None and wish.kind == "json_schema":
+        where = next(_pointers(msgspec.json.decode(wish.text), keyword[1]), "")
+        reason = f"the keyword {keyword[1]!r} at {where!r} is not supported"
+    reason = reason.replace("<non-verbose/>", "").strip()
+    return BadRequest(f"{field}: {reason[:_MAX_REASON]}", field)
+
+
+def _check_numbers(node: object, field: str, path: str = "") -> None:
+    """llguidance computes with floats."""
+    if isinstance(node, int) and abs(node) > _MAX_EXACT:
+        raise BadRequest(f"{field}: the number at {path!r} is beyond 2**53", field)
+    for where, value in _items(node, path):
+        _check_numbers(value, field, where)
+
+
+def _items(node: object, path: str) -> Iterator[tuple[str, object]]:
+    """What an object or list holds, with JSON pointers."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield f"{path}/{str(key).replace('~', '~0').replace('/', '~1')}", value
+
+
+def _pointers(node: object, keyword: str, path: str = "") -> Iterator[str]:
+    """To the objects' members of that name."""
+    for where, value in _items(node, path):
+        if isinstance(node, dict) and where == f"{path}/{keyword}":
+            yield where
+        yield from _pointers(value, keyword, where)

@@ -2,7 +2,7 @@
 
 Routes come from Klein's url map, bodies from the Structs that decode them, ranges from limits.py; only summaries and
 kinds of answers are written here.  A route without an entry below is an error as soon as the document is asked for.
-It tells nothing of this server's model, flags or keys, so it needs no key.
+It tells nothing of this server's model or keys, so it needs none.
 """
 
 from __future__ import annotations
@@ -115,12 +115,13 @@ _QUERIES = {"POST /slots/{slot}": ["action"], "GET /slots": ["fail_on_no_slot"]}
 class Description:
     """The document, made when it is first asked for."""
 
-    def __init__(self, app: Klein) -> None:
+    def __init__(self, app: Klein, prefix: str) -> None:
         self._app = app
+        self._prefix = prefix
 
     @cached_property
     def text(self) -> bytes:
-        return reply.encode(document(sorted(operations(self._app))))
+        return reply.encode(document(sorted(operations(self._app)), self._prefix))
 
     @cached_property
     def etag(self) -> bytes:
@@ -128,7 +129,7 @@ class Description:
 
 
 def add_routes(app: Klein, api: Api) -> None:
-    described = Description(app)
+    described = Description(app, api.settings.api_prefix)
 
     @app.route("/openapi.json", methods=["GET"])
     def openapi(request: Request) -> bytes:
@@ -147,7 +148,8 @@ def operations(app: Klein) -> Iterator[str]:
         yield from (f"{method} {path}" for method in (rule.methods or set()) - {"HEAD"})
 
 
-def document(names: list[str]) -> Schema:
+def document(names: list[str], prefix: str = "") -> Schema:
+    """names: of the operations; prefix: what all paths begin with."""
     paths: dict[str, Schema] = {}
     for name in names:
         method, path = name.split(" ")
@@ -155,6 +157,7 @@ def document(names: list[str]) -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "llamatw", "version": __version__},
+        "servers": [{"url": prefix or "/"}],
         "security": [{"bearer": []}, {"header": []}, {}],  # the last: a server without keys
         "paths": paths,
         "components": _components(),
@@ -214,12 +217,19 @@ def _property(kind: type | None, field: str, given: Schema) -> Schema:
         return given
     given = {name: value for name, value in given.items() if name != "default" or value is not None}
     if field in LIMITS:
-        given["anyOf"] = [_range(LIMITS[field]), {"type": "null"}]
-    elif not given:
-        given = dict(_FORMS[field])
+        given = {"anyOf": [*_ranged(given["anyOf"], LIMITS[field])]}
+    elif field in _FORMS:
+        given = _FORMS[field]
     if issubclass(kind, Generating) and field in UNSERVED and field not in kind.serves:
-        given["description"] = "Not supported in this build: 501 when it asks for something."
+        given = {**given, "description": "Not supported in this build: 501 when it asks for something."}
     return given
+
+
+def _ranged(forms: list[Schema], limit: Limit) -> Iterator[Schema]:
+    """The forms of a field, with one number within its range instead of "integer" and "number"."""
+    if {"type": "integer"} in forms:
+        yield _range(limit)
+    yield from (form for form in forms if form not in ({"type": "integer"}, {"type": "number"}))
 
 
 def _range(limit: Limit) -> Schema:

@@ -105,7 +105,7 @@ def test_errors_have_the_shape(server, document, reply):
 
 
 def test_open_without_a_key_and_kept(make_server):
-    server = make_server(api_keys=("secret",), alias="private-name")
+    server = make_server(api_keys=("secret",), aliases=("private-name",))
     first = server.get("/openapi.json")
     assert first.status == 200 and b"secret" not in first.body and b"private-name" not in first.body
     assert server.get("/openapi.json").body == first.body
@@ -116,3 +116,8 @@ def test_open_without_a_key_and_kept(make_server):
 
 def test_told_while_the_model_is_loading(make_server):
     assert make_server(ready=False).get("/openapi.json").status == 200
+
+
+def test_paths_stand_behind_the_prefix(make_server):
+    document = make_server(api_prefix="/llm").get("/llm/openapi.json").json
+    assert document["servers"] == [{"url": "/llm"}] and "/completion" in document["paths"]

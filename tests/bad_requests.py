@@ -14,49 +14,7 @@ from typing import Any
 import msgspec
 from jsonschema import Draft202012Validator
 
-Json = dict[str, Any]
-
-MESSAGES = [{"role": "user", "content": "Hi"}]
-SOUND: dict[str, Json] = {  # by Struct: bodies that are served
-    "CompletionRequest": {"prompt": "Hi", "n_predict": 1},
-    "InfillRequest": {"input_prefix": "a", "n_predict": 1},
-    "TextRequest": {"prompt": "Hi", "max_tokens": 1},
-    "ChatRequest": {"messages": MESSAGES, "max_tokens": 1},
-    "TokenizeRequest": {"content": "Hi"},
-    "DetokenizeRequest": {"tokens": [1]},
-    "PropsRequest": {"user_name": "User:"},
-    "SlotFileRequest": {"filename": "a"},
-}
-ODD: list[Any] = [  # some of which every field refuses
-    *(True, False, 0, 1, -1, 1.5, -0.5, 2**31, -(2**31) - 1, 2**63, 2**64, -(2**63) - 1, 10**400, 1e308, -1e308),
-    *("", "a", "1", "true", "\0", "\U0001f600" * 9, "a" * 70_000),
-    *([], [[]], [None], [1.5], [True], ["a", None], [{}], [[1], 2], [-1], [2**63], ["a"] * 5000, list(range(3000))),
-    *(
-        {},
-        {"a": 1},
-        {"": None},
-        {"prompt_string": 1},
-        {"type": 1},
-        {"role": "user"},
-        {"text": []},
-        {"include_usage": 2},
-    ),
-]
-ASKING: list[Any] = [True, 1, 7, "a", ["a"], [1], [{"a": 1}], {"a": 1}, {"type": "a"}]
-RAW = [  # values that are no JSON, or not ours
-    *(b"NaN", b"Infinity", b"-Infinity", b"01", b"+1", b".5", b"1.", b"0x10", b"nul", b"'a'"),
-    *(
-        b'"\\ud800"',
-        b'"\\udc00\\ud800"',
-        b'["\\ud800"]',
-        b'{"\\udfff":1}',
-        b'"\\x"',
-        b'"\n"',
-        b'"\xff"',
-        b'"\xed\xa0\x80"',
-    ),
-    *(b"[" * 5000, b'{"a":' * 5000, b"[" * 100 + b"]" * 100, b"[" * 100_000 + b"]" * 100_000, b'"', b"{", b"[1,]", b""),
-]
+from tests.bad_values import ASKING, BY_NAME, BY_RULE, IN_CHATS, ODD, RAW, SOUND, Json
 
 
 class Bad(msgspec.Struct, frozen=True):
@@ -95,11 +53,19 @@ def _operation(document: Json, path: str, name: str, kept: dict[str, list[Any]])
     schema = document["components"]["schemas"][name]
     wrong = {field: _wrong(document, part, kept) for field, part in schema["properties"].items()}
     wrong = {field: values for field, values in wrong.items() if values}
+    for field, values in _by_rule(name, path).items():
+        if field in schema["properties"]:
+            wrong[field] = [*wrong.get(field, ()), *values]
     described = {field: part for field, part in schema["properties"].items() if "501" in part.get("description", "")}
     unserved = {field: _sound(document, part) for field, part in described.items()}
     wrong |= {field: [*wrong[field], ...] for field in schema.get("required", ())}
     path = path.replace("{slot}", "0") + ("?action=save" if "{slot}" in path else "")
     return Operation(path, SOUND[name], wrong, unserved, list(schema["properties"]))
+
+
+def _by_rule(name: str, path: str) -> dict[str, list[Any]]:
+    generates = not path.endswith(("/input_tokens", "/apply-template"))
+    return {**BY_NAME, **(IN_CHATS if name == "ChatRequest" else {}), **(BY_RULE if generates else {})}
 
 
 def _wrong(document: Json, schema: Json, kept: dict[str, list[Any]]) -> list[Any]:

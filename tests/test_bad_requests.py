@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests import gguf_bytes
 from tests.bad_requests import Bad, each_field
 from tests.live_server import Server, serving
 
@@ -32,7 +33,10 @@ def server(tmp_path_factory, engine_library, smollm2) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("server")
     saves = directory / "saves"
     saves.mkdir()
-    with serving(directory, "-m", str(smollm2), "-c", "1024", "--props", "--slot-save-path", str(saves)) as server:
+    ids = {"fim_pre_token_id": 7, "fim_suf_token_id": 8, "fim_mid_token_id": 9}  # /infill is served with them
+    pairs = [gguf_bytes.u32(f"tokenizer.ggml.{key}", id) for key, id in ids.items()]
+    model = gguf_bytes.with_pairs(smollm2, directory / "model.gguf", pairs)
+    with serving(directory, "-m", str(model), "-c", "1024", "--props", "--slot-save-path", str(saves)) as server:
         server.wait_for_health(200)
         yield server
         assert "Traceback" not in server.log.read_text()

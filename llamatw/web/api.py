@@ -151,7 +151,7 @@ class Api:
         their prompt's pages and differ in their seeds.  An empty prompt is answered with nothing, at once."""
         n_all = len(ids) * order.n
         if n_all > self.engine.capacity:
-            raise BadRequest(f"n: {n_all} answers are asked for, this server takes {self.engine.capacity} at once", "n")
+            raise _too_many(n_all, self.engine.capacity, order.n_field)
         seeded = [_reseeded(order.params, index) for index in range(order.n)]
         generations = []
         for prompt in ids:
@@ -188,6 +188,10 @@ async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
 def _reseeded(params: GenerationParams, index: int) -> GenerationParams:
     changed = msgspec.structs.replace(params.sampling, seed=(params.sampling.seed + index) % 2**64)
     return msgspec.structs.replace(params, sampling=changed)
+
+
+def _too_many(n: int, limit: int, field: str) -> BadRequest:
+    return BadRequest(f"{field}: {n} answers are asked for, this server takes {limit} at once", field)
 
 
 def _timeout_s(request: Request) -> float | None:

@@ -108,7 +108,7 @@ UNSERVED: dict[str, Asks] = {
     "grammar_triggers": bool,
     "preserved_tokens": bool,
     "json_schema": _always,
-    "response_format": lambda value: value.get("type", "text") != "text",
+    "response_format": lambda value: value.get("type") != "text",
     "tools": bool,
     "tool_choice": _not_in("none", "auto"),
     "functions": bool,

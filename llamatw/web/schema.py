@@ -173,6 +173,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     n_indent: int  # of generated lines, at the least
     shows: Shows
     n: int  # answers to each prompt
+    n_field: str  # by which name they were asked for
     n_bytes: int  # of the request
     served: list[Any]  # as in Caller
     ping_s: int | None  # None: the server's own interval; -1: no comments
@@ -263,6 +264,7 @@ def order(
         n_indent=_whole(request.n_indent, 0),
         shows=_shows(request, verbose),
         n=_n_answers(request),
+        n_field="n" if request.n_cmpl is None else "n_cmpl",
         n_bytes=caller.n_bytes,
         served=caller.served,
         ping_s=None if request.sse_ping_interval is None else int(request.sse_ping_interval),

@@ -60,6 +60,10 @@ def test_more_answers_than_the_server_takes(server, body):
     assert "takes 5 at once" in server.post("/completion", body).error(400, "n")["message"]
 
 
+def test_too_many_answers_are_refused_by_the_name_they_were_asked_for(server):
+    server.post("/completion", {"prompt": "a", "n_cmpl": 6}).error(400, "n_cmpl")
+
+
 def test_spellings_of_n_that_differ(server):
     server.post("/completion", {"prompt": "a", "n": 2, "n_cmpl": 3}).error(400, "n")
 

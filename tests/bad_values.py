@@ -1,4 +1,4 @@
-"""What is put into the fields of requests: sound bodies, odd values, and those that only a rule beyond types refuses."""
+"""What is put into the fields of requests: sound bodies, odd values, and those that a rule beyond types refuses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 Json = dict[str, Any]
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
-SOUND: dict[str, Json] = {  # by Struct: bodies that are served
-    "CompletionRequest": {"prompt": "Hi", "n_predict": 1},
-    "InfillRequest": {"input_prefix": "a", "n_predict": 1},
+SOUND: dict[str, Json] = {  # by Struct: bodies that would be served, and be noticed by others
+    "CompletionRequest": {"prompt": "Hi", "n_predict": 1, "system_prompt": {"prompt": "Be rude."}},
+    "InfillRequest": {"input_prefix": "a", "n_predict": 1, "system_prompt": {"prompt": "Be rude."}},
     "TextRequest": {"prompt": "Hi", "max_tokens": 1},
     "ChatRequest": {"messages": MESSAGES, "max_tokens": 1},
     "TokenizeRequest": {"content": "Hi"},

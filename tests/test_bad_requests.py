@@ -108,4 +108,5 @@ def test_each_is_refused_and_nobody_else_notices(server):
     assert not wrong, f"{len(wrong)} of {N_ATTACKS}:\n" + "\n".join(wrong[:40])
     assert set(sung.result()) == {want}
     assert server.process.poll() is None and not server.busy()
-    assert server.ask("GET", "/props")[1]["user_name"] == ""
+    props = server.ask("GET", "/props")[1]
+    assert (props["user_name"], props["system_prompt"]) == ("", ""), "what was refused has changed nothing"

@@ -101,6 +101,22 @@ def test_a_system_prompt_that_leaves_no_room_is_refused_and_changes_nothing(serv
     assert error["type"] == "exceed_context_size_error" and error["n_prompt_tokens"] == 1101
 
 
+@pytest.mark.parametrize("wrong", [{"n": 6}, {"prompt": [9999]}, {"prompt": "y" * 2000}])
+def test_a_system_prompt_of_a_request_that_is_refused_is_not_set(server, wrong):
+    system = {"prompt": "be nice", "anti_prompt": "User:"}
+    assert server.post("/completion", {"prompt": "hi", "system_prompt": system, **wrong}).status == 400
+    props = server.get("/props").json
+    assert (props["system_prompt"], props["user_name"]) == ("", "")
+
+
+def test_who_finds_all_places_taken_sets_no_system_prompt(server):
+    for _ in range(5):
+        server.connect().send("POST", "/completion", b'{"prompt":"a","ignore_eos":true}')
+    body = b'{"prompt":"a","system_prompt":{"prompt":"be nice"}}'
+    server.connect().send("POST", "/completion", body).reply().error(429)
+    assert server.get("/props").json["system_prompt"] == ""
+
+
 @pytest.mark.parametrize("bad", ["text", 5, [1], {"prompt": 5}, {"anti_prompt": []}])
 def test_system_prompts_of_a_wrong_type(server, bad):
     server.post("/completion", {"prompt": "x", "system_prompt": bad}).error(400, "system_prompt")

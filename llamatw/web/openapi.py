@@ -88,15 +88,14 @@ _STRING: Schema = {
     "properties": {"prompt_string": {"type": "string"}},
 }
 _ONE: list[Schema] = [{"type": ["string", "null"]}, _STRING]
-_FORMS: dict[str, Schema] = {  # of the fields that prompts.py reads
-    "content": {"anyOf": [*_ONE, _PARTS]},
-    "prompt": {
-        "anyOf": [
-            *_ONE,
-            {**_PARTS, "minItems": 1},
-            {"type": "array", "minItems": 1, "items": {"anyOf": [*_ONE, {**_PARTS, "minItems": 1}]}},
-        ]
-    },
+_PROMPT: Schema = {"anyOf": [*_ONE, _PARTS]}
+_SOME: list[Schema] = [*_ONE, {**_PARTS, "minItems": 1}]
+_PROMPTS: Schema = {"anyOf": [*_SOME, {"type": "array", "minItems": 1, "items": {"anyOf": _SOME}}]}
+_FORMS: dict[tuple[type, str], Schema] = {  # of the fields that prompts.py reads
+    (TokenizeRequest, "content"): _PROMPT,
+    (InfillRequest, "prompt"): _PROMPT,
+    (CompletionRequest, "prompt"): _PROMPTS,
+    (TextRequest, "prompt"): _PROMPTS,
 }
 _PARAMETERS: dict[str, Schema] = {
     "slot": {"in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}},
@@ -218,8 +217,8 @@ def _property(kind: type | None, field: str, given: Schema) -> Schema:
     given = {name: value for name, value in given.items() if name != "default" or value is not None}
     if field in LIMITS:
         given = {"anyOf": [*_ranged(given["anyOf"], LIMITS[field])]}
-    elif field in _FORMS:
-        given = _FORMS[field]
+    elif (kind, field) in _FORMS:
+        given = _FORMS[kind, field]
     if issubclass(kind, Generating) and field in UNSERVED and field not in kind.serves:
         given = {**given, "description": "Not supported in this build: 501 when it asks for something."}
     return given

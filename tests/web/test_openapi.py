@@ -88,6 +88,11 @@ def test_the_forms_of_a_prompt(server, document, prompt, is_sound):
     assert (server.post("/completion", body).status == 200) == is_sound
 
 
+def test_a_hole_has_one_prompt(document):
+    infill = validator(document, "InfillRequest")
+    assert infill.is_valid({"prompt": []}) and not infill.is_valid({"prompt": [["a"]]})
+
+
 @pytest.mark.parametrize(
     "reply",
     [

@@ -8,6 +8,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 HOST ?= 127.0.0.1
 PORT ?= 8080
 MODEL ?=
+ATTACKS ?= 10000
 ARGS ?=
 
 PY := $(VENV)/bin/python
@@ -19,7 +20,7 @@ C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_table
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib lint format hard bench compare sweep startup http plot flags size clean
+.PHONY: help serve test test-c lib lint format hard attack bench compare sweep startup http plot flags size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
@@ -28,6 +29,7 @@ help:
 	@echo "make lint     ruff, mypy --strict, clang-format, C warnings as errors"
 	@echo "make format   lay out the C files by .clang-format"
 	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"
+	@echo "make attack   send 10,000 bad requests to a real server that serves somebody else meanwhile (ATTACKS=...)"
 	@echo "make bench    measure the engine against this machine's roofline; CSV into bench/results"
 	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes; ARGS='--tests pp512,b8,tg32@4096')"
 	@echo "make sweep    rates by weight format, number of sequences, depth (ARGS='batch depth --peer'; all: half an hour)"
@@ -67,6 +69,9 @@ hard: $(CMAKE)
 	@$(CMAKE) --build $(BUILD)-hard -j$(JOBS)
 	@set -e; for mask in ref avx2 avx512vnni; do for test in $(BUILD)-hard/tests/test_*; do \
 	  echo "$$mask: $$test"; LT_CPU_MASK=$$mask $$test; done; done
+
+attack: $(VENV)/.ready-test lib
+	LLAMATW_ATTACKS=$(ATTACKS) $(PY) -m pytest -s tests/test_bad_requests.py $(ARGS)
 
 bench: $(VENV)/.ready lib
 	$(PY) -m bench.engine $(ARGS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,21 +10,9 @@ import pytest
 from tests import gguf_bytes
 from tests.live_server import Server, serving
 
-HEADER_BYTES = 24  # magic, version, number of tensors, number of pairs
-ALIGNMENT = 32
 PRE, SUF, MID, REP = 7, 8, 9, 4  # <gh_stars> <issue_start> <issue_comment>, and <reponame>, which is known by its text
 GREEDY = {"temperature": 0, "n_predict": 12, "cache_prompt": False}
 MESSAGES = [{"role": "user", "content": "What is 2+2?"}]
-
-
-def with_pairs(source: Path, target: Path, pairs: list[bytes]) -> Path:
-    """A copy of a GGUF file with more metadata, as long as the alignment asks."""
-    size = sum(map(len, pairs)) + len(gguf_bytes.string("test.padding", ""))
-    pairs = [*pairs, gguf_bytes.string("test.padding", "x" * (-size % ALIGNMENT))]
-    raw = source.read_bytes()
-    n_pairs = int.from_bytes(raw[16:HEADER_BYTES], "little") + len(pairs)
-    target.write_bytes(raw[:16] + n_pairs.to_bytes(8, "little") + b"".join(pairs) + raw[HEADER_BYTES:])
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +20,7 @@ def server(tmp_path_factory, engine_library, smollm2) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("server")
     ids = {"fim_pre_token_id": PRE, "fim_suf_token_id": SUF, "fim_mid_token_id": MID}
     pairs = [gguf_bytes.u32(f"tokenizer.ggml.{key}", id) for key, id in ids.items()]
-    model = with_pairs(smollm2, directory / "model.gguf", pairs)
+    model = gguf_bytes.with_pairs(smollm2, directory / "model.gguf", pairs)
     with serving(directory, "-m", str(model), "-c", "2048", "--props", "-a", "small") as server:
         server.wait_for_health(200)
         yield server

@@ -147,27 +147,26 @@ class Api:
 
         return await self.run(work, prompts.size(prompt))
 
-    async def prompt_ids(self, texts: list[prompts.Prompt]) -> list[list[int]]:
-        """Prompts behind the system prompt."""
-        head = await self.system_ids(self.system)
+    async def prompt_ids(self, texts: list[prompts.Prompt], system: SystemPrompt | None = None) -> list[list[int]]:
+        """Prompts behind the system prompt; system: the one that they bring."""
+        head = await self.system_ids(system or self.system)
         return [head + await self.ids(prompt, add_special=not head) for prompt in texts]
 
     async def system_ids(self, system: SystemPrompt) -> list[int]:
         return await self.ids([system.prompt], parse_special=False) if system.prompt else []
 
-    async def set_system(self, system: SystemPrompt) -> None:
-        """From now on; refused when it would leave no room for a prompt."""
+    async def check_system(self, system: SystemPrompt) -> None:
+        """Refused when it would leave no room for a prompt."""
         n_tokens, n_ctx = len(await self.system_ids(system)), self.engine.info.n_ctx
         if n_tokens + 2 > n_ctx:
             raise BadRequest(f"system_prompt has {n_tokens} tokens, the context is {n_ctx}", "system_prompt")
-        self.system = system
 
     def start(self, stack: ExitStack, ids: list[list[int]], order: schema.Order) -> list[Generation]:
         """Queues sequences, order.n for each prompt, one after the other; they end with the stack.  n answers share
         their prompt's pages and differ in their seeds.  An empty prompt is answered with nothing, at once."""
         n_all = len(ids) * order.n
         if n_all > self.engine.capacity:
-            raise BadRequest(f"n: {n_all} answers are asked for, this server takes {self.engine.capacity} at once", "n")
+            raise _too_many(n_all, self.engine.capacity, order.n_field)
         seeded = [_reseeded(order.params, index) for index in range(order.n)]
         generations = []
         for prompt in ids:
@@ -204,6 +203,10 @@ async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
 def _reseeded(params: GenerationParams, index: int) -> GenerationParams:
     changed = msgspec.structs.replace(params.sampling, seed=(params.sampling.seed + index) % 2**64)
     return msgspec.structs.replace(params, sampling=changed)
+
+
+def _too_many(n: int, limit: int, field: str) -> BadRequest:
+    return BadRequest(f"{field}: {n} answers are asked for, this server takes {limit} at once", field)
 
 
 def _timeout_s(request: Request) -> float | None:

@@ -28,7 +28,7 @@ _TOKEN, _WORD, _PATTERN, _PATTERN_FULL = range(4)  # types of triggers, by the n
 class NamedSchema(msgspec.Struct):
     """OpenAI's; a schema is always strict, the other fields are for models that read them."""
 
-    schema: msgspec.Raw = msgspec.Raw()
+    schema: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     name: str | None = None
     description: str | None = None
     strict: bool | None = None
@@ -38,7 +38,7 @@ class ResponseFormat(msgspec.Struct):
     """`response_format` of a chat."""
 
     type: str
-    schema: msgspec.Raw = msgspec.Raw()
+    schema: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     json_schema: NamedSchema | None = None
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from llamatw.engine.service import ModelInfo
 from llamatw.errors import NotSupported
+from llamatw.settings import SystemPrompt
 from llamatw.web import prompts
 from llamatw.web.api import Api
 from llamatw.web.prompts import Prompt
@@ -74,9 +75,9 @@ def find_tokens(model: ModelInfo, tokenize: prompts.Tokenizer) -> Tokens:
     return msgspec.convert(ids, Tokens)
 
 
-async def prompt_ids(api: Api, hole: Hole) -> list[int]:
-    """Token ids of the whole prompt, the system prompt or BOS in front."""
-    head = await api.system_ids(api.system)
+async def prompt_ids(api: Api, hole: Hole, system: SystemPrompt | None = None) -> list[int]:
+    """Token ids of the whole prompt, the system prompt or BOS in front; system: the one that the request brings."""
+    head = await api.system_ids(system or api.system)
     tokens = find_tokens(api.engine.info, api.engine.tokenize)
     size = sum(map(prompts.size, (hole.before, hole.after))) + sum(len(extra.text) for extra in hole.extra)
 

@@ -28,9 +28,9 @@ def add_routes(app: Klein, api: Api) -> None:
         order = await api.order(request, body, NATIVE_REPEAT_PENALTY)
         hole = _hole(body, api.engine.info.n_vocab)
         if body.system_prompt is not None:
-            await api.set_system(body.system_prompt)
-        ids = await fim.prompt_ids(api, hole)
-        return await complete(api, request, order, [ids], [body.prompt], is_list=order.n > 1)
+            await api.check_system(body.system_prompt)
+        ids = await fim.prompt_ids(api, hole, body.system_prompt)
+        return await complete(api, request, order, [ids], [body.prompt], is_list=order.n > 1, system=body.system_prompt)
 
 
 def _hole(body: InfillRequest, n_vocab: int) -> fim.Hole:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from klein import Klein
 
+from llamatw.settings import SystemPrompt
 from llamatw.web import probs, prompts, reply
 from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, stream, together
 from llamatw.web.generation import Generation, Placed
@@ -74,11 +75,12 @@ def add_routes(app: Klein, api: Api) -> None:
         order = await api.order(request, body, NATIVE_REPEAT_PENALTY, cuts_prompt=True)
         texts = prompts.parse(body.prompt, api.engine.capacity)
         if body.system_prompt is not None:
-            await api.set_system(body.system_prompt)
-        ids = await api.prompt_ids(texts)
+            await api.check_system(body.system_prompt)
+        ids = await api.prompt_ids(texts, body.system_prompt)
         is_several = prompts.is_several(body.prompt)
         shown = body.prompt if is_several else [body.prompt]
-        return await complete(api, request, order, ids, shown, is_list=is_several or order.n > 1)
+        is_list = is_several or order.n > 1
+        return await complete(api, request, order, ids, shown, is_list=is_list, system=body.system_prompt)
 
     @app.route("/tokenize", methods=["POST"])
     async def tokenize(request: Request) -> bytes:
@@ -96,11 +98,19 @@ def add_routes(app: Klein, api: Api) -> None:
 
 
 async def complete(
-    api: Api, request: Request, order: Order, ids: list[list[int]], shown: list[object], is_list: bool
+    api: Api,
+    request: Request,
+    order: Order,
+    ids: list[list[int]],
+    shown: list[object],
+    is_list: bool,
+    system: SystemPrompt | None,
 ) -> bytes:
-    """Answers with native completions.  shown: the prompts, as the answers repeat them."""
+    """Answers with native completions.  shown: the prompts, as the answers repeat them; system: what the request sets,
+    which holds only when nothing of it is refused."""
     with ExitStack() as stack:
         generations = api.start(stack, ids, order)
+        api.system = system or api.system
         completions = Completions(order, shown, is_list, generations, settings(api, order), api)
         if not order.stream:
             return answer(request, await completions.finish())

@@ -35,7 +35,9 @@ def add_routes(app: Klein, api: Api) -> None:
     async def change(request: Request) -> bytes:
         if not api.settings.props:
             raise NotSupported("POST /props is served only when the server is started with --props")
-        await api.set_system(_changed(api.system, api.body(request, PropsRequest)))
+        system = _changed(api.system, api.body(request, PropsRequest))
+        await api.check_system(system)
+        api.system = system
         return answer(request, {"success": True})
 
 

@@ -102,7 +102,7 @@ class Generating(msgspec.Struct, kw_only=True):
     grammar_lazy: Flag = None
     grammar_triggers: list[Any] | None = None
     preserved_tokens: list[Any] | None = None
-    json_schema: msgspec.Raw = msgspec.Raw()
+    json_schema: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     # Known, not served yet: refused when they ask for something.
     lora: Objects = None
     n_cache_reuse: Number = None
@@ -174,6 +174,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     n_indent: int  # of generated lines, at the least
     shows: Shows
     n: int  # answers to each prompt
+    n_field: str  # by which name they were asked for
     n_bytes: int  # of the request
     served: list[Any]  # as in Caller
     ping_s: int | None  # None: the server's own interval; -1: no comments
@@ -266,6 +267,7 @@ def order(
         n_indent=_whole(request.n_indent, 0),
         shows=_shows(request, verbose),
         n=_n_answers(request),
+        n_field="n" if request.n_cmpl is None else "n_cmpl",
         n_bytes=caller.n_bytes,
         served=caller.served,
         ping_s=None if request.sse_ping_interval is None else int(request.sse_ping_interval),

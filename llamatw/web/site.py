@@ -31,7 +31,7 @@ from llamatw.errors import (
     UnsupportedMedia,
 )
 from llamatw.settings import WebSettings
-from llamatw.web import admin, completions, infill, metrics, models, native, openai, props, slots
+from llamatw.web import admin, completions, infill, metrics, models, native, openai, openapi, props, slots
 from llamatw.web.access import AccessLog, request_id
 from llamatw.web.api import Api, Request, answer_error, handle_errors
 from llamatw.web.assets import Assets
@@ -42,7 +42,6 @@ from llamatw.web.origins import Origins
 
 _log = Logger(namespace="llamatw")
 
-_OPEN_PATHS = ("/health", "/v1/health")
 _METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 
 
@@ -104,11 +103,11 @@ class Gate(Resource):
         return NotFound("File Not Found: all paths begin with --api-prefix") if request.is_outside else None
 
     def _is_open(self, request: Request) -> bool:
-        """Health and the page's files need no key; a file cannot hide a route."""
+        """Health, the API's description and the page's files need no key; a file cannot hide a route."""
         path = _path(request)
         if request.method not in (b"GET", b"HEAD") or path is None or request.is_outside:
             return False
-        if path in _OPEN_PATHS:
+        if path in openapi.OPEN_PATHS:
             return True
         return self._assets is not None and path not in self._api_paths and self._assets.find(path) is not None
 
@@ -223,7 +222,7 @@ def make_site(engine: EngineService, settings: WebSettings, reactor: Any) -> Lla
     api = Api(engine, settings, reactor)
     assets = Assets(Path(settings.path) if settings.path else paths.webroot()) if settings.ui else None
     handle_errors(app, api)
-    for dialect in (admin, models, props, metrics, slots, native, infill, openai, completions):
+    for dialect in (admin, models, props, metrics, slots, native, infill, openai, completions, openapi):
         dialect.add_routes(app, api)
     api_paths = frozenset(rule.rule for rule in app.url_map.iter_rules())
     if assets:

@@ -60,6 +60,10 @@ def test_more_answers_than_the_server_takes(server, body):
     assert "takes 5 at once" in server.post("/completion", body).error(400, "n")["message"]
 
 
+def test_too_many_answers_are_refused_by_the_name_they_were_asked_for(server):
+    server.post("/completion", {"prompt": "a", "n_cmpl": 6}).error(400, "n_cmpl")
+
+
 def test_spellings_of_n_that_differ(server):
     server.post("/completion", {"prompt": "a", "n": 2, "n_cmpl": 3}).error(400, "n")
 
@@ -95,6 +99,22 @@ def test_a_system_prompt_that_leaves_no_room_is_refused_and_changes_nothing(serv
     server.post("/completion", {"prompt": "hi", "n_predict": 1, "system_prompt": {"prompt": "x" * 1000}})
     error = server.post("/completion", {"prompt": "y" * 100}).error(400, "prompt")
     assert error["type"] == "exceed_context_size_error" and error["n_prompt_tokens"] == 1101
+
+
+@pytest.mark.parametrize("wrong", [{"n": 6}, {"prompt": [9999]}, {"prompt": "y" * 2000}])
+def test_a_system_prompt_of_a_request_that_is_refused_is_not_set(server, wrong):
+    system = {"prompt": "be nice", "anti_prompt": "User:"}
+    assert server.post("/completion", {"prompt": "hi", "system_prompt": system, **wrong}).status == 400
+    props = server.get("/props").json
+    assert (props["system_prompt"], props["user_name"]) == ("", "")
+
+
+def test_who_finds_all_places_taken_sets_no_system_prompt(server):
+    for _ in range(5):
+        server.connect().send("POST", "/completion", b'{"prompt":"a","ignore_eos":true}')
+    body = b'{"prompt":"a","system_prompt":{"prompt":"be nice"}}'
+    server.connect().send("POST", "/completion", body).reply().error(429)
+    assert server.get("/props").json["system_prompt"] == ""
 
 
 @pytest.mark.parametrize("bad", ["text", 5, [1], {"prompt": 5}, {"anti_prompt": []}])

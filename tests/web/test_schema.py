@@ -227,6 +227,13 @@ def test_wishes_of_chat_that_cannot_be_served_yet(server, field, value):
     )
 
 
+@pytest.mark.parametrize("value", [{}, {"a": 1}, {"schema": {}}])
+def test_a_response_format_without_a_type_is_not_taken_for_text(server, value):
+    messages = [{"role": "user", "content": "a"}]
+    reply = server.post("/v1/chat/completions", {"messages": messages, "response_format": value})
+    assert reply.status in (400, 501) and reply.json["error"]["param"] == "response_format"
+
+
 def test_tables_name_fields_that_exist():
     known = {*CompletionRequest.__struct_encode_fields__, *ChatRequest.__struct_encode_fields__}
     assert set(LIMITS) <= known

@@ -12,7 +12,7 @@ from llamatw.engine.compiler import Compiler
 from llamatw.engine.constraint import Wish
 from llamatw.engine.sequence import FinishReason
 from llamatw.errors import BadRequest
-from tests.engine.test_scheduler import Bench
+from tests.engine.bench import Bench
 
 RECORD = {"enum": [{"name": name, "size": size} for name in ("cat", "dog") for size in (1, 2)]}
 TEXTS = [json.dumps(value) for value in RECORD["enum"]]

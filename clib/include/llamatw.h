@@ -220,6 +220,8 @@ typedef struct {
 typedef struct {
     int64_t n_params, weight_bytes, kv_bytes, scratch_bytes;
     int64_t page_bytes;        /* of one page of the KV cache, all layers: what lt_seq_read_page gives */
+    int64_t state_bytes;       /* of a sequence's recurrent layers; 0: the model has none.  With them, guesses, lt_seq_shift, self-extend
+                                * and saved histories are LT_E_UNSUPPORTED */
     int32_t n_ctx, n_ctx_train, n_vocab, n_embd, n_layer, n_head, n_head_kv;
     int32_t n_seqs, n_batch, n_pages, page_tokens;
     int32_t n_threads, n_threads_batch;

@@ -173,6 +173,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     kv_bytes: int
     scratch_bytes: int
     page_bytes: int  # of one page of the KV cache, all layers
+    state_bytes: int = 0  # of a sequence's recurrent layers; with them, no guesses, shifts or saved histories
     n_ctx: int
     n_ctx_train: int
     n_vocab: int

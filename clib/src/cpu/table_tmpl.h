@@ -14,4 +14,11 @@ const lt_kernels LT_KERNEL(lt_kernels) = {
     .rope = rope,
     .to_half = to_half,
     .gelu_mul = gelu_mul,
+    .softplus = softplus,
+    .sigmoid = sigmoid,
+    .decay = decay,
+    .unit_length = unit_length,
+    .conv = conv,
+    .scan = scan,
+    .delta = delta,
 };

@@ -12,7 +12,11 @@ from llamatw.capi.engine import Engine, Row
 from llamatw.capi.records import SamplingParams
 from llamatw.settings import EngineSettings
 
-CASES = ["llama-mha", "llama-gqa-llama3rope", "llama-linear", "mistral", "qwen2", "qwen3", "gemma3"]
+CASES = """
+    llama-mha llama-gqa-llama3rope llama-linear mistral ministral3 internlm2 baichuan-7b granite minicpm ernie4_5
+    smollm3 glm4 phi3 phi3-longrope qwen2 qwen3 hunyuan-dense olmo olmo2 exaone4 stablelm command-r cohere2 gemma
+    gemma3 gemma4 gpt2 starcoder bloom mpt starcoder2 gptneox phi2 falcon-7b
+""".split()
 GREEDY = SamplingParams(temperature=0)
 
 

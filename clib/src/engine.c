@@ -139,7 +139,7 @@ static int create_pool(lt_engine *e)
 
 static int refuse_group(const lt_engine *e)
 {
-    if (e->opts.group_n > 1 && e->model.traits->window_period)
+    if (e->opts.group_n > 1 && e->model.has_windows)
         return lt_fail(LT_E_UNSUPPORTED, "group_n is %d: self-extend is not served for %s, some of whose layers see a window only",
                        e->opts.group_n, e->model.traits->arch);
     return e->opts.group_n > 1 ? lt_refuse_recurrent(e, "self-extend") : LT_OK;
@@ -161,7 +161,8 @@ static int64_t size_states(lt_engine *e, lt_kv_shape *shape)
 /* Pages for n_full full contexts, and as many more as fit into cache_bytes. */
 static int create_cache(lt_engine *e)
 {
-    lt_kv_shape shape = lt_model_kv_shape(&e->model, e->opts.k_type, e->opts.v_type);
+    lt_layer_shape shapes[LT_MAX_LAYERS];
+    lt_kv_shape shape = lt_model_kv_shape(&e->model, shapes, e->opts.k_type, e->opts.v_type);
     int64_t page_bytes;
     const int64_t cache_bytes = size_states(e, &shape);
     LT_TRY(refuse_group(e));
@@ -172,7 +173,7 @@ static int create_cache(lt_engine *e)
     const int64_t wanted = (int64_t)shape.max_pages * e->opts.n_full + spare;
     e->n_pages = shape.n_pages = (int32_t)(wanted < LT_MAX_PAGES ? wanted : LT_MAX_PAGES);
     LT_TRY(lt_kv_create(&e->kv, e->n_pages, e->opts.n_seqs, e->n_ctx, e->n_checkpoints));
-    return lt_model_ready(&e->model, e->file, &shape);
+    return lt_model_ready(&e->model, e->file, &shape, e->n_ctx);
 }
 
 static int open_engine(lt_engine *e, const char *path)
@@ -268,8 +269,8 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
         .n_vocab = h->n_vocab,
         .n_embd = h->n_embd,
         .n_layer = h->n_layer,
-        .n_head = h->n_head,
-        .n_head_kv = h->n_head_kv,
+        .n_head = e->model.layers[0].shape.n_head,
+        .n_head_kv = e->model.layers[0].shape.n_head_kv,
         .n_seqs = e->opts.n_seqs,
         .n_batch = e->opts.n_batch,
         .n_pages = e->n_pages,

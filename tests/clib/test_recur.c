@@ -52,7 +52,7 @@ static void check_rowwise(const lt_kernels *k)
     for (int i = 0; i < 4; i++)
         memcpy(y[i], x, sizeof x);
     k->softplus(y[0], bias, n);
-    k->sigmoid(y[1], n);
+    k->act(LT_SIGMOID, y[1], y[1], NULL, n);
     k->decay(y[2], bias, a, n);
     k->unit_length(y[3], n, 0.5f, 1e-6f);
     check_close("softplus", y[0], soft, n);

@@ -26,7 +26,8 @@ static void delta_row(void *context, int32_t row, int32_t worker)
         kernels->unit_length(k + h * op->k_dim, op->k_dim, 1.0f, op->eps);
     }
     for (int32_t h = 0; h < op->n_head; h += op->run) {
-        kernels->sigmoid(lt_part_row(op->beta, row) + place_of(op, h), op->run);
+        float *beta = lt_part_row(op->beta, row) + place_of(op, h);
+        kernels->act(LT_SIGMOID, beta, beta, NULL, op->run);
         kernels->decay(lt_part_row(op->alpha, row) + place_of(op, h), op->dt_bias->vector + h, op->a->vector + h, op->run);
     }
 }

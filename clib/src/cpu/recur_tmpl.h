@@ -22,12 +22,6 @@ static void softplus(float *x, const float *bias, int64_t n)
     }
 }
 
-static void sigmoid(float *x, int64_t n)
-{
-    for (int64_t i = 0; i < n; i += 16)
-        store_part(x + i, n - i, times_sigmoid(vf_set1(1.0f), load_part(x + i, n - i)));
-}
-
 /* e^(a * softplus(x + bias)) */
 static void decay(float *x, const float *bias, const float *a, int64_t n)
 {

@@ -77,9 +77,9 @@ typedef struct {
 
 typedef void (*run_rows)(const lt_kernels *k, const recurrence *r, int first, int n, outcome *o);
 
-static lt_rows at(const void *base, int row)
+static lt_strip at(const void *base, int row)
 {
-    return (lt_rows){(float *)(uintptr_t)base + row * MAX_WIDTH, MAX_WIDTH};
+    return (lt_strip){(float *)(uintptr_t)base + row * MAX_WIDTH, MAX_WIDTH};
 }
 
 static void make(recurrence *r)
@@ -117,7 +117,7 @@ static void run_conv(const lt_kernels *k, const recurrence *r, int first, int n,
 {
     k->conv(&(lt_conv_job){.w = r->w, .bias = is_silu ? r->bias : NULL, .state = o->state, .state_stride = MAX_WIDTH, .n_rows = n,
                            .n_taps = n_taps, .n_channels = n_channels, .silu = is_silu, .x = at(r->in[0], first),
-                           .before = is_gated ? at(r->in[1], first) : (lt_rows){0}, .after = is_gated ? at(r->in[2], first) : (lt_rows){0},
+                           .before = is_gated ? at(r->in[1], first) : (lt_strip){0}, .after = is_gated ? at(r->in[2], first) : (lt_strip){0},
                            .y = at(o->y, first)});
 }
 

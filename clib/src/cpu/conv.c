@@ -9,7 +9,7 @@ typedef struct {
     int32_t n_blocks;
 } conv_call;
 
-static lt_part shifted(lt_part part, int32_t by)
+static lt_columns shifted(lt_columns part, int32_t by)
 {
     part.at += by;
     return part;
@@ -33,10 +33,10 @@ static void conv_item(void *context, int32_t item, int32_t worker)
             .n_taps = op->n_taps,
             .n_channels = n,
             .silu = op->silu,
-            .x = lt_part_rows(shifted(op->x, first), &s),
-            .before = lt_part_rows(shifted(op->before, first), &s),
-            .after = lt_part_rows(shifted(op->after, first), &s),
-            .y = lt_part_rows(shifted(op->y, first), &s),
+            .x = lt_strip_of(shifted(op->x, first), &s),
+            .before = lt_strip_of(shifted(op->before, first), &s),
+            .after = lt_strip_of(shifted(op->after, first), &s),
+            .y = lt_strip_of(shifted(op->y, first), &s),
         });
         for (int32_t t = 0; s.slot >= 0 && t < op->n_taps - 1; t++)
             memcpy(lt_cpu_state(c->be, s.slot, op->layer) + at + (int64_t)t * op->n_channels, state + (int64_t)t * op->n_channels,

@@ -9,14 +9,14 @@
 typedef struct { /* consecutive rows of a buffer, from some column on */
     float *p;    /* NULL: none */
     int64_t stride;
-} lt_rows;
+} lt_strip;
 
 typedef struct { /* n_channels of at most 16 */
     const float *w, *bias; /* [n_channels][n_taps]; bias NULL: none */
     float *state;          /* [n_taps - 1][state_stride] */
     int64_t state_stride;
     int32_t n_rows, n_taps, n_channels, silu;
-    lt_rows x, before, after, y;
+    lt_strip x, before, after, y;
 } lt_conv_job;
 
 typedef struct { /* one head */
@@ -24,13 +24,13 @@ typedef struct { /* one head */
     float d;
     float *state;   /* [head_dim][n_state] */
     int32_t n_rows, head_dim, n_state, a_per_state;
-    lt_rows x, b, c, dt, y;
+    lt_strip x, b, c, dt, y;
 } lt_scan_job;
 
 typedef struct { /* n_columns of at most 16 of a head's values */
     float *state; /* [k_dim][16] */
     int32_t n_rows, k_dim, n_columns;
-    lt_rows q, k, v, beta, decay, y;
+    lt_strip q, k, v, beta, decay, y;
 } lt_delta_job;
 
 #endif

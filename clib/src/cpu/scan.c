@@ -15,15 +15,15 @@ static void dt_row(void *context, int32_t row, int32_t worker)
 {
     const scan_call *c = context;
     const lt_scan *op = c->op;
-    c->be->k->softplus(lt_part_row(op->dt, row), op->dt_bias ? op->dt_bias->vector : NULL, op->n_head);
+    c->be->k->softplus(lt_columns_of(op->dt, row), op->dt_bias ? op->dt_bias->vector : NULL, op->n_head);
 }
 
 static void scan_head(const scan_call *c, int32_t head, const lt_stretch *s, float *state)
 {
     const lt_scan *op = c->op;
     const int32_t group = head / (op->n_head / op->n_group);
-    lt_rows x = lt_part_rows(op->x, s), b = lt_part_rows(op->b, s), dt = lt_part_rows(op->dt, s);
-    lt_rows y = lt_part_rows(op->y, s), out_of = lt_part_rows(op->c, s);
+    lt_strip x = lt_strip_of(op->x, s), b = lt_strip_of(op->b, s), dt = lt_strip_of(op->dt, s);
+    lt_strip y = lt_strip_of(op->y, s), out_of = lt_strip_of(op->c, s);
     x.p += head * op->head_dim;
     y.p += head * op->head_dim;
     b.p += group * op->n_state;

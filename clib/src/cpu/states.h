@@ -36,15 +36,15 @@ static inline bool lt_next_stretch(lt_stretch *s)
     return true;
 }
 
-static inline lt_rows lt_part_rows(lt_part part, const lt_stretch *s)
+static inline lt_strip lt_strip_of(lt_columns part, const lt_stretch *s)
 {
     if (!part.buffer)
-        return (lt_rows){0};
+        return (lt_strip){0};
     const int64_t row = s->span->first_row + s->first;
-    return (lt_rows){part.buffer->data + row * part.buffer->stride + part.at, part.buffer->stride};
+    return (lt_strip){part.buffer->data + row * part.buffer->stride + part.at, part.buffer->stride};
 }
 
-static inline float *lt_part_row(lt_part part, int32_t row)
+static inline float *lt_columns_of(lt_columns part, int32_t row)
 {
     return part.buffer->data + row * part.buffer->stride + part.at;
 }

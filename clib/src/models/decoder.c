@@ -56,21 +56,26 @@ int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape, int3
     return m->be->ops->ready(m->be, shape, ropes, n);
 }
 
+static lt_product product(const lt_weight *w, const lt_weight *bias, lt_buffer *y)
+{
+    return (lt_product){.w = w, .bias = bias, .y = y};
+}
+
 static void attend(lt_model *m, const lt_layer *y, const lt_input *in)
 {
     const lt_ops *op = m->be->ops;
-    op->matmul(m->be, in, (lt_product[]){{y->q, y->q_bias, m->q, 0}, {y->k, y->k_bias, m->k, 0}, {y->v, y->v_bias, m->v, 0}}, 3);
+    op->matmul(m->be, in, (lt_product[]){product(y->q, y->q_bias, m->q), product(y->k, y->k_bias, m->k), product(y->v, y->v_bias, m->v)}, 3);
     op->attend(m->be, &y->attention, m->q, m->k, m->v, m->attended);
-    op->matmul(m->be, &(lt_input){.x = m->attended}, &(lt_product){y->o, y->o_bias, m->branch[0], 0}, 1);
+    op->matmul(m->be, &(lt_input){.x = m->attended}, (lt_product[]){product(y->o, y->o_bias, m->branch[0])}, 1);
 }
 
 static void feed_forward(lt_model *m, const lt_layer *y, const lt_input *in)
 {
     const lt_ops *op = m->be->ops;
     const lt_act act = m->traits->act ? m->traits->act : LT_SILU;
-    const lt_product up = {y->up, y->up_bias, m->up, 0}, down = {y->down, y->down_bias, m->branch[1], 0};
+    const lt_product up = product(y->up, y->up_bias, m->up), down = product(y->down, y->down_bias, m->branch[1]);
     if (y->gate) {
-        op->matmul(m->be, in, (lt_product[]){{y->gate, y->gate_bias, m->gate, 0}, up}, 2);
+        op->matmul(m->be, in, (lt_product[]){product(y->gate, y->gate_bias, m->gate), up}, 2);
         op->matmul(m->be, &(lt_input){.x = m->gate, .act = act, .up = m->up}, &down, 1);
         return;
     }
@@ -133,5 +138,5 @@ void lt_model_logits(lt_model *m, const int32_t *rows, int32_t n_rows)
     in.scale = m->h.logit_scale != 1.0f ? m->h.logit_scale : 0.0f;
     in.rows = rows;
     in.n_rows = n_rows;
-    m->be->ops->matmul(m->be, &in, &(lt_product){m->output, m->output_bias, m->logits, m->h.logit_cap}, 1);
+    m->be->ops->matmul(m->be, &in, &(lt_product){.w = m->output, .bias = m->output_bias, .y = m->logits, .cap = m->h.logit_cap}, 1);
 }

@@ -24,7 +24,7 @@ enum { LT_MAX_TAPS = 16, LT_MAX_SAVES = 3 };
 typedef struct {
     lt_buffer *buffer; /* NULL: none */
     int64_t at;
-} lt_columns;
+} lt_slice;
 
 /* A copy of a span's state, all layers, as it is behind its first n_rows rows. */
 typedef struct {
@@ -37,7 +37,7 @@ typedef struct {
     int64_t state_at;              /* in the layer's state; [n_taps - 1][n_channels], oldest first */
     const lt_weight *w, *bias;     /* [n_channels][n_taps]; bias NULL: none */
     bool silu;
-    lt_columns x, before, after, y;   /* x is multiplied by before, the result by after, where given */
+    lt_slice x, before, after, y;   /* x is multiplied by before, the result by after, where given */
 } lt_conv;
 
 /* Channels in heads of head_dim; B and C are shared by the heads of a group, which follow each other.  y may be x. */
@@ -46,7 +46,7 @@ typedef struct {
     int64_t state_at;              /* [n_head * head_dim][n_state] */
     bool a_per_state;              /* a: [n_head][n_state], else [n_head] */
     const lt_weight *a, *d, *dt_bias; /* d, dt_bias: [n_head]; dt_bias NULL: none */
-    lt_columns x, b, c, dt, y;        /* dt, [n_head], is overwritten */
+    lt_slice x, b, c, dt, y;        /* dt, [n_head], is overwritten */
 } lt_scan;
 
 /* q and k, [n_head_k][k_dim], get length 1 (q: 1/sqrt(k_dim)) and stay so in their buffer; y may be v.  beta = sigmoid(beta),
@@ -58,7 +58,7 @@ typedef struct {
     int32_t run, step;
     float eps;
     const lt_weight *a, *dt_bias;  /* [n_head] */
-    lt_columns q, k, v, beta, alpha, y;
+    lt_slice q, k, v, beta, alpha, y;
 } lt_delta;
 
 /* n columns in groups, each normalised by itself; y may be x or z. */
@@ -68,7 +68,7 @@ typedef struct {
     const lt_weight *norm;         /* RMS; NULL: ones; group i's begin at i * norm_step */
     int32_t norm_step;
     float eps;
-    lt_columns x, z, y;               /* z NULL: no gate */
+    lt_slice x, z, y;               /* z NULL: no gate */
 } lt_gate;
 
 static inline int64_t lt_delta_state(int32_t n_head, int32_t k_dim, int32_t v_dim)

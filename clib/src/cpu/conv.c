@@ -9,7 +9,7 @@ typedef struct {
     int32_t n_blocks;
 } conv_call;
 
-static lt_columns shifted(lt_columns part, int32_t by)
+static lt_slice shifted(lt_slice part, int32_t by)
 {
     part.at += by;
     return part;

@@ -20,15 +20,15 @@ static void delta_row(void *context, int32_t row, int32_t worker)
     const delta_call *c = context;
     const lt_delta *op = c->op;
     const lt_kernels *kernels = c->be->k;
-    float *q = lt_columns_of(op->q, row), *k = lt_columns_of(op->k, row);
+    float *q = lt_slice_row(op->q, row), *k = lt_slice_row(op->k, row);
     for (int32_t h = 0; h < op->n_head_k; h++) {
         kernels->unit_length(q + h * op->k_dim, op->k_dim, 1.0f / sqrtf((float)op->k_dim), op->eps);
         kernels->unit_length(k + h * op->k_dim, op->k_dim, 1.0f, op->eps);
     }
     for (int32_t h = 0; h < op->n_head; h += op->run) {
-        float *beta = lt_columns_of(op->beta, row) + place_of(op, h);
+        float *beta = lt_slice_row(op->beta, row) + place_of(op, h);
         kernels->act(LT_SIGMOID, beta, beta, NULL, op->run);
-        kernels->decay(lt_columns_of(op->alpha, row) + place_of(op, h), op->dt_bias->vector + h, op->a->vector + h, op->run);
+        kernels->decay(lt_slice_row(op->alpha, row) + place_of(op, h), op->dt_bias->vector + h, op->a->vector + h, op->run);
     }
 }
 
@@ -44,12 +44,12 @@ static void delta_item(void *context, int32_t item, int32_t worker)
     lt_delta_job job = {.state = lt_cpu_state(c->be, s.span->state, op->layer) + at, .k_dim = op->k_dim, .n_columns = left < 16 ? left : 16};
     while (lt_next_stretch(&s)) {
         job.n_rows = s.n;
-        job.q = lt_strip_of((lt_columns){op->q.buffer, op->q.at + k_head * op->k_dim}, &s);
-        job.k = lt_strip_of((lt_columns){op->k.buffer, op->k.at + k_head * op->k_dim}, &s);
-        job.v = lt_strip_of((lt_columns){op->v.buffer, op->v.at + head * op->v_dim + block * 16}, &s);
-        job.y = lt_strip_of((lt_columns){op->y.buffer, op->y.at + head * op->v_dim + block * 16}, &s);
-        job.beta = lt_strip_of((lt_columns){op->beta.buffer, op->beta.at + place_of(op, head)}, &s);
-        job.decay = lt_strip_of((lt_columns){op->alpha.buffer, op->alpha.at + place_of(op, head)}, &s);
+        job.q = lt_strip_of((lt_slice){op->q.buffer, op->q.at + k_head * op->k_dim}, &s);
+        job.k = lt_strip_of((lt_slice){op->k.buffer, op->k.at + k_head * op->k_dim}, &s);
+        job.v = lt_strip_of((lt_slice){op->v.buffer, op->v.at + head * op->v_dim + block * 16}, &s);
+        job.y = lt_strip_of((lt_slice){op->y.buffer, op->y.at + head * op->v_dim + block * 16}, &s);
+        job.beta = lt_strip_of((lt_slice){op->beta.buffer, op->beta.at + place_of(op, head)}, &s);
+        job.decay = lt_strip_of((lt_slice){op->alpha.buffer, op->alpha.at + place_of(op, head)}, &s);
         c->be->k->delta(&job);
         if (s.slot >= 0)
             memcpy(lt_cpu_state(c->be, s.slot, op->layer) + at, job.state, (size_t)n * sizeof *job.state);

@@ -13,8 +13,8 @@ static void gate_row(void *context, int32_t row, int32_t worker)
     const lt_kernels *k = c->be->k;
     for (int32_t i = 0; i < op->n; i += op->group) {
         const float *weight = op->norm ? op->norm->vector + i / op->group * op->norm_step : NULL;
-        const float *x = lt_columns_of(op->x, row) + i, *z = op->z.buffer ? lt_columns_of(op->z, row) + i : NULL;
-        float *y = lt_columns_of(op->y, row) + i, *normed = c->be->scratch[worker].row;
+        const float *x = lt_slice_row(op->x, row) + i, *z = op->z.buffer ? lt_slice_row(op->z, row) + i : NULL;
+        float *y = lt_slice_row(op->y, row) + i, *normed = c->be->scratch[worker].row;
         if (op->order == LT_NORM_THEN_GATE) {
             k->rms_norm(z ? normed : y, x, weight, op->group, op->eps);
             x = z ? normed : y;

@@ -15,7 +15,7 @@ static void dt_row(void *context, int32_t row, int32_t worker)
 {
     const scan_call *c = context;
     const lt_scan *op = c->op;
-    c->be->k->softplus(lt_columns_of(op->dt, row), op->dt_bias ? op->dt_bias->vector : NULL, op->n_head);
+    c->be->k->softplus(lt_slice_row(op->dt, row), op->dt_bias ? op->dt_bias->vector : NULL, op->n_head);
 }
 
 static void scan_head(const scan_call *c, int32_t head, const lt_stretch *s, float *state)

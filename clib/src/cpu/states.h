@@ -36,7 +36,7 @@ static inline bool lt_next_stretch(lt_stretch *s)
     return true;
 }
 
-static inline lt_strip lt_strip_of(lt_columns part, const lt_stretch *s)
+static inline lt_strip lt_strip_of(lt_slice part, const lt_stretch *s)
 {
     if (!part.buffer)
         return (lt_strip){0};
@@ -44,7 +44,7 @@ static inline lt_strip lt_strip_of(lt_columns part, const lt_stretch *s)
     return (lt_strip){part.buffer->data + row * part.buffer->stride + part.at, part.buffer->stride};
 }
 
-static inline float *lt_columns_of(lt_columns part, int32_t row)
+static inline float *lt_slice_row(lt_slice part, int32_t row)
 {
     return part.buffer->data + row * part.buffer->stride + part.at;
 }

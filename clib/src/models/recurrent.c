@@ -68,9 +68,9 @@ int lt_mix_buffers_create(lt_mix_buffers *b, lt_backend *be, lt_mix_kind kind, c
     return be->ops->buffer(be, &b->steps, max_rows, n->n_inner);
 }
 
-static lt_columns part(lt_buffer *buffer, int64_t at)
+static lt_slice part(lt_buffer *buffer, int64_t at)
 {
-    return (lt_columns){buffer, at};
+    return (lt_slice){buffer, at};
 }
 
 static void fill_mamba(lt_mixer *x, const lt_mix_numbers *n, const lt_mix_buffers *b)

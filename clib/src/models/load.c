@@ -215,7 +215,8 @@ static int load_ffn_norm(loader *l, int32_t i, lt_layer *y)
 static int load_mlp(loader *l, int32_t i, lt_layer *y)
 {
     const int64_t n_embd = l->m->h.n_embd, n_ff = y->n_ff;
-    const bool gated = !(l->m->traits->is & LT_UNGATED), fused = gated && !has_part(l, i, "ffn_gate");
+    const lt_tensor *gate_up = has_part(l, i, "ffn_gate") ? NULL : lt_gguf_find_tensor(l->g, part_of(i, "ffn_up", "weight").text);
+    const bool gated = !(l->m->traits->is & LT_UNGATED), fused = gated && gate_up && gate_up->ne[1] == 2 * (uint64_t)n_ff;
     LT_TRY(load_ffn_norm(l, i, y));
     if (gated)
         LT_TRY(load_part(l, i, fused ? "ffn_up" : "ffn_gate", n_embd, fused ? (rows){0, n_ff, 2 * n_ff} : all_rows(n_ff), OPTIONAL,

@@ -243,6 +243,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_embd: int
     n_params: int
     size_bytes: int  # of the tensors in the file
+    is_recurrent: bool = False  # some layers have a state: no guesses, context shifts, self-extend or saved slots
     chat_template: str | None
     bos_token: str  # text of the token, "" when the model has none
     eos_token: str

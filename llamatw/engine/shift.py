@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llamatw.capi.records import EngineInfo
+from llamatw.capi.records import ModelInfo
 from llamatw.errors import ModelError
 
 _MARGIN = 4  # tokens that are never kept, so that there is something to drop
@@ -17,12 +17,12 @@ class Drop(NamedTuple):
     n: int
 
 
-def check_context(info: EngineInfo) -> None:
+def check_context(model: ModelInfo) -> None:
     """ModelError for contexts none of whose tokens could be dropped: too small, or in a recurrent state."""
-    if info.state_bytes:
-        raise ModelError(f"--context-shift is not served for {info.arch}, whose recurrent layers forget nothing by itself")
-    if info.n_ctx < _MARGIN:
-        raise ModelError(f"--context-shift needs a context of {_MARGIN} tokens at least, this one has {info.n_ctx}")
+    if model.is_recurrent:
+        raise ModelError(f"--context-shift is not served for {model.arch}: recurrent layers cannot forget single tokens")
+    if model.n_ctx < _MARGIN:
+        raise ModelError(f"--context-shift needs a context of {_MARGIN} tokens at least, this one has {model.n_ctx}")
 
 
 def to_keep(n_keep: int, n_prompt: int, n_ctx: int) -> int:

@@ -62,7 +62,7 @@ def _actions(api: Api) -> dict[bytes, Action]:
 def _directory(api: Api, saves: Saves) -> SaveDirectory:
     if saves.directory is None:
         raise NotSupported("slots are saved and restored only when the server is started with --slot-save-path")
-    if api.engine.info.state_bytes:
+    if api.engine.info.is_recurrent:
         raise NotSupported(f"slots of {api.engine.info.arch} cannot be saved or restored: it has recurrent layers")
     return saves.directory
 
@@ -91,7 +91,7 @@ def _slot(api: Api, state: SlotState, n_ctx: int) -> reply.Json:
         "id": state.id,
         "n_ctx": n_ctx,
         "is_processing": state.is_processing,
-        "speculative": api.engine.settings.n_draft > 0 and not api.engine.info.state_bytes,
+        "speculative": api.engine.settings.n_draft > 0 and not api.engine.info.is_recurrent,
     }
     if state.params is None:
         return slot

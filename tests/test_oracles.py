@@ -10,6 +10,7 @@ import pytest
 
 from llamatw.capi.engine import Engine, Row
 from llamatw.capi.records import SamplingParams
+from llamatw.errors import ModelError
 from llamatw.settings import EngineSettings
 
 CASES = """
@@ -77,3 +78,11 @@ def test_the_same_bits_in_pieces_in_company_and_cached(shared_dir: Path, case: s
 def test_mixture_of_experts_is_refused_by_name(shared_dir: Path) -> None:
     with pytest.raises(Exception, match="expert_count is 4: mixtures of experts are not served"):
         open_case(shared_dir / "oracles" / "mixtral")
+
+
+@pytest.mark.usefixtures("engine_library")
+def test_a_context_beyond_the_learned_positions_is_refused(shared_dir: Path) -> None:
+    folder = shared_dir / "oracles" / "gpt2"
+    settings = EngineSettings(model_path=str(folder), n_ctx=257, n_seqs=1, n_batch=8)
+    with pytest.raises(ModelError, match="n_ctx is 257, but this gpt2 model has learned 256 positions"):
+        Engine.open(folder / "model.gguf", settings)

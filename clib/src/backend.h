@@ -32,6 +32,7 @@ typedef enum {
  * n_out - 1 of `rows_apart` that the tensor has for it; or a vector: n_in floats from `first` on.  So a fused tensor is several weights. */
 typedef struct {
     const lt_tensor *tensor;
+    const lt_tensor *const *each; /* a tensor for each matrix instead, all alike; NULL: all are in the one */
     lt_weight_use use;
     int32_t n_matrices;
     int64_t n_in, n_out, first, rows_apart;

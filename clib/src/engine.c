@@ -175,6 +175,9 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(refuse_group(e));
     e->n_ctx = o->n_ctx ? o->n_ctx : e->model.h.n_ctx_train;
     LT_TRY(check_count("the model's context_length", e->n_ctx, 1, LT_MAX_CTX));
+    if (e->model.embedding.positions && e->n_ctx > e->model.h.n_ctx_train)
+        return lt_fail(LT_E_UNSUPPORTED, "n_ctx is %d, but this %s model has learned %d positions", e->n_ctx, e->model.traits->arch,
+                       e->model.h.n_ctx_train);
     LT_TRY(create_cache(e));
     LT_TRY(create_seqs(e));
     LT_TRY(create_samplers(e));

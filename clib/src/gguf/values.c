@@ -114,7 +114,7 @@ int lt_meta_u32(const lt_part *part, const char *key, bool required, uint32_t *o
     return LT_OK;
 }
 
-int lt_gguf_get_each(const lt_gguf *g, const char *key, bool required, uint32_t *out, int32_t n)
+int lt_gguf_get_each(const lt_gguf *g, const char *key, bool required, bool bools, uint32_t *out, int32_t n)
 {
     const lt_part *part = &g->parts[0];
     const lt_pair *pair;
@@ -123,8 +123,8 @@ int lt_gguf_get_each(const lt_gguf *g, const char *key, bool required, uint32_t 
         return LT_OK;
     const bool is_array = pair->type == LT_ARRAY;
     const int32_t type = is_array ? pair->item_type : pair->type;
-    if (!is_integer(type) && type != LT_BOOL)
-        return fail_type(part, key, "integers or bools", pair);
+    if (bools ? type != LT_BOOL : !is_integer(type))
+        return fail_type(part, key, bools ? "bool" : "u32", pair);
     if (is_array && pair->n_items < (uint64_t)n)
         return lt_fail(LT_E_FORMAT, "%s: key %s has %" PRIu64 " items, must have %" PRId32, part->map.shown, key, pair->n_items, n);
     for (int32_t i = 0; i < n; i++) {

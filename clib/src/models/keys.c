@@ -38,7 +38,7 @@ int lt_key_counts(lt_keys *k, const char *name, bool required, int32_t low, int3
     key_of(k, name);
     if (!required && !lt_gguf_has(k->g, k->key))
         return LT_OK;
-    LT_TRY(lt_gguf_get_each(k->g, k->key, true, (uint32_t *)out, n));
+    LT_TRY(lt_gguf_get_each(k->g, k->key, true, false, (uint32_t *)out, n));
     for (int32_t i = 0; i < n; i++)
         LT_TRY(check_count(k, (uint32_t)out[i], low, high));
     return LT_OK;
@@ -57,4 +57,9 @@ int lt_key_number(lt_keys *k, const char *name, bool required, double low, doubl
 int lt_key_flag(lt_keys *k, const char *name, bool *out)
 {
     return lt_gguf_get_bool(k->g, key_of(k, name), false, out);
+}
+
+int lt_key_flags(lt_keys *k, const char *name, int32_t *out, int32_t n)
+{
+    return lt_gguf_get_each(k->g, key_of(k, name), false, true, (uint32_t *)out, n);
 }

@@ -16,6 +16,7 @@ bool lt_keys_have(lt_keys *k, const char *name);
 int lt_key_count(lt_keys *k, const char *name, bool required, int32_t low, int32_t high, int32_t *out);
 int lt_key_number(lt_keys *k, const char *name, bool required, double low, double high, float *out); /* never NaN */
 int lt_key_flag(lt_keys *k, const char *name, bool *out);
+int lt_key_flags(lt_keys *k, const char *name, int32_t *out, int32_t n); /* 0 or 1 for each of n layers */
 
 /* One number for each of n layers: an array, or a scalar that holds for all. */
 int lt_key_counts(lt_keys *k, const char *name, bool required, int32_t low, int32_t high, int32_t *out, int32_t n);

@@ -39,7 +39,7 @@ static int read_windows(lt_keys *k, const lt_hparams *h, const lt_traits *t, lay
         return LT_OK;
     uint32_t one;
     if (lt_keys_have(k, "attention.sliding_window_pattern") && lt_gguf_get_u32(k->g, k->key, true, &one) < 0)
-        return lt_key_counts(k, "attention.sliding_window_pattern", true, 0, 1, n->windowed, h->n_layer);
+        return lt_key_flags(k, "attention.sliding_window_pattern", n->windowed, h->n_layer);
     LT_TRY(lt_key_count(k, "attention.sliding_window_pattern", false, 1, LT_MAX_LAYERS, &period));
     for (int32_t i = 0; i < h->n_layer; i++)
         n->windowed[i] = (i + 1) % period != 0;

@@ -78,7 +78,8 @@ static int load_ffn_norm(lt_loader *l, int32_t i, lt_layer *y)
 static int load_mlp(lt_loader *l, int32_t i, lt_layer *y)
 {
     const int64_t n_embd = l->m->h.n_embd, n_ff = y->n_ff;
-    const bool gated = !(l->m->traits->is & LT_UNGATED), fused = gated && !lt_find_part(l, i, "ffn_gate");
+    const lt_tensor *gate_up = lt_find_part(l, i, "ffn_gate") ? NULL : lt_find_part(l, i, "ffn_up");
+    const bool gated = !(l->m->traits->is & LT_UNGATED), fused = gated && gate_up && gate_up->ne[1] == 2 * (uint64_t)n_ff;
     if (gated)
         LT_TRY(lt_load_part(l, i, fused ? "ffn_up" : "ffn_gate", n_embd, fused ? (lt_rows){0, n_ff, 2 * n_ff} : lt_all_rows(n_ff), OPTIONAL,
                          &y->gate, &y->gate_bias));

@@ -34,6 +34,7 @@ typedef enum {
  * joined: the matrices' rows are those of one matrix; n_out must be a multiple of 16. */
 typedef struct {
     const lt_tensor *tensor;
+    const lt_tensor *const *each; /* a tensor for each matrix instead, all alike; NULL: all are in the one */
     lt_weight_use use;
     bool joined;
     int32_t n_matrices;

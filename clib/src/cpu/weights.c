@@ -46,12 +46,13 @@ static void pack_item(void *context, int32_t item, int32_t worker)
     pack_call *c = context;
     const lt_weight *w = c->w;
     const int32_t matrix = item / c->items_per_matrix;
+    const lt_tensor *const *each = c->source->each;
     const int64_t first = (int64_t)(item % c->items_per_matrix) * c->panels_per_item, left = w->n_out - first * LT_PANEL_ROWS;
-    const int64_t file_row = matrix * c->source->rows_apart + c->source->first + first * LT_PANEL_ROWS;
+    const int64_t file_row = (each ? 0 : matrix) * c->source->rows_apart + c->source->first + first * LT_PANEL_ROWS;
     uint8_t *panels = w->panels + (size_t)(matrix * lt_panels_of(w) + first) * w->panel_bytes;
     const int64_t n_rows = left < c->panels_per_item * LT_PANEL_ROWS ? left : c->panels_per_item * LT_PANEL_ROWS;
     const uint8_t *src;
-    const int error = lt_gguf_read(c->file, c->t, (size_t)file_row * c->row_bytes, (size_t)n_rows * c->row_bytes,
+    const int error = lt_gguf_read(c->file, each ? each[matrix] : c->t, (size_t)file_row * c->row_bytes, (size_t)n_rows * c->row_bytes,
                                    c->be->slabs + (size_t)worker * c->be->slab_bytes, &src);
     if (error) {
         c->error = error;
@@ -101,7 +102,7 @@ static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_gguf *file, const
     w->panels = take_panels(be, (size_t)n_panels * w->panel_bytes);
     if (!w->panels)
         return out_of_memory(t->name, (size_t)n_panels * w->panel_bytes);
-    const size_t row_bytes = t->n_bytes / (size_t)(source->rows_apart * source->n_matrices);
+    const size_t row_bytes = t->n_bytes / (size_t)(source->rows_apart * (source->each ? 1 : source->n_matrices));
     pack_call c = {.be = be, .file = file, .t = t, .source = source, .w = w, .row_bytes = row_bytes};
     c.panels_per_item = panels_per_item(be, n_panels, row_bytes);
     c.items_per_matrix = (int32_t)((lt_panels_of(w) + c.panels_per_item - 1) / c.panels_per_item);
@@ -175,11 +176,12 @@ int lt_cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const 
     if (!w)
         return out_of_memory(t->name, sizeof *w);
     LT_TRY(source->use == LT_USE_VECTOR ? copy_vector(be, w, file, source) : pack_matrix(be, w, file, source));
-    lt_gguf_release(file, t);
     if (source->joined) { /* whole panels: they lie as those of one matrix do */
         w->n_out *= w->n_matrices;
         w->n_matrices = 1;
     }
+    for (int32_t i = 0; i < (source->each ? source->n_matrices : 1); i++)
+        lt_gguf_release(file, source->each ? source->each[i] : t);
     *out = w;
     return LT_OK;
 }

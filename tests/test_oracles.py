@@ -18,6 +18,7 @@ CASES = """
     smollm3 glm4 phi3 phi3-longrope qwen2 qwen3 hunyuan-dense olmo olmo2 exaone4 stablelm command-r cohere2 gemma
     gemma3 gemma4 gpt2 starcoder bloom mpt starcoder2 gptneox phi2 falcon-7b
     mixtral qwen3moe olmoe granitemoe gpt-oss glm4moe exaone-moe llama4
+    mamba mamba2 lfm2 falcon-h1 nemotron-h jamba granitehybrid qwen3next qwen35 qwen35moe
 """.split()
 GREEDY = SamplingParams(temperature=0)
 

@@ -41,7 +41,8 @@ static void delta_item(void *context, int32_t item, int32_t worker)
     const int32_t left = op->v_dim - block * 16;
     const int64_t n = (int64_t)op->k_dim * 16, at = op->state_at + (head * c->n_blocks + block) * n;
     lt_stretch s = {.span = &c->be->batch->spans[item / c->n_blocks / op->n_head]};
-    lt_delta_job job = {.state = lt_cpu_state(c->be, s.span->state, op->layer) + at, .k_dim = op->k_dim, .n_columns = left < 16 ? left : 16};
+    lt_delta_job job = {
+        .state = lt_cpu_state(c->be, s.span->state, op->layer) + at, .k_dim = op->k_dim, .n_columns = left < 16 ? left : 16};
     while (lt_next_stretch(&s)) {
         job.n_rows = s.n;
         job.q = lt_strip_of((lt_slice){op->q.buffer, op->q.at + k_head * op->k_dim}, &s);

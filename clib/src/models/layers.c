@@ -85,7 +85,8 @@ static int read_numbers(lt_keys *k, const lt_hparams *h, const lt_traits *t, lay
 static int32_t rope_of(const lt_model *m, int32_t layer, bool windowed)
 {
     const uint32_t is = m->traits->is;
-    if (is & LT_ROPE_NONE || m->h.no_rope || (is & LT_ROPE_3_OF_4 && (layer + 1) % 4 == 0) || (is & LT_ROPE_WINDOWS && m->has_windows && !windowed))
+    if (is & LT_ROPE_NONE || m->h.no_rope || (is & LT_ROPE_3_OF_4 && (layer + 1) % 4 == 0) ||
+        (is & LT_ROPE_WINDOWS && m->has_windows && !windowed))
         return -1;
     return windowed && is & LT_WINDOW_ROPE ? LT_ROPE_WINDOW : LT_ROPE_FULL;
 }

@@ -24,7 +24,8 @@ static int load_head_norm(lt_loader *l, int32_t layer, const char *part, int32_t
     }
     if (!(is & LT_QK_NORM))
         return LT_OK;
-    LT_TRY(lt_load_named_norm(l, weight.text, bias.text, !(is & (LT_LAYER_NORM | LT_QK_NORM_OPTIONAL)), all || each ? (int64_t)n_heads * dim : dim, &out->norm));
+    LT_TRY(lt_load_named_norm(l, weight.text, bias.text, !(is & (LT_LAYER_NORM | LT_QK_NORM_OPTIONAL)),
+                              all || each ? (int64_t)n_heads * dim : dim, &out->norm));
     out->scope = all ? LT_ALL_HEADS : each ? LT_OWN_WEIGHT : LT_EACH_HEAD;
     out->late = is & LT_QK_NORM_LATE;
     return LT_OK;
@@ -42,8 +43,8 @@ static int load_gated_q(lt_loader *l, int32_t i, lt_layer *y)
                                .rows_apart = 2 * (int64_t)s->k_dim};
     lt_weight *q = NULL, *gate = NULL;
     if (s->k_dim % 16 || s->k_dim != s->v_dim)
-        return lt_fail(LT_E_UNSUPPORTED, "%s: layer %d: gated heads of %d and %d, must be equal and a multiple of 16", lt_gguf_path(l->g), i,
-                       s->k_dim, s->v_dim);
+        return lt_fail(LT_E_UNSUPPORTED, "%s: layer %d: gated heads of %d and %d, must be equal and a multiple of 16", lt_gguf_path(l->g),
+                       i, s->k_dim, s->v_dim);
     LT_TRY(lt_load_source(l, lt_part(i, "attn_q", "weight").text, REQUIRED, source, &q));
     source.first = s->k_dim;
     LT_TRY(lt_load_source(l, lt_part(i, "attn_q", "weight").text, REQUIRED, source, &gate));
@@ -63,8 +64,10 @@ static int load_qkv(lt_loader *l, int32_t i, lt_layer *y)
     else
         LT_TRY(lt_load_part(l, i, fused ? "attn_qkv" : "attn_q", n_embd, fused ? (lt_rows){0, q, all} : lt_all_rows(q), bias, &y->q,
                             &y->q_bias));
-    LT_TRY(lt_load_part(l, i, fused ? "attn_qkv" : "attn_k", n_embd, fused ? (lt_rows){q, k, all} : lt_all_rows(k), bias, &y->k, &y->k_bias));
-    return lt_load_part(l, i, fused ? "attn_qkv" : "attn_v", n_embd, fused ? (lt_rows){q + k, v, all} : lt_all_rows(v), bias, &y->v, &y->v_bias);
+    LT_TRY(
+        lt_load_part(l, i, fused ? "attn_qkv" : "attn_k", n_embd, fused ? (lt_rows){q, k, all} : lt_all_rows(k), bias, &y->k, &y->k_bias));
+    return lt_load_part(l, i, fused ? "attn_qkv" : "attn_v", n_embd, fused ? (lt_rows){q + k, v, all} : lt_all_rows(v), bias, &y->v,
+                        &y->v_bias);
 }
 
 static int load_attention(lt_loader *l, int32_t i, lt_layer *y)
@@ -87,9 +90,7 @@ static int load_attention(lt_loader *l, int32_t i, lt_layer *y)
 static int load_ffn_norm(lt_loader *l, int32_t i, lt_layer *y)
 {
     const uint32_t is = l->m->traits->is;
-    const char *name = is & LT_FFN_NORM_LATE_NAME               ? "post_attention_norm"
-                       : l->m->traits->mixes & LT_MIX_OR_MLP ? "attn_norm"
-                                                              : "ffn_norm";
+    const char *name = is & LT_FFN_NORM_LATE_NAME ? "post_attention_norm" : l->m->traits->mixes & LT_MIX_OR_MLP ? "attn_norm" : "ffn_norm";
     const lt_part_name bare = lt_part(i, name, ""); /* how files of Falcon H1 call it */
     lt_keys keys = {.g = l->g, .arch = l->m->traits->arch};
     y->parallel = is & LT_PARALLEL && !lt_find_part(l, i, name);
@@ -112,8 +113,9 @@ static int load_mlp(lt_loader *l, int32_t i, lt_layer *y)
     const bool gated = !(l->m->traits->is & LT_UNGATED), fused = gated && gate_up && gate_up->ne[1] == 2 * (uint64_t)n_ff;
     if (gated)
         LT_TRY(lt_load_part(l, i, fused ? "ffn_up" : "ffn_gate", n_embd, fused ? (lt_rows){0, n_ff, 2 * n_ff} : lt_all_rows(n_ff), OPTIONAL,
-                         &y->gate, &y->gate_bias));
-    LT_TRY(lt_load_part(l, i, "ffn_up", n_embd, fused ? (lt_rows){n_ff, n_ff, 2 * n_ff} : lt_all_rows(n_ff), OPTIONAL, &y->up, &y->up_bias));
+                            &y->gate, &y->gate_bias));
+    LT_TRY(
+        lt_load_part(l, i, "ffn_up", n_embd, fused ? (lt_rows){n_ff, n_ff, 2 * n_ff} : lt_all_rows(n_ff), OPTIONAL, &y->up, &y->up_bias));
     return lt_load_part(l, i, "ffn_down", n_ff, lt_all_rows(n_embd), OPTIONAL, &y->down, &y->down_bias);
 }
 

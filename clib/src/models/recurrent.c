@@ -3,7 +3,8 @@
 
 static int check_multiple(const lt_keys *k, const char *what, int32_t n, int32_t of)
 {
-    return n % of == 0 ? LT_OK : lt_fail(LT_E_FORMAT, "%s: %s.ssm: %s: %d is not a multiple of %d", lt_gguf_path(k->g), k->arch, what, n, of);
+    return n % of == 0 ? LT_OK
+                       : lt_fail(LT_E_FORMAT, "%s: %s.ssm: %s: %d is not a multiple of %d", lt_gguf_path(k->g), k->arch, what, n, of);
 }
 
 int lt_mix_numbers_read(lt_mix_numbers *n, lt_keys *k, lt_mix_kind kind, int32_t n_embd)

@@ -18,7 +18,7 @@
 typedef struct lt_weight lt_weight;
 typedef struct lt_buffer lt_buffer;
 
-enum { LT_MAX_TAPS = 16, LT_MAX_SAVES = 3 };
+enum { LT_MAX_TAPS = 16, LT_MAX_SAVES = 3, LT_MAX_SCAN_STATE = 256 /* with a_per_state */ };
 
 /* Columns of a buffer, from `at` on. */
 typedef struct {
@@ -43,8 +43,8 @@ typedef struct {
 /* Channels in heads of head_dim; B and C are shared by the heads of a group, which follow each other.  y may be x. */
 typedef struct {
     int32_t layer, n_head, head_dim, n_state, n_group;
-    int64_t state_at;              /* [n_head * head_dim][n_state] */
-    bool a_per_state;              /* a: [n_head][n_state], else [n_head] */
+    int64_t state_at;              /* [block of 16 channels][n_state][16]; a block is of one head, or with a_per_state of 16 */
+    bool a_per_state;              /* a: [n_head][n_state], and head_dim is 1; else [n_head] */
     const lt_weight *a, *d, *dt_bias; /* d, dt_bias: [n_head]; dt_bias NULL: none */
     lt_slice x, b, c, dt, y;        /* dt, [n_head], is overwritten */
 } lt_scan;
@@ -70,6 +70,11 @@ typedef struct {
     float eps;
     lt_slice x, z, y;               /* z NULL: no gate */
 } lt_gate;
+
+static inline int32_t lt_scan_blocks(bool a_per_state, int32_t n_head, int32_t head_dim)
+{
+    return a_per_state ? (n_head + 15) / 16 : n_head * ((head_dim + 15) / 16);
+}
 
 static inline int64_t lt_delta_state(int32_t n_head, int32_t k_dim, int32_t v_dim)
 {

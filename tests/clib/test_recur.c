@@ -145,12 +145,12 @@ static void check_conv(void)
 
 /* ---- scan ---- */
 
-static int head_dim, n_state, per_state;
+static int n_state, each_head;
 
 static void run_scan(const lt_kernels *k, const recurrence *r, int first, int n, outcome *o)
 {
-    k->scan(&(lt_scan_job){.a = r->w, .d = 0.75f, .state = o->state, .n_rows = n, .head_dim = head_dim, .n_state = n_state,
-                           .a_per_state = per_state, .x = at(r->in[0], first), .b = at(r->in[1], first), .c = at(r->in[2], first),
+    k->scan(&(lt_scan_job){.a = r->w, .d = r->bias, .state = o->state, .n_rows = n, .n_channels = n_channels, .n_state = n_state,
+                           .each_head = each_head, .x = at(r->in[0], first), .b = at(r->in[1], first), .c = at(r->in[2], first),
                            .dt = at(r->in[3], first), .y = at(o->y, first)});
 }
 
@@ -160,26 +160,26 @@ static void check_scan(void)
     static outcome o;
     static double h[MAX_STATE];
     make(&r);
-    head_dim = 1 + (int)(draw() % 64), n_state = draw() % 2 ? 16 : 1 + (int)(draw() % 80), per_state = draw() % 2;
-    for (int t = 0; t < r.n_rows; t++)
-        r.in[3][t][0] = fabsf(r.in[3][t][0]);
-    for (int i = 0; i < n_state; i++)
+    n_channels = 1 + (int)(draw() % 16), n_state = draw() % 2 ? 16 : 1 + (int)(draw() % 80), each_head = draw() % 2;
+    for (float *dt = r.in[3][0]; dt < r.in[4][0]; dt++)
+        *dt = fabsf(*dt);
+    for (int i = 0; i < 16 * n_state; i++)
         r.w[i] = -fabsf(r.w[i]);
     check_levels("scan", &r, run_scan, &o);
-    for (int i = 0; i < head_dim * n_state; i++)
+    for (int i = 0; i < n_state * 16; i++)
         h[i] = (double)r.state[i];
     for (int t = 0; t < r.n_rows; t++) {
-        double y[64];
-        const double dt = (double)r.in[3][t][0];
-        for (int c = 0; c < head_dim; c++) {
-            y[c] = 0.75 * (double)r.in[0][t][c];
+        double y[16];
+        for (int c = 0; c < n_channels; c++) {
+            const double dt = (double)r.in[3][t][each_head ? c : 0], x = (double)r.in[0][t][c];
+            y[c] = (double)r.bias[each_head ? c : 0] * x;
             for (int i = 0; i < n_state; i++) {
-                double *s = &h[c * n_state + i];
-                *s = *s * exp(dt * (double)r.w[per_state ? i : 0]) + dt * (double)r.in[0][t][c] * (double)r.in[1][t][i];
+                double *s = &h[i * 16 + c];
+                *s = *s * exp(dt * (double)r.w[each_head ? c * n_state + i : 0]) + dt * x * (double)r.in[1][t][i];
                 y[c] += *s * (double)r.in[2][t][i];
             }
         }
-        check_close("scan", o.y[t], y, head_dim);
+        check_close("scan", o.y[t], y, n_channels);
     }
 }
 

@@ -3,12 +3,12 @@
 #include "backend_rig.h"
 #include "cpu/states.h"
 
-enum { N_SEQS = 3, N_TOKENS = 24, N_SLOTS = 8, WIDTH = 256, LAYER = 1, STATE = 9000 };
+enum { N_SEQS = 3, N_TOKENS = 24, N_SLOTS = 8, WIDTH = 288, LAYER = 1, STATE = 9000 };
 enum { HEADS = 4, K_HEADS = 2, K_DIM = 20, V_DIM = 24, TAPS = 4 }; /* dimensions that end within sixteen lanes */
 enum { Q = 0, K = Q + K_HEADS * K_DIM, V = K + K_HEADS * K_DIM, QKV = V + HEADS * V_DIM, STEPS = QKV };
 
 typedef struct {
-    float w[WIDTH * TAPS], bias[WIDTH], a[WIDTH], d[WIDTH], norm[WIDTH], x[N_SEQS][N_TOKENS][WIDTH];
+    float w[WIDTH * TAPS], bias[WIDTH], a[WIDTH * 8], d[WIDTH], norm[WIDTH], x[N_SEQS][N_TOKENS][WIDTH];
 } sample;
 
 typedef struct {
@@ -18,7 +18,7 @@ typedef struct {
     lt_scan scan;
     lt_delta delta;
     lt_gate gate;
-    int kind; /* of the operations after the convolution: 0 scan, with a value of a for each state; 1 one for each head; 2, 3 delta */
+    int kind; /* of the operations after the convolution: 0 scan of channels, with a value of a for each state; 1 of heads; 2, 3 delta */
 } bench;
 
 static lt_slice at(lt_buffer *b, int64_t column)
@@ -29,11 +29,12 @@ static lt_slice at(lt_buffer *b, int64_t column)
 static void fill_ops(bench *b, const sample *s)
 {
     rig *r = &b->rig;
-    const lt_weight *a = rig_vector(r, s->a, WIDTH), *bias = rig_vector(r, s->bias, WIDTH);
+    const lt_weight *a = rig_vector(r, s->a, WIDTH * 8), *bias = rig_vector(r, s->bias, WIDTH);
     b->conv = (lt_conv){.layer = LAYER, .n_taps = TAPS, .n_channels = QKV, .w = rig_vector(r, s->w, WIDTH * TAPS), .bias = bias, .silu = true,
                         .x = at(b->x, 0), .y = at(b->x, 0)};
     const int64_t state_at = (TAPS - 1) * QKV;
-    b->scan = (lt_scan){.layer = LAYER, .n_head = HEADS, .head_dim = V_DIM, .n_state = K_DIM, .n_group = K_HEADS, .state_at = state_at,
+    b->scan = (lt_scan){.layer = LAYER, .n_head = b->kind ? HEADS : HEADS * V_DIM, .head_dim = b->kind ? V_DIM : 1, .n_state = K_DIM,
+                        .n_group = b->kind ? K_HEADS : 1, .state_at = state_at,
                         .a_per_state = b->kind == 0, .a = a, .d = rig_vector(r, s->d, WIDTH), .dt_bias = bias, .x = at(b->x, V),
                         .b = at(b->x, Q), .c = at(b->x, K), .dt = at(b->x, STEPS), .y = at(b->x, V)};
     b->delta = (lt_delta){.layer = LAYER, .n_head = HEADS, .n_head_k = K_HEADS, .k_dim = K_DIM, .v_dim = V_DIM, .state_at = state_at,
@@ -103,7 +104,7 @@ static void plain_conv(const sample *s, int seq, int t, double *y)
 static void plain_scan(const sample *s, const float *x, const double *in, int per_state, double h[HEADS * V_DIM][K_DIM], double *y)
 {
     for (int c = 0; c < HEADS * V_DIM; c++) {
-        const int head = c / V_DIM, group = head / (HEADS / K_HEADS);
+        const int head = per_state ? c : c / V_DIM, group = per_state ? 0 : head / (HEADS / K_HEADS);
         const double dt = soft((double)(x[STEPS + head] + s->bias[head]));
         y[c] = (double)s->d[head] * in[V + c];
         for (int i = 0; i < K_DIM; i++) {
@@ -235,7 +236,7 @@ static void test_kind(int kind)
     fill(s.d, WIDTH, 1.0f);
     fill(s.norm, WIDTH, 2.0f);
     fill(s.x[0][0], N_SEQS * N_TOKENS * WIDTH, 4.0f);
-    for (int i = 0; i < WIDTH; i++)
+    for (int i = 0; i < WIDTH * 8; i++)
         s.a[i] = -(float)(1 + draw() % 100) / 50.0f;
     memset(expected, 0, sizeof expected);
     for (int32_t n_threads = 1; n_threads <= 3; n_threads++) {

@@ -9,12 +9,6 @@ typedef struct {
     int32_t n_blocks;
 } conv_call;
 
-static lt_slice shifted(lt_slice part, int32_t by)
-{
-    part.at += by;
-    return part;
-}
-
 static void conv_item(void *context, int32_t item, int32_t worker)
 {
     const conv_call *c = context;
@@ -33,10 +27,10 @@ static void conv_item(void *context, int32_t item, int32_t worker)
             .n_taps = op->n_taps,
             .n_channels = n,
             .silu = op->silu,
-            .x = lt_strip_of(shifted(op->x, first), &s),
-            .before = lt_strip_of(shifted(op->before, first), &s),
-            .after = lt_strip_of(shifted(op->after, first), &s),
-            .y = lt_strip_of(shifted(op->y, first), &s),
+            .x = lt_strip_of(lt_slice_from(op->x, first), &s),
+            .before = lt_strip_of(lt_slice_from(op->before, first), &s),
+            .after = lt_strip_of(lt_slice_from(op->after, first), &s),
+            .y = lt_strip_of(lt_slice_from(op->y, first), &s),
         });
         for (int32_t t = 0; s.slot >= 0 && t < op->n_taps - 1; t++)
             memcpy(lt_cpu_state(c->be, s.slot, op->layer) + at + (int64_t)t * op->n_channels, state + (int64_t)t * op->n_channels,

@@ -45,12 +45,12 @@ static void delta_item(void *context, int32_t item, int32_t worker)
         .state = lt_cpu_state(c->be, s.span->state, op->layer) + at, .k_dim = op->k_dim, .n_columns = left < 16 ? left : 16};
     while (lt_next_stretch(&s)) {
         job.n_rows = s.n;
-        job.q = lt_strip_of((lt_slice){op->q.buffer, op->q.at + k_head * op->k_dim}, &s);
-        job.k = lt_strip_of((lt_slice){op->k.buffer, op->k.at + k_head * op->k_dim}, &s);
-        job.v = lt_strip_of((lt_slice){op->v.buffer, op->v.at + head * op->v_dim + block * 16}, &s);
-        job.y = lt_strip_of((lt_slice){op->y.buffer, op->y.at + head * op->v_dim + block * 16}, &s);
-        job.beta = lt_strip_of((lt_slice){op->beta.buffer, op->beta.at + place_of(op, head)}, &s);
-        job.decay = lt_strip_of((lt_slice){op->alpha.buffer, op->alpha.at + place_of(op, head)}, &s);
+        job.q = lt_strip_of(lt_slice_from(op->q, k_head * op->k_dim), &s);
+        job.k = lt_strip_of(lt_slice_from(op->k, k_head * op->k_dim), &s);
+        job.v = lt_strip_of(lt_slice_from(op->v, head * op->v_dim + block * 16), &s);
+        job.y = lt_strip_of(lt_slice_from(op->y, head * op->v_dim + block * 16), &s);
+        job.beta = lt_strip_of(lt_slice_from(op->beta, place_of(op, head)), &s);
+        job.decay = lt_strip_of(lt_slice_from(op->alpha, place_of(op, head)), &s);
         c->be->k->delta(&job);
         if (s.slot >= 0)
             memcpy(lt_cpu_state(c->be, s.slot, op->layer) + at, job.state, (size_t)n * sizeof *job.state);

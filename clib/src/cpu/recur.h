@@ -19,11 +19,10 @@ typedef struct { /* n_channels of at most 16 */
     lt_strip x, before, after, y;
 } lt_conv_job;
 
-typedef struct { /* one head */
-    const float *a; /* [n_state] or [1] */
-    float d;
-    float *state;   /* [head_dim][n_state] */
-    int32_t n_rows, head_dim, n_state, a_per_state;
+typedef struct { /* n_channels of at most 16, of one head or of as many heads */
+    const float *a, *d;   /* one of each; each_head: [n_channels][n_state], [n_channels] */
+    float *state;         /* [n_state][16] */
+    int32_t n_rows, n_channels, n_state, each_head;
     lt_strip x, b, c, dt, y;
 } lt_scan_job;
 

@@ -78,40 +78,64 @@ static void conv(const lt_conv_job *job)
         store_part(job->state + t * job->state_stride, n, before[t]);
 }
 
-/* One channel goes on by one row: H = H * decay + x * B; C.H. */
-static inline float scan_channel(float *h, const float *b, const float *c, const float *a, vf dt, vf one_decay, float x, int32_t n)
+/* Sums over a state run in four, by i mod 4: one would wait for itself. */
+static inline vf four_sums(const vf sum[4])
 {
-    const vf input = vf_set1(x);
-    vf sum = vf_set1(0.0f);
-    for (int32_t i = 0; i < n; i += 16) {
-        const vf decay_i = a ? vf_exp(vf_mul(dt, load_part(a + i, n - i))) : one_decay;
-        const vf s = vf_fma(load_part(h + i, n - i), decay_i, vf_mul(input, load_part(b + i, n - i)));
-        store_part(h + i, n - i, s);
-        sum = vf_fma(s, load_part(c + i, n - i), sum);
-    }
-    return vf_sum(sum);
+    return vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3]));
+}
+
+typedef struct { /* a row, as its channels see it */
+    const float *b, *c, *a; /* a: [n_state][16], NULL: one decay for all */
+    vf dt, decay, input;
+} scan_row;
+
+static inline vf scan_cell(float *h, const scan_row *row, int32_t i, vf sum) /* H = H * decay + input * B; C.H */
+{
+    const vf decay_i = row->a ? vf_exp(vf_mul(row->dt, vf_load(row->a + i * 16))) : row->decay;
+    const vf s = vf_fma(vf_load(h + i * 16), decay_i, vf_mul(row->input, vf_set1(row->b[i])));
+    vf_store(h + i * 16, s);
+    return vf_fma(s, vf_set1(row->c[i]), sum);
+}
+
+static inline vf scan_state(float *h, const scan_row *row, int32_t n)
+{
+    vf sum[4] = {vf_set1(0.0f), vf_set1(0.0f), vf_set1(0.0f), vf_set1(0.0f)};
+    int32_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int32_t j = 0; j < 4; j++)
+            sum[j] = scan_cell(h, row, i + j, sum[j]);
+    for (; i < n; i++)
+        sum[i % 4] = scan_cell(h, row, i, sum[i % 4]);
+    return four_sums(sum);
 }
 
 static void scan(const lt_scan_job *job)
 {
-    const int32_t n = job->n_state;
+    const int32_t n = job->n_channels, each = job->each_head;
+    float a[LT_MAX_SCAN_STATE * 16]; /* turned round: of all channels for a state */
+    for (int32_t i = 0; each && i < job->n_state; i++)
+        for (int32_t c = 0; c < 16; c++)
+            a[i * 16 + c] = c < n ? job->a[c * job->n_state + i] : 0.0f;
+    const vf d = each ? load_part(job->d, n) : vf_set1(job->d[0]);
+    scan_row row = {.a = each ? a : NULL, .decay = vf_set1(0.0f)};
     for (int32_t r = 0; r < job->n_rows; r++) {
-        const float dt = job->dt.p[r * job->dt.stride];
-        const float *x = job->x.p + r * job->x.stride, *b = job->b.p + r * job->b.stride, *c = job->c.p + r * job->c.stride;
-        float *y = job->y.p + r * job->y.stride;
-        const vf all_dt = vf_set1(dt), one_decay = vf_exp(vf_mul(all_dt, vf_set1(job->a[0])));
-        for (int32_t i = 0; i < job->head_dim; i++) {
-            const float xi = x[i];
-            const float sum = scan_channel(job->state + (int64_t)i * n, b, c, job->a_per_state ? job->a : NULL, all_dt, one_decay, dt * xi, n);
-            y[i] = sum + job->d * xi;
-        }
+        const float *dt = job->dt.p + r * job->dt.stride;
+        const vf x = load_part(job->x.p + r * job->x.stride, n);
+        row.b = job->b.p + r * job->b.stride;
+        row.c = job->c.p + r * job->c.stride;
+        row.dt = each ? load_part(dt, n) : vf_set1(dt[0]);
+        row.input = vf_mul(row.dt, x);
+        if (!each)
+            row.decay = vf_exp(vf_mul(row.dt, vf_set1(job->a[0])));
+        store_part(job->y.p + r * job->y.stride, n, vf_fma(d, x, scan_state(job->state, &row, job->n_state)));
     }
 }
 
-/* Sums over k_dim run in four, by i mod 4: one would wait for itself. */
-static inline vf four_sums(const vf sum[4])
+static inline vf forget_cell(float *state, const float *k, vf kept, int32_t i, vf sum)
 {
-    return vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3]));
+    const vf s = vf_mul(vf_load(state + i * 16), kept);
+    vf_store(state + i * 16, s);
+    return vf_fma(vf_set1(k[i]), s, sum);
 }
 
 static inline vf delta_forget(float *state, const float *k, vf kept, int32_t n) /* S = S * kept; S'k */
@@ -119,17 +143,18 @@ static inline vf delta_forget(float *state, const float *k, vf kept, int32_t n) 
     vf sum[4] = {vf_set1(0.0f), vf_set1(0.0f), vf_set1(0.0f), vf_set1(0.0f)};
     int32_t i = 0;
     for (; i + 4 <= n; i += 4)
-        for (int32_t j = 0; j < 4; j++) {
-            const vf s = vf_mul(vf_load(state + (i + j) * 16), kept);
-            vf_store(state + (i + j) * 16, s);
-            sum[j] = vf_fma(vf_set1(k[i + j]), s, sum[j]);
-        }
-    for (; i < n; i++) {
-        const vf s = vf_mul(vf_load(state + i * 16), kept);
-        vf_store(state + i * 16, s);
-        sum[i % 4] = vf_fma(vf_set1(k[i]), s, sum[i % 4]);
-    }
+        for (int32_t j = 0; j < 4; j++)
+            sum[j] = forget_cell(state, k, kept, i + j, sum[j]);
+    for (; i < n; i++)
+        sum[i % 4] = forget_cell(state, k, kept, i, sum[i % 4]);
     return four_sums(sum);
+}
+
+static inline vf learn_cell(float *state, const float *k, const float *q, vf d, int32_t i, vf sum)
+{
+    const vf s = vf_fma(vf_set1(k[i]), d, vf_load(state + i * 16));
+    vf_store(state + i * 16, s);
+    return vf_fma(vf_set1(q[i]), s, sum);
 }
 
 static inline vf delta_learn(float *state, const float *k, const float *q, vf d, int32_t n) /* S += k (x) d; S'q */
@@ -137,16 +162,10 @@ static inline vf delta_learn(float *state, const float *k, const float *q, vf d,
     vf sum[4] = {vf_set1(0.0f), vf_set1(0.0f), vf_set1(0.0f), vf_set1(0.0f)};
     int32_t i = 0;
     for (; i + 4 <= n; i += 4)
-        for (int32_t j = 0; j < 4; j++) {
-            const vf s = vf_fma(vf_set1(k[i + j]), d, vf_load(state + (i + j) * 16));
-            vf_store(state + (i + j) * 16, s);
-            sum[j] = vf_fma(vf_set1(q[i + j]), s, sum[j]);
-        }
-    for (; i < n; i++) {
-        const vf s = vf_fma(vf_set1(k[i]), d, vf_load(state + i * 16));
-        vf_store(state + i * 16, s);
-        sum[i % 4] = vf_fma(vf_set1(q[i]), s, sum[i % 4]);
-    }
+        for (int32_t j = 0; j < 4; j++)
+            sum[j] = learn_cell(state, k, q, d, i + j, sum[j]);
+    for (; i < n; i++)
+        sum[i % 4] = learn_cell(state, k, q, d, i, sum[i % 4]);
     return four_sums(sum);
 }
 

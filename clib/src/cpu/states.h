@@ -44,6 +44,12 @@ static inline lt_strip lt_strip_of(lt_slice part, const lt_stretch *s)
     return (lt_strip){part.buffer->data + row * part.buffer->stride + part.at, part.buffer->stride};
 }
 
+static inline lt_slice lt_slice_from(lt_slice part, int32_t column)
+{
+    part.at += column;
+    return part;
+}
+
 static inline float *lt_slice_row(lt_slice part, int32_t row)
 {
     return part.buffer->data + row * part.buffer->stride + part.at;

@@ -16,7 +16,7 @@ int lt_mix_numbers_read(lt_mix_numbers *n, lt_keys *k, lt_mix_kind kind, int32_t
         return lt_key_count(k, "shortconv.l_cache", true, 1, LT_MAX_TAPS, &n->n_taps);
     LT_TRY(lt_key_count(k, "ssm.conv_kernel", true, 1, LT_MAX_TAPS, &n->n_taps));
     LT_TRY(lt_key_count(k, "ssm.inner_size", true, 1, 1 << 17, &n->n_inner));
-    LT_TRY(lt_key_count(k, "ssm.state_size", true, 1, 1 << 12, &n->n_state));
+    LT_TRY(lt_key_count(k, "ssm.state_size", true, 1, kind == LT_MIX_MAMBA ? LT_MAX_SCAN_STATE : 1 << 12, &n->n_state));
     LT_TRY(lt_key_count(k, "ssm.time_step_rank", true, 1, 1 << 14, &n->n_head));
     if (kind == LT_MIX_MAMBA)
         return lt_key_flag(k, "ssm.dt_b_c_rms", &n->norms_dt_b_c);
@@ -49,8 +49,16 @@ int64_t lt_mix_in_width(lt_mix_kind kind, const lt_mix_numbers *n)
 int64_t lt_mix_state(lt_mix_kind kind, const lt_mix_numbers *n)
 {
     const int64_t taps = (int64_t)(n->n_taps - 1) * lt_mix_channels(kind, n);
-    return kind == LT_MIX_DELTA ? taps + lt_delta_state(n->n_head, n->n_state, n->n_inner / n->n_head)
-                                : taps + (int64_t)n->n_inner * n->n_state;
+    switch (kind) {
+    case LT_MIX_MAMBA:
+        return taps + lt_scan_blocks(true, n->n_inner, 1) * 16 * (int64_t)n->n_state;
+    case LT_MIX_MAMBA2:
+        return taps + lt_scan_blocks(false, n->n_head, n->n_inner / n->n_head) * 16 * (int64_t)n->n_state;
+    case LT_MIX_DELTA:
+        return taps + lt_delta_state(n->n_head, n->n_state, n->n_inner / n->n_head);
+    default:
+        return taps;
+    }
 }
 
 int lt_mix_buffers_create(lt_mix_buffers *b, lt_backend *be, lt_mix_kind kind, const lt_mix_numbers *n, int32_t max_rows)

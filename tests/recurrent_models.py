@@ -128,6 +128,6 @@ def _values(name: str, shape: tuple[int, ...], draw: np.random.Generator) -> np.
         return draw.uniform(0.7, 1.3, shape)
     if name.endswith("ssm_a"):
         return -draw.uniform(0.1, 4.0, shape)
-    if name.endswith("bias") or name.endswith("ssm_d"):
+    if name.endswith(("bias", "ssm_d")):
         return draw.normal(0, 0.5, shape)
     return draw.normal(0, 1.5 * shape[-1] ** -0.5, shape)

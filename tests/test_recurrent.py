@@ -1,4 +1,4 @@
-"""Models with recurrent layers: the same bits cold, in chunks, in company, from a checkpoint, on any number of threads."""
+"""Models with recurrent layers: the same bits cold, in chunks, in company, from a checkpoint, on any threads."""
 
 from __future__ import annotations
 
@@ -175,5 +175,5 @@ def test_what_is_not_served_is_refused(path: Path, engine: Engine) -> None:
         assert error.value.code == Code.UNSUPPORTED
     engine.close_seq(seq)
     assert engine.info.state_bytes > 0 and engine.model.is_recurrent
-    with pytest.raises(Exception, match="self-extend: .* has recurrent layers"):
+    with pytest.raises(Exception, match=r"self-extend: .* has recurrent layers"):
         open_engine(path, group_n=2, group_w=64)

@@ -20,7 +20,7 @@ class Drop(NamedTuple):
 def check_context(model: ModelInfo) -> None:
     """ModelError for contexts none of whose tokens could be dropped: too small, or in a recurrent state."""
     if model.is_recurrent:
-        raise ModelError(f"--context-shift is not served for {model.arch}: recurrent layers cannot forget single tokens")
+        raise ModelError(f"--context-shift is not served for {model.arch}: recurrent layers forget no single token")
     if model.n_ctx < _MARGIN:
         raise ModelError(f"--context-shift needs a context of {_MARGIN} tokens at least, this one has {model.n_ctx}")
 

@@ -15,7 +15,7 @@ from llamatw.engine.constraint import Constraint
 from llamatw.engine.sequence import GenerationParams, SamplingParams
 from llamatw.errors import BadRequest, NotSupported
 from llamatw.settings import MAX_DRAFT, SystemPrompt
-from llamatw.web.body import check_json
+from llamatw.web.body import check_json, check_names
 from llamatw.web.limits import LIMITS, UNSERVED
 
 MAX_STOPS = 16
@@ -189,7 +189,9 @@ def decode(kind: type[Body], body: bytes) -> Body:
     """The body as `kind`; 400 for anything else."""
     check_json(body)
     try:
-        return msgspec.json.decode(body, type=kind)
+        decoded = msgspec.json.decode(body, type=kind)
+        check_names(body)
+        return decoded
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, ValueError) as error:

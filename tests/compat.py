@@ -11,13 +11,13 @@ STATES = ("same", "differs", "granted", "refused", "ignored", "absent")
 _SHOWN = {"same": "yes", "differs": "otherwise", "granted": "so anyway", "refused": "refused"}
 _HEAD = """# Beside llama.cpp's servers
 
-Written by `make compat` from `tests/compat.txt`. The references are llama.cpp's HTTP server of February 2024 and what it
-is today. A test sees to it that each flag, route and field that this server has stands here, that it is had or refused as
-its row says, and that the test named exists.
+Written by `make compat` from `tests/compat.txt`. The references are llama.cpp's HTTP server of February 2024 and
+what it is today. A test sees to it that each flag, route and field that this server has stands here, that it is had
+or refused as its row says, and that the test named exists.
 
-*yes*: as there. *otherwise*: served, but not in the same way. *so anyway*: what the flag asks for is the case. *refused*:
-a flag is one line on standard error and exit status 1; a route, or a field that asks for something, is status 501.
-*ignored*: as any name that is not known. *absent*: status 404, or no such key."""
+*yes*: as there. *otherwise*: served, but not in the same way. *so anyway*: what the flag asks for is the case.
+*refused*: a flag is one line on standard error and exit status 1; a route, or a field that asks for something, is
+status 501. *ignored*: as any name that is not known. *absent*: status 404, or no such key."""
 
 
 class Row(NamedTuple):

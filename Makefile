@@ -29,7 +29,7 @@ help:
 	@echo "make lint     ruff, mypy --strict, clang-format, C warnings as errors"
 	@echo "make format   lay out the C files by .clang-format"
 	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"
-	@echo "make attack   send 10,000 bad requests to a real server that serves somebody else meanwhile (ATTACKS=...)"
+	@echo "make attack   send 10,000 bad requests to a real server that serves somebody else meanwhile (ATTACKS=...); Schemathesis"
 	@echo "make bench    measure the engine against this machine's roofline; CSV into bench/results"
 	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes; ARGS='--tests pp512,b8,tg32@4096')"
 	@echo "make sweep    rates by weight format, number of sequences, depth (ARGS='batch depth --peer'; all: half an hour)"
@@ -72,7 +72,7 @@ hard: $(CMAKE)
 	  echo "$$mask: $$test"; LT_CPU_MASK=$$mask $$test; done; done
 
 attack: $(VENV)/.ready-test lib
-	LLAMATW_ATTACKS=$(ATTACKS) $(PY) -m pytest -s tests/test_bad_requests.py $(ARGS)
+	LLAMATW_ATTACKS=$(ATTACKS) LLAMATW_CASES=150 $(PY) -m pytest -s tests/test_bad_requests.py tests/test_schemathesis.py $(ARGS)
 
 bench: $(VENV)/.ready lib
 	$(PY) -m bench.engine $(ARGS)

@@ -37,7 +37,7 @@ _LONG = 64 << 10  # characters or tokens
 _MAX_COMPILING = 2
 _TIMEOUT_HEADER = b"x-request-timeout"
 _MAX_TIMEOUT_S = 86_400
-_SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?")
+_SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,24})?")
 
 T = TypeVar("T")
 Request = Any  # twisted.web.server.Request, which has no types

@@ -217,6 +217,7 @@ def _invalid(message: str) -> BadRequest:
 
 def check(request: Generating) -> None:
     """Ranges first, so that nonsense is 400 also where a sensible value would be 501."""
+    stop_words(request.stop)
     for name, limit in LIMITS.items():
         value = getattr(request, name.replace(".", "_"), None)
         if value is None:

@@ -22,7 +22,7 @@ status 501. *ignored*: as any name that is not known. *absent*: status 404, or n
 
 class Row(NamedTuple):
     section: str
-    names: tuple[str, ...]  # as words; of a row in plain language: one
+    names: tuple[str, ...]  # or one description, in its quotes
     state: str
     note: str
     test: str  # file::function, below tests/
@@ -39,10 +39,9 @@ def rows() -> Iterator[Row]:
 
 
 def _words(section: str, names: str) -> tuple[str, ...]:
-    if section == "Routes":
-        return tuple(names.split(", "))
-    is_plain = section == "Protocol" or names[0].isupper() or " in " in names
-    return (names,) if is_plain else tuple(names.split())
+    if names.startswith('"'):
+        return (names,)
+    return tuple(names.split(", " if section == "Routes" else None))
 
 
 def markdown() -> str:
@@ -56,9 +55,7 @@ def markdown() -> str:
 
 
 def _shown(row: Row) -> str:
-    if " " in row.names[0] and row.section != "Routes":
-        return row.names[0]
-    return " ".join(f"`{name}`" for name in row.names)
+    return " ".join(name.strip('"') if name.startswith('"') else f"`{name}`" for name in row.names)
 
 
 if __name__ == "__main__":

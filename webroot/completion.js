@@ -1,5 +1,5 @@
-// llama.cpp's /completion for web pages, by several ways of waiting for it.  The module stands alone: a page served with
-// --path, one on another origin (--cors-origins), or Node may import it.  It talks to the server that it came from.
+// The server's /completion for web pages, with several ways to wait for the text.  The module stands alone: a page
+// under --path, one of another origin (--cors-origins) or Node may import it.  It talks to the server it came from.
 //
 //     import { llama } from "/completion.js";
 //     for await (const chunk of llama("Tell me a joke", { n_predict: 800 })) document.write(chunk.data.content);
@@ -14,9 +14,9 @@ const SERVER = new URL(".", import.meta.url).href;
 let generationSettings = null; // of the last completion that has ended
 
 /**
- * Yields { value, done, data } for each event: data is the parsed event, value the bytes with which it became complete.
- * Returns the whole text.  Throws what the server refuses or reports (the HTTP status, if that told of it, as `status`),
- * a lost connection, and the AbortError of a controller.  Leaving the loop stops the request.
+ * Yields { value, done, data } for each event: data is the parsed event, value the bytes that completed it.  Returns
+ * the whole text.  Throws what the server refuses (an Error with the HTTP status as `status`) or reports in mid-stream, a
+ * lost connection, and the AbortError of a controller.  Leaving the loop stops the request.
  */
 export async function* llama(prompt, params = {}, config = {}) {
   const controller = config.controller ?? new AbortController();

@@ -77,7 +77,7 @@ def test_path_comes_before_the_built_in_files(make_server, tmp_path):
     (tmp_path / "index.html").write_text("mine")
     server = make_server(path=str(tmp_path))
     assert server.get("/").body == b"mine"
-    for path in ("/completion.js", "/index.js"):
+    for path in ("/completion.js", "/json-schema-to-grammar.mjs", "/index.js"):
         assert server.get(path).headers["content-type"] == "text/javascript; charset=utf-8"
 
 
@@ -308,7 +308,7 @@ def test_files(page, path, kind, body):
         "/etc/passwd",
         "//etc/passwd",
         "/sub",
-        "/",
+        "/sub/nothing",
     ],
 )
 def test_no_way_out_of_the_page(page, path):

@@ -137,7 +137,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory, engine_library: Path, smollm2
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("behind")
-    with serving(folder, "-m", str(smollm2), "-c", "2048", "-n", "24", "-v") as server:
+    with serving(folder, "-m", str(smollm2), "-c", "2048", "-n", "12", "-v") as server:
         server.wait_for_health(200)
         words = [sys.executable, str(EXAMPLES / "api_like_OAI.py"), "--port", str(port), "--api-key", KEY]
         words += ["--llama-api", f"http://127.0.0.1:{server.port}", "--chat-prompt", "Be brief.\n", "--stop", "<|end|>"]

@@ -2,7 +2,6 @@
 // fonts, everyone's licence, and a manifest.  vendor.py runs it, in a copy of this folder after `npm ci`.
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const [inputs] = process.argv.slice(2);
@@ -39,8 +38,6 @@ const files = readdirSync("vendor", { recursive: true, withFileTypes: true })
   .map((entry) => `${entry.parentPath ?? entry.path}/${entry.name}`.replace("vendor/", ""))
   .sort();
 const digests = Object.fromEntries(files.map((name) => [name, sha256(readFileSync(`vendor/${name}`))]));
-for (const name of files.filter((name) => /\.(js|css)$/.test(name)))
-  writeFileSync(`vendor/${name}.gz`, gzipSync(readFileSync(`vendor/${name}`), { level: 9 }));
 writeFileSync("vendor/manifest.json", `${JSON.stringify({ inputs, packages, files: digests }, null, 2)}\n`);
 
 /** A file of a package, by a pattern of its name; a package without one is not to be shipped. */

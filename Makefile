@@ -15,7 +15,7 @@ PY := $(VENV)/bin/python
 SYSTEM_CMAKE := $(shell command -v cmake 2>/dev/null)
 CMAKE := $(or $(SYSTEM_CMAKE),$(VENV)/bin/cmake)
 # An editable install of the Python side only: the engine is built by the one rule below.
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -C wheel.cmake=false -e
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --config-settings wheel.cmake=false -e
 C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_tables.c')
 
 MAKEFLAGS += --no-print-directory
@@ -52,7 +52,8 @@ lib: $(CMAKE)
 	@$(CMAKE) -S . -B $(BUILD) -DLLAMATW_TESTS=ON >/dev/null
 	@$(CMAKE) --build $(BUILD) --target llamatw -j$(JOBS)
 
-vendor: $(VENV)/.ready
+vendor: | $(VENV)/bin/python
+	$(INSTALL) .
 	@$(PY) frontend/vendor.py
 
 test-c: lib

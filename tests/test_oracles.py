@@ -17,6 +17,7 @@ CASES = """
     llama-mha llama-gqa-llama3rope llama-linear mistral ministral3 internlm2 baichuan-7b granite minicpm ernie4_5
     smollm3 glm4 phi3 phi3-longrope qwen2 qwen3 hunyuan-dense olmo olmo2 exaone4 stablelm command-r cohere2 gemma
     gemma3 gemma4 gpt2 starcoder bloom mpt starcoder2 gptneox phi2 falcon-7b
+    mixtral qwen3moe olmoe granitemoe gpt-oss glm4moe exaone-moe llama4
 """.split()
 GREEDY = SamplingParams(temperature=0)
 
@@ -72,12 +73,6 @@ def test_the_same_bits_in_pieces_in_company_and_cached(shared_dir: Path, case: s
         last_logits(engine, tokens[:cached], 64, use_cache=True, beside=tokens[:1])
         assert last_logits(engine, tokens, 50, use_cache=True, beside=tokens[:9]) == alone, cached
     engine.close()
-
-
-@pytest.mark.usefixtures("engine_library")
-def test_mixture_of_experts_is_refused_by_name(shared_dir: Path) -> None:
-    with pytest.raises(Exception, match="expert_count is 4: mixtures of experts are not served"):
-        open_case(shared_dir / "oracles" / "mixtral")
 
 
 @pytest.mark.usefixtures("engine_library")

@@ -23,13 +23,16 @@ typedef struct lt_buffer lt_buffer; /* float32 [max_rows][width] */
 
 typedef enum {
     LT_USE_VECTOR, /* norm weights, biases: float32 */
-    LT_USE_MATRIX  /* left side of matmul, rows looked up by token id */
+    LT_USE_MATRIX, /* left side of matmul, rows looked up by token id */
+    LT_USE_PIECES, /* several matrices, left sides of a matmul whose input rows have a piece for each */
+    LT_USE_EXPERTS /* several matrices, of lt_experts */
 } lt_weight_use;
 
 /* Where a weight lies in the file: n_matrices matrices [n_out, n_in] one behind the other in a tensor, each the rows first .. first +
  * n_out - 1 of `rows_apart` that the tensor has for it; or a vector: n_in floats from `first` on.  So a fused tensor is several weights. */
 typedef struct {
     const lt_tensor *tensor;
+    const lt_tensor *const *each; /* a tensor for each matrix instead, all alike; NULL: all are in the one */
     lt_weight_use use;
     int32_t n_matrices;
     int64_t n_in, n_out, first, rows_apart;
@@ -57,6 +60,7 @@ typedef struct {
     int32_t n_pages, max_pages; /* of the pool; of one sequence at the most */
     int32_t n_states;           /* recurrent states kept: one for each sequence and each checkpoint */
     int32_t k_type, v_type;     /* LT_KV_* */
+    int32_t n_experts_used;     /* of a row, at most; 0: no experts */
 } lt_kv_shape;
 
 /* Consecutive rows of the step that belong to one sequence. */
@@ -115,6 +119,7 @@ typedef struct {
     const lt_weight *w, *bias; /* bias NULL: none */
     lt_buffer *y;
     float cap;                 /* y = cap * tanh(y / cap); 0: none */
+    int64_t y_first, y_apart;  /* outputs stand from y_first on; those of several matrices y_apart from each other (all: multiples of 16) */
 } lt_product;
 
 typedef struct {
@@ -145,9 +150,31 @@ typedef struct {
     float clamp;                     /* q, k, v within -clamp..clamp as they come; 0: as they are */
     float cap;                       /* scores = cap * tanh(scores / cap); 0: none */
     lt_head_norm q_norm, k_norm, v_norm;
+    bool latent;                     /* v is also what keys end with: k has only their first k_dim - v_dim values, which rotate */
     const lt_weight *sinks;          /* a score for each head that takes part in the softmax and has no value; NULL: none */
     const lt_weight *slopes;         /* score -= slope of the head * distance (ALiBi); NULL: none */
 } lt_attention;
+
+enum { LT_MAX_EXPERTS = 1024 };
+typedef struct { /* which experts a row goes to, best first, of equals the lower one, and their weights */
+    enum { LT_ROUTE_SOFTMAX = 1, LT_ROUTE_SIGMOID, LT_ROUTE_SOFTMAX_CHOSEN } scores; /* of all logits, of each, of those chosen */
+    int32_t n_expert, n_used;
+    int32_t n_groups, n_groups_used; /* only the experts of the best groups can be chosen; n_groups <= 1: of all */
+    const lt_weight *bias;           /* added to scores, for choosing only; NULL: none */
+    bool normalise;                  /* weights of the chosen sum to one ... */
+    float scale;                     /* ... times this */
+    bool weigh_input;                /* chosen by logits; the weight multiplies the expert's input, not its output */
+} lt_router;
+
+typedef struct {
+    lt_input in;                       /* of all rows; nothing to add */
+    lt_buffer *logits;                 /* the router's, [n_expert] */
+    lt_router router;
+    const lt_weight *gate, *up, *down; /* n_expert matrices each; gate NULL: act(up), not act(gate) * up */
+    const lt_weight *gate_bias, *up_bias, *down_bias; /* vectors [n_expert * n_out]; NULL: none */
+    lt_act act;
+    lt_buffer *y;                      /* weighted sum of the chosen experts' outputs */
+} lt_experts;
 
 /* Cells of one sequence that change their position, in all layers and heads: what is in cell from + i of the block table goes to
  * cell to + i, the key turned by turn[i] more positions (to <= from: in ascending order nothing is overwritten unread). */
@@ -179,6 +206,7 @@ typedef struct {
     void (*embed)(lt_backend *be, lt_buffer *y, const lt_embedding *e);
     void (*matmul)(lt_backend *be, const lt_input *in, const lt_product *out, int32_t n_out);
     void (*attend)(lt_backend *be, const lt_attention *a, lt_buffer *q, lt_buffer *k, lt_buffer *v, lt_buffer *out);
+    void (*experts)(lt_backend *be, const lt_experts *e);
     const float *(*read)(lt_backend *be, lt_buffer *b, int32_t row);        /* valid until the next matmul into b */
     lt_memory (*memory)(const lt_backend *be);
 } lt_ops;

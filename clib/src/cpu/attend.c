@@ -108,6 +108,8 @@ static void append_row(void *context, int32_t row, int32_t worker)
     turn_heads(c, row, k, shape->n_head_kv, &c->a->k_norm);
     if (c->a->v_norm.norm.kind)
         norm_heads(be->k, &c->a->v_norm, v, shape->n_head_kv, shape->v_dim);
+    for (int32_t h = 0; c->a->latent && h < shape->n_head_kv; h++)
+        memcpy(k + (h + 1) * shape->k_dim - shape->v_dim, v + h * shape->v_dim, (size_t)shape->v_dim * sizeof *k);
     be->k->scale(q, query_scale(c->a, be->batch->position[row]), q_width);
     const int32_t cell = span->first_position + row - span->first_row;
     const int32_t page = span->pages[cell / LT_PAGE_KEYS], slot = cell % LT_PAGE_KEYS;

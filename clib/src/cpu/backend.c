@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Scratch is not zeroed (what is read was written in the same step) and counted. */
-static void *scratch_alloc(cpu_backend *be, size_t n_items, size_t item_bytes)
+void *lt_cpu_scratch(cpu_backend *be, size_t n_items, size_t item_bytes)
 {
     void *p = lt_place_alloc(be->place, n_items, item_bytes);
     if (p)
@@ -23,7 +23,7 @@ static int cpu_buffer(lt_backend *base, lt_buffer **out, int32_t max_rows, int64
     b->next = be->buffers;
     be->buffers = b;
     b->stride = (width + 15) & ~(int64_t)15;
-    b->data = scratch_alloc(be, (size_t)max_rows, (size_t)b->stride * sizeof *b->data);
+    b->data = lt_cpu_scratch(be, (size_t)max_rows, (size_t)b->stride * sizeof *b->data);
     if (!b->data)
         return out_of_memory("activations", (size_t)max_rows * (size_t)b->stride * sizeof *b->data);
     *out = b;
@@ -116,7 +116,7 @@ static int ropes_create(cpu_backend *be, const lt_rope *ropes, int32_t n)
         be->max_rot = ropes[i].n_rot > be->max_rot ? ropes[i].n_rot : be->max_rot;
     }
     const size_t rows = (size_t)n * (size_t)be->max_rows, row_bytes = (size_t)be->max_rot * sizeof(float);
-    be->rope_tables = scratch_alloc(be, rows, row_bytes);
+    be->rope_tables = lt_cpu_scratch(be, rows, row_bytes);
     return be->rope_tables ? LT_OK : out_of_memory("rope tables", rows * row_bytes);
 }
 
@@ -124,17 +124,17 @@ static int worker_create(cpu_backend *be, worker_scratch *s)
 {
     const size_t queries = (size_t)(be->max_heads > LT_MAX_QUERIES ? be->max_heads : LT_MAX_QUERIES);
     const size_t k_dim = (size_t)be->max_k_dim, v_stride = be->max_v_stride;
-    s->tile = scratch_alloc(be, 1, sizeof *s->tile);
-    s->row = scratch_alloc(be, (size_t)be->max_in + 16, sizeof *s->row);
-    s->q = scratch_alloc(be, queries * (k_dim + 1), sizeof *s->q);
-    s->slope = scratch_alloc(be, queries, sizeof *s->slope);
-    s->out = scratch_alloc(be, queries * (v_stride + 1), sizeof *s->out);
-    s->state = scratch_alloc(be, queries * 2, sizeof *s->state);
-    s->run_out = scratch_alloc(be, queries * (v_stride + 1), sizeof *s->run_out);
-    s->run_state = scratch_alloc(be, queries * 2, sizeof *s->run_state);
-    s->q16 = scratch_alloc(be, queries * (k_dim + 1), sizeof *s->q16);
-    s->q_scale = scratch_alloc(be, queries * (k_dim / LT_Q_GROUP + 1), sizeof *s->q_scale);
-    s->position = scratch_alloc(be, queries, sizeof *s->position);
+    s->tile = lt_cpu_scratch(be, 1, sizeof *s->tile);
+    s->row = lt_cpu_scratch(be, (size_t)be->max_in + 16, sizeof *s->row);
+    s->q = lt_cpu_scratch(be, queries * (k_dim + 1), sizeof *s->q);
+    s->slope = lt_cpu_scratch(be, queries, sizeof *s->slope);
+    s->out = lt_cpu_scratch(be, queries * (v_stride + 1), sizeof *s->out);
+    s->state = lt_cpu_scratch(be, queries * 2, sizeof *s->state);
+    s->run_out = lt_cpu_scratch(be, queries * (v_stride + 1), sizeof *s->run_out);
+    s->run_state = lt_cpu_scratch(be, queries * 2, sizeof *s->run_state);
+    s->q16 = lt_cpu_scratch(be, queries * (k_dim + 1), sizeof *s->q16);
+    s->q_scale = lt_cpu_scratch(be, queries * (k_dim / LT_Q_GROUP + 1), sizeof *s->q_scale);
+    s->position = lt_cpu_scratch(be, queries, sizeof *s->position);
     const bool complete =
         s->tile && s->row && s->q && s->slope && s->out && s->state && s->run_out && s->run_state && s->q16 && s->q_scale && s->position;
     return complete ? LT_OK : lt_fail(LT_E_NOMEM, "no memory for the scratch of %d threads", lt_pool_size(be->pool));
@@ -150,16 +150,18 @@ static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *
     LT_TRY(ropes_create(be, ropes, n_ropes));
     const size_t rows = (size_t)be->max_rows, q8_bytes = (size_t)lt_q8_units(be->max_in_quantised) * sizeof *be->q8;
     const size_t f32_bytes = (size_t)be->max_in_float * sizeof *be->f32;
-    be->q8 = scratch_alloc(be, rows, q8_bytes);
-    be->f32 = scratch_alloc(be, rows, f32_bytes);
-    be->groups = scratch_alloc(be, rows, sizeof *be->groups);
-    be->clusters = scratch_alloc(be, rows, sizeof *be->clusters);
+    be->q8 = lt_cpu_scratch(be, rows, q8_bytes);
+    be->f32 = lt_cpu_scratch(be, rows, f32_bytes);
+    be->groups = lt_cpu_scratch(be, rows, sizeof *be->groups);
+    be->clusters = lt_cpu_scratch(be, rows, sizeof *be->clusters);
     be->max_runs = lt_cpu_runs(shape->max_pages);
     const size_t lanes = (size_t)(LT_ITEMS_APART * lt_pool_size(be->pool));
-    be->run_sums = scratch_alloc(be, lanes * (size_t)be->max_runs, (be->max_run_sums + 1) * sizeof *be->run_sums);
+    be->run_sums = lt_cpu_scratch(be, lanes * (size_t)be->max_runs, (be->max_run_sums + 1) * sizeof *be->run_sums);
     be->scratch = lt_alloc_zero((size_t)lt_pool_size(be->pool), sizeof *be->scratch);
     if (!be->q8 || !be->f32 || !be->groups || !be->clusters || !be->run_sums || !be->scratch)
         return out_of_memory("a step's inputs", rows * (q8_bytes + f32_bytes));
+    if (shape->n_experts_used)
+        LT_TRY(lt_cpu_pairs_create(be, shape->n_experts_used));
     for (int32_t i = 0; i < lt_pool_size(be->pool); i++)
         LT_TRY(worker_create(be, &be->scratch[i]));
     return LT_OK;
@@ -204,6 +206,7 @@ static void cpu_destroy(lt_backend *base)
     }
     for (int32_t i = 0; be->scratch && i < lt_pool_size(be->pool); i++)
         worker_destroy(&be->scratch[i]);
+    lt_cpu_pairs_destroy(&be->pairs);
     for (int32_t i = 0; i < be->n_ropes; i++)
         lt_free((void *)(uintptr_t)be->ropes[i].frequency);
     void *parts[] = {be->scratch,     be->run_sums, be->clusters, be->groups,  be->f32, be->q8,
@@ -229,6 +232,7 @@ int lt_cpu_backend(lt_backend **out, lt_pool *pool, lt_place *place, int32_t max
         .embed = lt_cpu_embed,
         .matmul = lt_cpu_matmul,
         .attend = lt_cpu_attend,
+        .experts = lt_cpu_experts,
         .read = cpu_read,
         .memory = cpu_memory,
     };

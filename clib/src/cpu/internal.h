@@ -17,6 +17,7 @@ struct lt_weight {
     size_t panel_bytes;
     int64_t n_in, n_out;     /* of each of its matrices */
     int32_t n_matrices;      /* one behind the other, each of whole panels */
+    int32_t n_pieces;        /* of an input row; n_matrices or 1 */
     lt_form form;
     uint8_t levels[16];
     struct lt_weight *next;
@@ -44,6 +45,21 @@ typedef struct { /* per thread */
     int16_t *q16;
     int32_t *position;
 } worker_scratch;
+
+typedef struct { /* an expert and the pairs that are its columns */
+    int32_t expert, first, n;
+} lt_columns;
+
+typedef struct { /* pairs of a row and one of its experts (experts.c) */
+    int32_t max_pairs;
+    int32_t *chosen; float *weight; /* by row and rank */
+    int32_t *place;                 /* of these, where they stand when sorted by expert */
+    int32_t *expert;                /* by place */
+    lt_columns *active;             /* experts that have pairs */
+    int64_t stride;                 /* of the rows below, by place */
+    lt_q8_unit *q8;
+    float *f32, *gate, *up;
+} lt_pairs;
 
 typedef struct { /* a layer's part of the cache */
     lt_layer_shape shape;
@@ -77,8 +93,10 @@ typedef struct {
     float *rope_tables;    /* [rope][row][cos n_rot/2 | sin n_rot/2] */
     int32_t n_ropes, max_rot, max_rows;
     int64_t max_in_quantised, max_in_float, max_in;
+    int64_t max_in_stack;  /* of several matrices */
     lt_q8_unit *q8;        /* max_rows quantised inputs (panel.h) */
     float *f32;            /* [max_rows][max_in_float] */
+    lt_pairs pairs;
     worker_scratch *scratch;
     row_group *groups;
     group_cluster *clusters;
@@ -133,6 +151,14 @@ static inline void lt_cpu_norm(const lt_kernels *k, const lt_norm *norm, float *
 
 /* The row of a prologue's input, as the next operation takes it: x itself or made in tmp. */
 const float *lt_cpu_input_row(const lt_kernels *k, const lt_input *in, int64_t n, int32_t row, float *tmp);
+
+void *lt_cpu_scratch(cpu_backend *be, size_t n_items, size_t item_bytes); /* not zeroed, counted */
+/* Room for every row's experts, n_used of each, or for as many rows at a time as fit a bound. */
+int lt_cpu_pairs_create(cpu_backend *be, int32_t n_used);
+void lt_cpu_pairs_destroy(lt_pairs *p);
+void lt_cpu_experts(lt_backend *be, const lt_experts *e);
+/* The experts of a row, [n_used] each.  Weights are NaN when a logit is not finite. */
+void lt_cpu_route(const lt_kernels *k, const lt_router *r, const float *logits, int32_t *chosen, float *weight);
 
 int lt_cpu_weight(lt_backend *be, lt_weight **out, const lt_gguf *file, const lt_weight_source *source);
 int lt_cpu_vector(lt_backend *be, lt_weight **out, const float *values, int64_t n);

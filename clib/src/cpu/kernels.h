@@ -61,6 +61,7 @@ typedef struct {
     void (*clamp)(float *y, float limit, int64_t n);                                       /* within -limit..limit */
     void (*cap)(float *y, float cap, int64_t n);                                           /* cap * tanh(y / cap) */
     void (*act)(int act, float *y, const float *x, const float *up, int64_t n);            /* lt_act: act(x) * up; up NULL: act(x) */
+    void (*softmax)(float *x, int64_t n);
     void (*rope)(float *x, const float *cosine, const float *sine, int64_t n_rot, int adjacent); /* [n_rot/2] each */
     void (*to_half)(uint16_t *y, const float *x, int64_t n);
 } lt_kernels;

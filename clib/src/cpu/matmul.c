@@ -9,9 +9,10 @@ typedef struct {
     cpu_backend *be;
     const lt_input *in;
     const lt_product *out;
-    int32_t n_out, n_rows;
+    int32_t n_out, n_rows, n_pieces;
     bool wants_q8, wants_f32;
-    int64_t n_in, f32_stride;
+    int64_t n_in; /* of a piece */
+    int64_t f32_stride, q8_piece; /* from a row, and from a piece of all rows, to the next */
     int32_t chunk; /* panels in an item */
 } matmul_call;
 
@@ -60,14 +61,14 @@ static void prologue_row(void *context, int32_t item, int32_t worker)
 {
     matmul_call *c = context;
     cpu_backend *be = c->be;
-    const float *row = lt_cpu_input_row(be->k, c->in, c->n_in, c->in->rows ? c->in->rows[item] : item, be->scratch[worker].row);
-    if (c->wants_q8)
-        be->k->quantize(row, c->n_in, be->q8 + item * LT_BLOCK_UNITS, (int64_t)c->n_rows * LT_BLOCK_UNITS);
+    const float *row = lt_cpu_input_row(be->k, c->in, c->n_in * c->n_pieces, c->in->rows ? c->in->rows[item] : item, be->scratch[worker].row);
+    for (int32_t p = 0; c->wants_q8 && p < c->n_pieces; p++)
+        be->k->quantize(row + p * c->n_in, c->n_in, be->q8 + p * c->q8_piece + item * LT_BLOCK_UNITS, (int64_t)c->n_rows * LT_BLOCK_UNITS);
     if (c->wants_f32)
-        memcpy(be->f32 + c->f32_stride * item, row, (size_t)c->n_in * sizeof *row);
+        memcpy(be->f32 + c->f32_stride * item, row, (size_t)(c->n_in * c->n_pieces) * sizeof *row);
 }
 
-static int32_t items_of(const matmul_call *c, const lt_weight *w)
+static int32_t items_of(const matmul_call *c, const lt_weight *w) /* of one matrix */
 {
     return (int32_t)((lt_panels_of(w) + c->chunk - 1) / c->chunk);
 }
@@ -77,16 +78,17 @@ static void panel_item(void *context, int32_t item, int32_t worker)
     matmul_call *c = context;
     cpu_backend *be = c->be;
     const lt_product *p = c->out;
-    for (int32_t n; item >= (n = items_of(c, p->w)); p++)
+    for (int32_t n; item >= (n = items_of(c, p->w) * p->w->n_matrices); p++)
         item -= n;
     const lt_weight *w = p->w;
-    const int64_t first = (int64_t)item * c->chunk, left = lt_panels_of(w) - first;
+    const int32_t matrix = item / items_of(c, w), piece = c->n_pieces > 1 ? matrix : 0;
+    const int64_t first = (int64_t)(item % items_of(c, w)) * c->chunk, left = lt_panels_of(w) - first;
     const bool is_float = FORM_IS_FLOAT(w->form);
     lt_matmul_job job = {
-        .panels = w->panels + (size_t)first * w->panel_bytes,
-        .x = is_float ? (const void *)be->f32 : be->q8,
-        .bias = p->bias ? p->bias->vector + first * LT_PANEL_ROWS : NULL,
-        .y = p->y->data + first * LT_PANEL_ROWS,
+        .panels = w->panels + (size_t)(matrix * lt_panels_of(w) + first) * w->panel_bytes,
+        .x = is_float ? (const void *)(be->f32 + piece * c->n_in) : be->q8 + piece * c->q8_piece,
+        .bias = p->bias ? p->bias->vector + matrix * w->n_out + first * LT_PANEL_ROWS : NULL,
+        .y = p->y->data + p->y_first + matrix * p->y_apart + first * LT_PANEL_ROWS,
         .scratch = be->scratch[worker].tile,
         .levels = w->levels,
         .n_in = c->n_in,
@@ -118,16 +120,18 @@ void lt_cpu_matmul(lt_backend *base, const lt_input *in, const lt_product *out, 
     cpu_backend *be = cpu_of(base);
     matmul_call c = {.be = be, .in = in, .out = out, .n_out = n_out, .n_in = out[0].w->n_in};
     c.n_rows = in->rows ? in->n_rows : be->batch->n_rows;
-    c.f32_stride = c.n_in;
+    c.n_pieces = out[0].w->n_pieces;
+    c.f32_stride = c.n_in * c.n_pieces;
+    c.q8_piece = lt_q8_units(c.n_in) * c.n_rows;
     int64_t n_panels = 0;
     for (int32_t i = 0; i < n_out; i++) {
-        n_panels += lt_panels_of(out[i].w);
+        n_panels += lt_panels_of(out[i].w) * out[i].w->n_matrices;
         *(FORM_IS_FLOAT(out[i].w->form) ? &c.wants_f32 : &c.wants_q8) = true;
     }
     lt_cpu_each_row(be, prologue_row, &c, c.n_rows);
     c.chunk = chunk_size(&c, n_panels, be->batch->n_threads);
     int32_t n_items = 0;
     for (int32_t i = 0; i < n_out; i++)
-        n_items += items_of(&c, out[i].w);
+        n_items += items_of(&c, out[i].w) * out[i].w->n_matrices;
     lt_pool_run(be->pool, be->batch->n_threads, panel_item, &c, n_items);
 }

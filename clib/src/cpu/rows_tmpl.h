@@ -192,6 +192,19 @@ static void act_row(int act, float *y, const float *x, const float *up, int64_t 
     }
 }
 
+static void softmax(float *x, int64_t n)
+{
+    float largest = -INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        largest = x[i] > largest ? x[i] : largest;
+    vf sum = vf_set1(0.0f);
+    for (int64_t i = 0; i < n; i += 16) {
+        store_part(x + i, n - i, vf_exp(vf_sub(load_part(x + i, n - i), vf_set1(largest))));
+        sum = vf_add(sum, load_part(x + i, n - i));
+    }
+    scale_row(x, 1.0f / vf_sum(sum), n);
+}
+
 /* Plain loops: without contraction the compiler's vectors round as the scalars do. */
 static void rope(float *x, const float *cosine, const float *sine, int64_t n_rot, int adjacent)
 {

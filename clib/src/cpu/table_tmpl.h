@@ -15,6 +15,7 @@ const lt_kernels LT_KERNEL(lt_kernels) = {
     .clamp = clamp_row,
     .cap = cap_row,
     .act = act_row,
+    .softmax = softmax,
     .rope = rope,
     .to_half = to_half,
 };

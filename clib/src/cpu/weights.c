@@ -46,12 +46,13 @@ static void pack_item(void *context, int32_t item, int32_t worker)
     pack_call *c = context;
     const lt_weight *w = c->w;
     const int32_t matrix = item / c->items_per_matrix;
+    const lt_tensor *const *each = c->source->each;
     const int64_t first = (int64_t)(item % c->items_per_matrix) * c->panels_per_item, left = w->n_out - first * LT_PANEL_ROWS;
-    const int64_t file_row = matrix * c->source->rows_apart + c->source->first + first * LT_PANEL_ROWS;
+    const int64_t file_row = (each ? 0 : matrix) * c->source->rows_apart + c->source->first + first * LT_PANEL_ROWS;
     uint8_t *panels = w->panels + (size_t)(matrix * lt_panels_of(w) + first) * w->panel_bytes;
     const int64_t n_rows = left < c->panels_per_item * LT_PANEL_ROWS ? left : c->panels_per_item * LT_PANEL_ROWS;
     const uint8_t *src;
-    const int error = lt_gguf_read(c->file, c->t, (size_t)file_row * c->row_bytes, (size_t)n_rows * c->row_bytes,
+    const int error = lt_gguf_read(c->file, each ? each[matrix] : c->t, (size_t)file_row * c->row_bytes, (size_t)n_rows * c->row_bytes,
                                    c->be->slabs + (size_t)worker * c->be->slab_bytes, &src);
     if (error) {
         c->error = error;
@@ -101,7 +102,7 @@ static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_gguf *file, const
     w->panels = take_panels(be, (size_t)n_panels * w->panel_bytes);
     if (!w->panels)
         return out_of_memory(t->name, (size_t)n_panels * w->panel_bytes);
-    const size_t row_bytes = t->n_bytes / (size_t)(source->rows_apart * source->n_matrices);
+    const size_t row_bytes = t->n_bytes / (size_t)(source->rows_apart * (source->each ? 1 : source->n_matrices));
     pack_call c = {.be = be, .file = file, .t = t, .source = source, .w = w, .row_bytes = row_bytes};
     c.panels_per_item = panels_per_item(be, n_panels, row_bytes);
     c.items_per_matrix = (int32_t)((lt_panels_of(w) + c.panels_per_item - 1) / c.panels_per_item);
@@ -110,8 +111,14 @@ static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_gguf *file, const
     if (c.error)
         return lt_gguf_fail_read(file, t, c.error);
     be->memory.weight_bytes += (int64_t)((size_t)n_panels * w->panel_bytes);
-    int64_t *widest = FORM_IS_FLOAT(w->form) ? &be->max_in_float : &be->max_in_quantised;
-    *widest = w->n_in > *widest ? w->n_in : *widest;
+    const bool is_float = FORM_IS_FLOAT(w->form);
+    const int64_t width = w->n_pieces * (is_float ? w->n_in : lt_q8_units(w->n_in) * LT_UNIT);
+    int64_t *widest = is_float ? &be->max_in_float : &be->max_in_quantised;
+    *widest = width > *widest ? width : *widest;
+    if (source->use == LT_USE_EXPERTS) {
+        be->max_in_stack = w->n_in > be->max_in_stack ? w->n_in : be->max_in_stack;
+        be->max_in_stack = w->n_out > be->max_in_stack ? w->n_out : be->max_in_stack;
+    }
     return LT_OK;
 }
 
@@ -148,7 +155,8 @@ static lt_weight *weight_create(cpu_backend *be, lt_weight weight)
     *w = weight;
     w->next = be->weights;
     be->weights = w;
-    be->max_in = w->n_in > be->max_in ? w->n_in : be->max_in;
+    const int64_t n_in = w->n_in * w->n_pieces;
+    be->max_in = n_in > be->max_in ? n_in : be->max_in;
     return w;
 }
 
@@ -160,12 +168,16 @@ int lt_cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const 
     if (form < 0)
         return lt_fail(LT_E_UNSUPPORTED, "%s: tensor %s has type %s, which this build cannot compute with", lt_gguf_path(file), t->name,
                        lt_type_name(t->type));
-    lt_weight *w = weight_create(
-        be, (lt_weight){.n_in = source->n_in, .n_out = source->n_out, .n_matrices = source->n_matrices, .form = (lt_form)form});
+    lt_weight *w = weight_create(be, (lt_weight){.n_in = source->n_in,
+                                                 .n_out = source->n_out,
+                                                 .n_matrices = source->n_matrices,
+                                                 .n_pieces = source->use == LT_USE_PIECES ? source->n_matrices : 1,
+                                                 .form = (lt_form)form});
     if (!w)
         return out_of_memory(t->name, sizeof *w);
     LT_TRY(source->use == LT_USE_VECTOR ? copy_vector(be, w, file, source) : pack_matrix(be, w, file, source));
-    lt_gguf_release(file, t);
+    for (int32_t i = 0; i < (source->each ? source->n_matrices : 1); i++)
+        lt_gguf_release(file, source->each ? source->each[i] : t);
     *out = w;
     return LT_OK;
 }
@@ -173,7 +185,7 @@ int lt_cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const 
 int lt_cpu_vector(lt_backend *base, lt_weight **out, const float *values, int64_t n)
 {
     cpu_backend *be = cpu_of(base);
-    lt_weight *w = weight_create(be, (lt_weight){.n_in = n, .n_out = 1, .n_matrices = 1, .form = LT_FORM_F32});
+    lt_weight *w = weight_create(be, (lt_weight){.n_in = n, .n_out = 1, .n_matrices = 1, .n_pieces = 1, .form = LT_FORM_F32});
     if (!w)
         return out_of_memory("a vector", sizeof *w);
     LT_TRY(vector_create(be, w, "a vector"));

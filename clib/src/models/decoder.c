@@ -29,7 +29,11 @@ lt_kv_shape lt_model_kv_shape(const lt_model *m, lt_layer_shape *shapes, int32_t
 {
     for (int32_t i = 0; i < m->h.n_layer; i++)
         shapes[i] = m->layers[i].shape;
-    return (lt_kv_shape){.layers = shapes, .n_layers = m->h.n_layer, .k_type = k_type, .v_type = v_type};
+    return (lt_kv_shape){.layers = shapes,
+                         .n_layers = m->h.n_layer,
+                         .k_type = k_type,
+                         .v_type = v_type,
+                         .n_experts_used = m->h.router.n_used};
 }
 
 int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape, int32_t n_ctx)
@@ -56,26 +60,48 @@ int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape, int3
     return m->be->ops->ready(m->be, shape, ropes, n);
 }
 
+static lt_product product(const lt_weight *w, const lt_weight *bias, lt_buffer *y)
+{
+    return (lt_product){.w = w, .bias = bias, .y = y};
+}
+
 static void attend(lt_model *m, const lt_layer *y, const lt_input *in)
 {
     const lt_ops *op = m->be->ops;
-    op->matmul(m->be, in, (lt_product[]){{y->q, y->q_bias, m->q, 0}, {y->k, y->k_bias, m->k, 0}, {y->v, y->v_bias, m->v, 0}}, 3);
+    op->matmul(m->be, in, (lt_product[]){product(y->q, y->q_bias, m->q), product(y->k, y->k_bias, m->k), product(y->v, y->v_bias, m->v)}, 3);
     op->attend(m->be, &y->attention, m->q, m->k, m->v, m->attended);
-    op->matmul(m->be, &(lt_input){.x = m->attended}, &(lt_product){y->o, y->o_bias, m->branch[0], 0}, 1);
+    op->matmul(m->be, &(lt_input){.x = m->attended}, (lt_product[]){product(y->o, y->o_bias, m->branch[0])}, 1);
 }
 
+/* An MLP; or a mixture of experts and, beside it, the expert that every row goes to. */
 static void feed_forward(lt_model *m, const lt_layer *y, const lt_input *in)
 {
     const lt_ops *op = m->be->ops;
-    const lt_act act = m->traits->act ? m->traits->act : LT_SILU;
-    const lt_product up = {y->up, y->up_bias, m->up, 0}, down = {y->down, y->down_bias, m->branch[1], 0};
-    if (y->gate) {
-        op->matmul(m->be, in, (lt_product[]){{y->gate, y->gate_bias, m->gate, 0}, up}, 2);
-        op->matmul(m->be, &(lt_input){.x = m->gate, .act = act, .up = m->up}, &down, 1);
-        return;
+    lt_product out[4];
+    int32_t n = 0;
+    if (y->router)
+        out[n++] = product(y->router, y->router_bias, m->routes);
+    if (y->shared_gate)
+        out[n++] = product(y->shared_gate, NULL, m->shared_gate);
+    if (y->gate)
+        out[n++] = product(y->gate, y->gate_bias, m->gate);
+    if (y->up)
+        out[n++] = product(y->up, y->up_bias, m->up);
+    op->matmul(m->be, in, out, n);
+    if (y->router) {
+        lt_experts experts = y->experts;
+        experts.in = (lt_input){.x = in->x, .norm = in->norm};
+        experts.logits = m->routes;
+        experts.y = m->branch[1];
+        op->experts(m->be, &experts);
     }
-    op->matmul(m->be, in, &up, 1);
-    op->matmul(m->be, &(lt_input){.x = m->up, .act = act}, &down, 1);
+    if (!y->up)
+        return;
+    const lt_input mid = {.x = y->gate ? m->gate : m->up,
+                          .act = m->traits->act ? m->traits->act : LT_SILU,
+                          .up = y->gate ? m->up : NULL,
+                          .row_gate = y->shared_gate ? m->shared_gate : NULL};
+    op->matmul(m->be, &mid, (lt_product[]){product(y->down, y->down_bias, m->branch[y->router ? 2 : 1])}, 1);
 }
 
 static lt_addend attended(const lt_model *m, const lt_layer *y)
@@ -93,9 +119,12 @@ static lt_input after(const lt_model *m, const lt_layer *y)
     lt_input in = {.x = m->x};
     if (!y)
         return in;
-    in.add[0] = y->parallel ? attended(m, y) : fed(m, y);
+    int32_t n = 0;
     if (y->parallel)
-        in.add[1] = fed(m, y);
+        in.add[n++] = attended(m, y);
+    in.add[n++] = fed(m, y);
+    if (y->router && y->up)
+        in.add[n] = (lt_addend){.y = m->branch[2], .scale = m->h.residual_scale};
     in.x_scale = y->out_scale;
     return in;
 }
@@ -133,5 +162,5 @@ void lt_model_logits(lt_model *m, const int32_t *rows, int32_t n_rows)
     in.scale = m->h.logit_scale != 1.0f ? m->h.logit_scale : 0.0f;
     in.rows = rows;
     in.n_rows = n_rows;
-    m->be->ops->matmul(m->be, &in, &(lt_product){m->output, m->output_bias, m->logits, m->h.logit_cap}, 1);
+    m->be->ops->matmul(m->be, &in, &(lt_product){.w = m->output, .bias = m->output_bias, .y = m->logits, .cap = m->h.logit_cap}, 1);
 }

@@ -75,6 +75,8 @@ static int read_scales(lt_keys *k, lt_hparams *h, const lt_traits *t)
     h->alibi_max_bias = 8.0f;
     LT_TRY(lt_key_number(k, "attention.max_alibi_bias", false, 0, 1e3, &h->alibi_max_bias));
     h->heat_floor = (int32_t)h->original_ctx > 0 ? (int32_t)h->original_ctx : h->n_ctx_train;
+    if (t->is & LT_LLAMA4_HEAT)
+        h->heat = 0.1f, h->heat_floor = 8192, h->heat_offset = 1;
     return lt_key_number(k, "attention.temperature_scale", false, 0, 1e3, &h->heat);
 }
 
@@ -85,21 +87,10 @@ static int read_eps(lt_keys *k, lt_hparams *h, const lt_traits *t)
     return lt_key_number(k, names[own ? first : 1 - first], true, 1e-12, 0.1, &h->eps);
 }
 
-/* What is in the file but not in this decoder must be refused, not skipped. */
-static int refuse_unserved(lt_keys *k)
-{
-    int32_t experts = 0;
-    LT_TRY(lt_key_count(k, "expert_count", false, 0, INT32_MAX, &experts));
-    if (experts)
-        return lt_fail(LT_E_UNSUPPORTED, "%s: %s is %d: mixtures of experts are not served yet", lt_gguf_path(k->g), k->key, experts);
-    return LT_OK;
-}
-
 int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t n_vocab)
 {
     lt_keys k = {.g = g, .arch = t->arch};
     *h = (lt_hparams){.n_vocab = n_vocab};
-    LT_TRY(refuse_unserved(&k));
     LT_TRY(lt_key_count(&k, "block_count", true, 1, LT_MAX_LAYERS, &h->n_layer));
     LT_TRY(lt_key_count(&k, "embedding_length", true, 1, 1 << 17, &h->n_embd));
     LT_TRY(lt_key_count(&k, "context_length", true, 1, 1 << 28, &h->n_ctx_train));
@@ -107,5 +98,6 @@ int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t
     LT_TRY(lt_key_count(&k, "vocab_size", false, n_vocab, n_vocab, &vocab_size));
     LT_TRY(read_eps(&k, h, t));
     LT_TRY(read_ropes(&k, h, t));
+    LT_TRY(lt_router_read(&h->router, &k, t));
     return read_scales(&k, h, t);
 }

@@ -33,7 +33,8 @@ static int read_windows(lt_keys *k, const lt_hparams *h, const lt_traits *t, lay
     int32_t period = t->window_period;
     if (!period)
         return LT_OK;
-    LT_TRY(lt_key_count(k, "attention.sliding_window", !(t->is & LT_WINDOW_OPTIONAL), 1, INT32_MAX, &n->window));
+    n->window = t->window;
+    LT_TRY(lt_key_count(k, "attention.sliding_window", !t->window && !(t->is & LT_WINDOW_OPTIONAL), 1, INT32_MAX, &n->window));
     if (!n->window)
         return LT_OK;
     uint32_t one;
@@ -102,7 +103,7 @@ static int fill_layer(lt_keys *k, lt_model *m, const layer_numbers *n, int32_t i
                                   .chunked = m->traits->is & LT_WINDOW_CHUNKS,
                                   .rope = rope_of(m, i, windowed),
                                   .scale = default_scale(m, &y->shape),
-                                  .heat = h->heat,
+                                  .heat = m->traits->is & LT_LLAMA4_HEAT && rope_of(m, i, windowed) >= 0 ? 0.0f : h->heat,
                                   .heat_floor = h->heat_floor,
                                   .heat_offset = h->heat_offset,
                                   .clamp = h->attention_clamp,

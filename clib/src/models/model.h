@@ -34,7 +34,11 @@ enum {
     LT_WINDOW_OPTIONAL = 1 << 23, /* no layer has a window when the file gives no width */
     LT_HALF_FF = 1 << 24,         /* the file's feed_forward_length counts gate and up */
     LT_UNSCALED = 1 << 25,        /* attention scale 1 */
-    LT_MINICPM_SCALES = 1 << 26   /* scales that older files do not carry */
+    LT_MINICPM_SCALES = 1 << 26,  /* scales that older files do not carry */
+    LT_LLAMA4_HEAT = 1 << 27,     /* likewise: queries of layers that do not rotate grow with their position */
+    LT_QK_NORM_OPTIONAL = 1 << 28,
+    LT_ROUTE_NORMALISED = 1 << 29, /* weights of a row's experts sum to one unless the file says otherwise */
+    LT_WEIGH_INPUT = 1 << 30      /* see lt_router */
 };
 
 typedef struct {
@@ -42,7 +46,9 @@ typedef struct {
     uint32_t is;             /* the above, or-ed */
     lt_act act;              /* of the MLP; LT_ACT_NONE: silu */
     int32_t window_period;   /* of so many layers the last sees everything, the others a window; 0: no windows */
+    int32_t window;          /* their width when the file gives none; 0: it must */
     float window_rope_base;  /* 0: as the others' */
+    int32_t route;           /* scores of lt_router when the file does not say; 0: LT_ROUTE_SOFTMAX */
     int32_t n_layer;         /* the row is for models of so many layers only, which is all that tells them apart; 0: for all */
 } lt_traits;
 
@@ -70,7 +76,10 @@ typedef struct {
     float original_ctx, attention_factor;
     float yarn_ext_factor, yarn_beta_fast, yarn_beta_slow, yarn_log_multiplier;
     float heat; int32_t heat_floor, heat_offset; /* see lt_attention; heat 0: none */
+    lt_router router;        /* of all mixtures; n_expert 0: none */
 } lt_hparams;
+
+int lt_router_read(lt_router *r, lt_keys *k, const lt_traits *t);
 
 /* Reads and range-checks; every error names file, key, value and limit. */
 int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t n_vocab);
@@ -82,6 +91,9 @@ typedef struct {
     lt_norm attn_norm, post_attn_norm, ffn_norm, post_ffn_norm;
     const lt_weight *q, *k, *v, *o, *q_bias, *k_bias, *v_bias, *o_bias;
     const lt_weight *gate, *up, *down, *gate_bias, *up_bias, *down_bias;
+    const lt_weight *router, *router_bias; /* of a mixture of experts in place of the MLP, which then is the one that every row goes to ... */
+    const lt_weight *shared_gate;          /* ... times sigmoid of this; NULL: one */
+    lt_experts experts;      /* but for buffers */
     const lt_weight *out_scale; /* x times it after the layer; NULL: none */
     bool parallel;
 } lt_layer;
@@ -95,7 +107,8 @@ typedef struct {
     lt_weight *output, *output_bias;
     lt_layer *layers;
     lt_buffer *x, *q, *k, *v, *attended, *gate, *up, *logits;
-    lt_buffer *branch[2];    /* what attention and MLP give */
+    lt_buffer *branch[3];    /* what attention, MLP (or experts) and shared expert give */
+    lt_buffer *routes, *shared_gate; /* of models with experts */
     int64_t n_params;
     int32_t max_outputs;     /* rows of logits at a time */
     int32_t n_tensors_unused;

@@ -3,18 +3,19 @@
 
 #include <string.h>
 
+enum { LLAMA_4 = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4 | LT_WINDOW_CHUNKS | LT_QK_NORM_BARE | LT_LLAMA4_HEAT | LT_WEIGH_INPUT };
 enum { GEMMA_3 = LT_EMBEDDING_SQRT | LT_POST_NORM | LT_QK_NORM | LT_WINDOW_ROPE, GPT = LT_LAYER_NORM | LT_UNGATED };
 
 static const lt_traits table[] = {
     /* Llama's own block, and with one difference or another. */
-    {.arch = "llama", .is = LT_ROPE_ADJACENT},
-    {.arch = "mistral3", .is = LT_ROPE_ADJACENT},
+    {.arch = "llama", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
+    {.arch = "mistral3", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
     {.arch = "arcee", .is = LT_ROPE_ADJACENT | LT_UNGATED, .act = LT_RELU2},
     {.arch = "internlm2", .is = LT_ROPE_ADJACENT},
     {.arch = "baichuan", .is = LT_ROPE_NONE | LT_ALIBI, .n_layer = 40}, /* 13B */
     {.arch = "baichuan", .is = LT_ROPE_ADJACENT},
     {.arch = "xverse", .is = LT_ROPE_ADJACENT},
-    {.arch = "granite", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED},
+    {.arch = "granite", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED, .route = LT_ROUTE_SOFTMAX_CHOSEN},
     {.arch = "minicpm", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED | LT_MINICPM_SCALES},
     {.arch = "ernie4_5", .is = LT_ROPE_ADJACENT},
     {.arch = "smollm3", .is = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4},
@@ -42,6 +43,28 @@ static const lt_traits table[] = {
     {.arch = "gemma2", .is = LT_EMBEDDING_SQRT | LT_POST_NORM, .act = LT_GELU, .window_period = 2},
     {.arch = "gemma3", .is = GEMMA_3, .act = LT_GELU, .window_period = 6, .window_rope_base = 10000.0f},
     {.arch = "gemma4", .is = GEMMA_3 | LT_V_NORM | LT_UNSCALED, .act = LT_GELU, .window_period = 6, .window_rope_base = 10000.0f},
+
+    /* Mixtures of experts, but for those that share a row with their dense relatives. */
+    {.arch = "llama4", .is = LLAMA_4, .window_period = 4, .window = 8192, .route = LT_ROUTE_SIGMOID},
+    {.arch = "granitemoe", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED, .route = LT_ROUTE_SOFTMAX_CHOSEN},
+    {.arch = "ernie4_5-moe", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
+    {.arch = "qwen2moe", .is = LT_QKV_BIAS},
+    {.arch = "qwen3moe", .is = LT_QK_NORM | LT_ROUTE_NORMALISED},
+    {.arch = "qwen3vlmoe", .is = LT_QK_NORM | LT_ROUTE_NORMALISED},
+    {.arch = "olmoe", .is = LT_QK_NORM},
+    {.arch = "phimoe", .is = LT_LAYER_NORM | LT_ROUTE_NORMALISED},
+    {.arch = "hunyuan-moe", .is = LT_QK_NORM | LT_QK_NORM_LATE | LT_ROUTE_NORMALISED},
+    {.arch = "glm4moe", .is = LT_QKV_BIAS | LT_QK_NORM | LT_QK_NORM_OPTIONAL | LT_FFN_NORM_LATE_NAME, .route = LT_ROUTE_SIGMOID},
+    {.arch = "minimax-m2", .is = LT_QK_NORM | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID},
+    {.arch = "exaone-moe",
+     .is = LT_QK_NORM | LT_WINDOW_OPTIONAL | LT_ROPE_WINDOWS | LT_ROUTE_NORMALISED,
+     .window_period = 4,
+     .route = LT_ROUTE_SIGMOID},
+    {.arch = "gpt-oss",
+     .is = LT_QKV_BIAS | LT_FFN_NORM_LATE_NAME,
+     .act = LT_SWIGLU_OAI,
+     .window_period = 2,
+     .route = LT_ROUTE_SOFTMAX_CHOSEN},
 
     /* GPT's block: layer norm, a plain MLP. */
     {.arch = "gpt2", .is = GPT | LT_ROPE_NONE | LT_POSITIONS, .act = LT_GELU},

@@ -31,7 +31,7 @@ _FIT = "memory is what -c, -b and -cram say"
 _IDLE = "the prefix cache keeps what slots had, until others need the room"
 _NGRAMS = "guesses follow what is in the cache; there is nothing to set"
 _PAGE = "the page asks the server for its settings"
-_CACHE = "the prefix cache has pages, not checkpoints: see --cache-ram"
+_CACHE = "checkpoints are made where prompts part, as many as --cache-ram has room for"
 _REASONING = "reasoning is not told apart from the answer yet"
 
 

@@ -1,4 +1,6 @@
 /* test_checkpoints.c - the pages of models with recurrent layers: a sequence begins at a checkpoint or from nothing. */
+#include <string.h>
+
 #include "check.h"
 #include "kv/internal.h"
 
@@ -121,6 +123,75 @@ static void twins_share_a_checkpoint(void)
     end();
 }
 
+/* Histories that share beginnings come and go at random; what a checkpoint was written for is what it is given out for. */
+typedef struct {
+    int32_t ids[MAX_IDS], n; /* its history; computed so far */
+    bool open;
+} history;
+
+static uint64_t seed = 1;
+static int32_t draw(int32_t n)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (int32_t)((seed >> 33) % (uint64_t)n);
+}
+
+static void begin(history *h, int32_t seq, const history *written)
+{
+    const int32_t parts = draw(400), other = draw(3);
+    for (int32_t i = 0; i < MAX_IDS; i++)
+        h->ids[i] = i < parts ? i % 50 : i % 50 + 1 + other;
+    h->n = open_seq(seq, h->ids, MAX_IDS - 1);
+    h->open = true;
+    const int32_t checkpoint = lt_kv_checkpoint_at(kv, seq, h->n);
+    CHECK((checkpoint == LT_NO_CHECKPOINT) == (h->n == 0), "%d tokens, checkpoint %d", h->n, checkpoint);
+    if (h->n)
+        CHECK(written[checkpoint].n == h->n && !memcmp(written[checkpoint].ids, h->ids, (size_t)h->n * sizeof *h->ids),
+              "checkpoint %d was written behind %d tokens of another history, not %d of this", checkpoint, written[checkpoint].n, h->n);
+}
+
+static void go_on(history *h, int32_t seq, history *written)
+{
+    const int32_t n = h->n + 1 + draw(150), at = (h->n / 64 + 1 + draw(2)) * 64;
+    if (n > MAX_IDS || lt_kv_reserve(kv, &(lt_kv_need){seq, n}, 1) < 0)
+        return;
+    if (draw(4) == 0)
+        lt_kv_drop_checkpoint(kv, seq, draw(n / 64 + 1) * 64);
+    const int32_t checkpoint = at <= n ? lt_kv_take_checkpoint(kv) : LT_NO_CHECKPOINT;
+    h->n = n;
+    if (draw(8)) /* else nothing of this step may be seen */
+        lt_kv_publish(kv, seq, h->ids, n);
+    if (checkpoint == LT_NO_CHECKPOINT)
+        return;
+    memcpy(written[checkpoint].ids, h->ids, sizeof h->ids);
+    written[checkpoint].n = at;
+    lt_kv_keep_checkpoint(kv, seq, at, checkpoint);
+}
+
+static void at_random(void)
+{
+    static history h[N_SEQS], written[N_CHECKPOINTS];
+    int32_t n_reused = 0;
+    start();
+    for (int32_t step = 0; step < 20000; step++) {
+        const int32_t seq = draw(N_SEQS);
+        if (!h[seq].open) {
+            begin(&h[seq], seq, written);
+            n_reused += h[seq].n > 0;
+        } else if (draw(4)) {
+            go_on(&h[seq], seq, written);
+        } else {
+            lt_kv_close(kv, seq, h[seq].ids, h[seq].n, draw(5) > 0);
+            h[seq].open = false;
+        }
+        if (draw(50) == 0)
+            lt_kv_forget(kv, 0, h[seq].ids, MAX_IDS, draw(MAX_IDS));
+        CHECK(lt_kv_check(kv) == LT_OK, "step %d: %s", step, lt_last_error());
+    }
+    CHECK(n_reused > 500, "only %d sequences began at a checkpoint", n_reused);
+    end();
+}
+
 int main(void)
 {
     a_sequence_begins_at_the_last_checkpoint();
@@ -128,5 +199,6 @@ int main(void)
     pending_checkpoints_are_given_once();
     a_checkpoint_goes_with_its_page();
     twins_share_a_checkpoint();
+    at_random();
     return check_report("checkpoints");
 }

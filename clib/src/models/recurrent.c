@@ -13,8 +13,8 @@ int lt_mix_numbers_read(lt_mix_numbers *n, lt_keys *k, lt_mix_kind kind, int32_t
     if (kind == LT_MIX_NONE)
         return LT_OK;
     if (kind == LT_MIX_CONV)
-        return lt_key_count(k, "shortconv.l_cache", true, 1, LT_MAX_TAPS, &n->n_taps);
-    LT_TRY(lt_key_count(k, "ssm.conv_kernel", true, 1, LT_MAX_TAPS, &n->n_taps));
+        return lt_key_count(k, "shortconv.l_cache", true, 2, LT_MAX_TAPS, &n->n_taps);
+    LT_TRY(lt_key_count(k, "ssm.conv_kernel", true, 2, LT_MAX_TAPS, &n->n_taps));
     LT_TRY(lt_key_count(k, "ssm.inner_size", true, 1, 1 << 17, &n->n_inner));
     LT_TRY(lt_key_count(k, "ssm.state_size", true, 1, kind == LT_MIX_MAMBA ? LT_MAX_SCAN_STATE : 1 << 12, &n->n_state));
     LT_TRY(lt_key_count(k, "ssm.time_step_rank", true, 1, 1 << 14, &n->n_head));

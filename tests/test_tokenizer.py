@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from llamatw.capi.gguf import Gguf
 from llamatw.capi.vocab import Vocab
+from tests.random_text import ASSIGNED, random_text
 from tests.slow_tokenizer import SlowTokenizer
 
 pytestmark = pytest.mark.usefixtures("engine_library")
@@ -22,13 +22,6 @@ VOCABULARIES = ["bert-bge", "deepseek-llm", "falcon", "gpt-2", "llama-bpe", "lla
 SEPARATOR = "\n__ggml_vocab_test__\n"
 N_ROUND_TRIPS = 10_000
 N_COMPARED = 300
-ASSIGNED = [chr(c) for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
-WORDS = (
-    "the and I'm don't We'LL 's 1234 12345678 foo_bar x=3; http://a.b/c?d=e ñandú Größe Ελλάδα русский 日本語 中文字符 "
-    "한국어 עברית العربية 🙂👍🏽 e\u0301 \u3000 \u00a0 ½ Ⅷ ٣٤ \uff0c。\uff01 “quoted” `code` $5 <b> </s> ~~ \t\n \r\n "
-).split(" ")
-
-
 @contextmanager
 def vocabulary(path: Path) -> Iterator[Vocab]:
     with Gguf.open(path) as file:
@@ -39,18 +32,6 @@ def vocabulary(path: Path) -> Iterator[Vocab]:
 
 def shared_vocabulary(shared_dir: Path, name: str) -> Path:
     return shared_dir / "vectors" / "tokenizer" / f"ggml-vocab-{name}.gguf"
-
-
-def random_text(rng: random.Random, specials: list[str]) -> str:
-    """Words, code points from all over Unicode and special tokens, in one of four mixtures."""
-    sources: list[Callable[[], str]] = [
-        lambda: rng.choice(ASSIGNED),
-        lambda: chr(rng.randrange(32, 127)),
-        lambda: rng.choice(["", " ", "  ", "\n"]) + rng.choice(WORDS),
-        lambda: rng.choice(specials),
-    ]
-    weights = rng.choice([(1, 0, 0, 0), (0, 6, 1, 0), (0, 0, 1, 0), (1, 2, 1, 1)])
-    return "".join(source() for source in rng.choices(sources, weights, k=rng.randrange(40)))
 
 
 # ---- published vectors ---------------------------------------------------------------------------------------------

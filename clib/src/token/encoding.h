@@ -34,7 +34,8 @@ int lt_rwkv_encode(lt_encoding *e, const uint8_t *text, size_t n);
 
 /* spm.c */
 int lt_write_spaced(lt_encoding *e, const uint8_t **text, size_t *n, bool space_first); /* U+2581 as space, into e->spaced */
-int lt_encode_cut(lt_encoding *e, const uint8_t *text, size_t n);                       /* piece by piece, cut where no token can span */
+/* Piece by piece, cut where no token can span, and perhaps only before spaces. */
+int lt_encode_cut(lt_encoding *e, const uint8_t *text, size_t n, bool at_spaces);
 
 /* merge.c, wpm.c, ugm.c: the ids of one piece, n >= 1. */
 int lt_merge_piece(lt_encoding *e, const uint8_t *text, uint32_t n);

@@ -46,8 +46,8 @@ static const lt_pretokenizer known[] = {
 
     ROW("gemma4", LT_PRE_CHARS | LT_PRE_SPACED | LT_PRE_LINES | LT_PRE_SURE_BOS, lt_pre_lines),
     ROW("granite-embed-multi-311m sarvam-moe", LT_PRE_CHARS | LT_PRE_SPACED | LT_PRE_LINES, lt_pre_lines),
-    ROW("bloom gpt3-finnish", 0, lt_pre_bloom),
-    ROW("viking poro-chat", 0, lt_pre_viking),
+    ROW("bloom gpt3-finnish poro-chat", 0, lt_pre_bloom),
+    ROW("viking", 0, lt_pre_viking),
     ROW("whitespace", LT_PRE_CHARS, lt_pre_whitespace),
 };
 

@@ -25,12 +25,17 @@ int lt_write_spaced(lt_encoding *e, const uint8_t **text, size_t *n, bool space_
     return LT_OK;
 }
 
-int lt_encode_cut(lt_encoding *e, const uint8_t *text, size_t n)
+/* May a piece begin with that byte? */
+static inline bool begins(uint8_t byte, bool at_spaces)
+{
+    return at_spaces ? byte == ' ' : (byte & 0xC0) != 0x80;
+}
+
+int lt_encode_cut(lt_encoding *e, const uint8_t *text, size_t n, bool at_spaces)
 {
     size_t from = 0;
     for (size_t to = 1; to <= n; to++) {
-        bool inside = to < n && ((text[to] & 0xC0) == 0x80 || joined(e->v, text[to - 1], text[to]));
-        if (inside)
+        if (to < n && (!begins(text[to], at_spaces) || joined(e->v, text[to - 1], text[to])))
             continue;
         LT_TRY(lt_encode_piece(e, text + from, (uint32_t)(to - from)));
         from = to;
@@ -41,5 +46,5 @@ int lt_encode_cut(lt_encoding *e, const uint8_t *text, size_t n)
 int lt_spm_encode(lt_encoding *e, const uint8_t *text, size_t n, bool after_special)
 {
     LT_TRY(lt_write_spaced(e, &text, &n, e->v->info.add_space_prefix && after_special));
-    return lt_encode_cut(e, text, n);
+    return lt_encode_cut(e, text, n, false);
 }

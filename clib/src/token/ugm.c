@@ -1,7 +1,8 @@
 /* ugm.c - SentencePiece's unigram model: of all ways to cut a text into tokens the one with the greatest sum of scores.
  *
- * The fragment is normalised first, then cut where no token can span (see spm.c): the best way through the whole is the best
- * way through each part, and parts repeat.  A character that is no token by itself may be passed over at a price; a run of
+ * The fragment is normalised first, then cut before spaces that no token spans (see spm.c): the best way through the whole is
+ * the best way through each word, and words repeat.  Ways of the same score are told apart by the rounding of sums, which
+ * begin at zero with each word.  A character that is no token by itself may be passed over at a price; a run of
  * such characters is one unknown token, or all of their bytes where the vocabulary has tokens for these. */
 #include <math.h>
 
@@ -82,7 +83,7 @@ int lt_ugm_encode(lt_encoding *e, const uint8_t *text, size_t n)
     if (t.begun && e->v->info.add_space_prefix && e->v->space_suffix)
         spaced[t.n++] = ' ';
     size_t before = e->n_ids;
-    LT_TRY(lt_encode_cut(e, spaced, t.n));
+    LT_TRY(lt_encode_cut(e, spaced, t.n, true));
     fuse_unknown(e, before);
     return LT_OK;
 }

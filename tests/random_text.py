@@ -11,8 +11,9 @@ ASSIGNED = [chr(c) for c in range(sys.maxunicode + 1) if unicodedata.category(ch
 WORDS = (
     "the and I'm don't We'LL 's 1234 12345678 foo_bar x=3; http://a.b/c?d=e ñandú Größe Ελλάδα русский 日本語 中文字符 "
     "한국어 עברית العربية 🙂👍🏽 e\u0301 \u3000 \u00a0 ½ Ⅷ ٣٤ \uff0c。\uff01 “quoted” `code` $5 <b> </s> ~~ \t\n \r\n "
-    "'\u017f '\u017f'S 1234567890 \u00bd12345 12345\u00e9 123abc ABC\u3042DEfg \u01c5a \u02b0B a\u02b0 \u0301A !/ ;// .[a (IMGIMGABCZ <sentinel:12> "
-    "ﷺ \ufb01x \u1e9b\u0323 \u0130I \uac01 \u1100\u1161 \u2581a \u24b6 \u0e40\u0e01 \u4e2d\u3007 1_000 x\u200dy"
+    "'\u017f '\u017f'S 1234567890 \u00bd12345 12345\u00e9 123abc ABC\u3042DEfg \u01c5a \u02b0B a\u02b0 \u0301A "
+    "!/ ;// .[a (IMGIMGABCZ <sentinel:12> "
+    "\ufdfa \ufb01x \u1e9b\u0323 \u0130I \uac01 \u1100\u1161 \u2581a \u24b6 \u0e40\u0e01 \u4e2d\u3007 1_000 x\u200dy"
 ).split(" ")
 
 

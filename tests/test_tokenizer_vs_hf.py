@@ -23,7 +23,7 @@ from llamatw.capi.gguf import Gguf
 from llamatw.capi.vocab import Vocab
 from tests import tokenizer_files as files
 from tests.random_text import ASSIGNED, random_text
-from tests.slow_tokenizer import CONTRACTIONS, GPT2, LLAMA3
+from tests.slow_tokenizer import GPT2
 
 hf = pytest.importorskip("tokenizers", reason="the package `tokenizers` (extra `test`) is not installed")
 sentencepiece = pytest.importorskip(
@@ -50,7 +50,8 @@ def llama3(
 
 
 def cased(upper: str, lower: str, contraction: str, digits: str, tail: str = r"[\r\n/]*") -> str:
-    return rf"{WORD}{upper}*{lower}+{contraction}|{WORD}{upper}+{lower}*{contraction}|\p{{N}}{digits}|{SIGNS}{tail}|{SPACES}"
+    word = rf"{WORD}{upper}*{lower}+{contraction}|{WORD}{upper}+{lower}*{contraction}"
+    return rf"{word}|\p{{N}}{digits}|{SIGNS}{tail}|{SPACES}"
 
 
 def without_han(group: str) -> str:
@@ -91,9 +92,7 @@ PATTERNS = {
     "bailingmoe": [rf"'(?i:[sdmt]|ll|ve|re)|{WORD}+\p{{L}}++|\p{{N}}|{SIGNS}+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"],
     "qwen35": [llama3("", r"[\p{L}\p{M}]+", signs=r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*")],
     "seed-coder": [llama3("{1}", signs=r" ?[^\s\p{L}\p{N}\r\n]+")],
-    "exaone-moe": [
-        rf"{INSENSITIVE}|{WORD}(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}|{SIGNS}[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
-    ],
+    "exaone-moe": [llama3("", r"(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+", signs=SIGNS + r"[\r\n/]?")],
     "ufakzeka": [llama3("", contractions="")],
     "jais-2": [JAIS2],
     "laguna": [r"[^\n]+|[\n]+", llama3("")],
@@ -208,7 +207,7 @@ def as_wordpiece(token: str) -> str:
 
 @pytest.fixture(scope="module")
 def of_other_standards() -> set[str]:
-    """Characters that BERT's normaliser in `tokenizers`, which has categories of Unicode 8, does not take for what they are."""
+    """Characters that BERT's normaliser in `tokenizers`, which knows Unicode 8, does not take for what they are."""
     normalizer = hf.normalizers.BertNormalizer(lowercase=True)
     cut = hf.pre_tokenizers.BertPreTokenizer()
 
@@ -274,7 +273,7 @@ def test_spm(tmp_path: Path) -> None:
     "options", [{}, {"byte_fallback": True}, {"remove_extra_whitespaces": False}, {"add_dummy_prefix": False}], ids=str
 )
 def test_unigram(tmp_path: Path, options: dict[str, Any]) -> None:
-    """With SentencePiece's usual normalisation.  It sums floats, so of two ways with the same score it may take the other."""
+    """Its sums are of floats: of two ways with the same score it may take the other."""
     trained = trained_sentencepiece(
         vocab_size=1500, model_type="unigram", normalization_rule_name="nmt_nfkc", **options
     )

@@ -16,7 +16,7 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 
 def corpus(seed: int, n: int = 3000) -> list[str]:
-    """Short texts to train on, of not too many characters, some of them again and again, so that there is something to learn."""
+    """Short texts to train on, of not too many characters, some of them again and again, to learn something from."""
     rng, characters = random.Random(seed), {*map(chr, range(32, 0x400)), *"".join(WORDS), "\n", "\t"} - {"\u2581"}
 
     def draw() -> str:

@@ -12,6 +12,7 @@ typedef struct {
     uint32_t n_units; /* 0: nothing is mapped */
     uint8_t *texts;   /* [n_texts] each ends in 0, the last one too */
     uint32_t n_texts;
+    bool plain[128]; /* of ASCII: stays as it is in front of another of ASCII */
 } lt_charsmap;
 
 /* Copies the blob of a file.  LT_E_FORMAT: sizes that do not fit, or a text of more than 255 bytes; the sentence begins with `path`. */

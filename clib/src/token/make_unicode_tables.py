@@ -1,4 +1,4 @@
-"""Writes unicode_tables.c beside this file: the class of each code point, in two stages, and what WordPiece makes of letters.
+"""Writes unicode_tables.c beside this file: classes of code points, letters without case and accents.
 
 Run by hand when the Unicode standard moves on; needs the `unicodedata2` package for a newer standard than Python's own.
 """
@@ -54,7 +54,7 @@ def without_accents(code_point: int) -> list[int]:
 
 
 def folds() -> list[tuple[int, list[int], list[int]]]:
-    """(code point, base, lower case) of all that have another one.  Hangul syllables, which follow a rule, are left out."""
+    """(code point, base, lower case) of all that have another one, but for Hangul syllables, which follow a rule."""
     found = []
     for code_point in (*range(0x80, 0xAC00), *range(0xD7A4, 0xD800), *range(0xE000, 0x110000)):
         base = without_accents(code_point)
@@ -69,7 +69,7 @@ def fold_rows() -> str:
     lines = []
     for code_point, base, lower in folds():
         assert len(base) <= 3 and len(lower) <= 2 and (len(lower) == 1 or code_point == 0x130)
-        padded = ",".join(str(part) for part in (base + [0, 0, 0])[:3])
+        padded = ",".join(str(part) for part in [*base, 0, 0, 0][:3])
         lines.append(f"{{{code_point},{{{padded}}},{lower[0]}}},")
     return "\n".join("    " + "".join(lines[i : i + 12]) for i in range(0, len(lines), 12))
 

@@ -13,7 +13,7 @@ typedef struct {
 
 typedef struct {
     lt_prefix_slot *slots;
-    uint32_t mask;
+    uint32_t mask, n_edges;
 } lt_prefix_map;
 
 /* The edge from a node (0: the root) by a byte; a free slot when there is none. */

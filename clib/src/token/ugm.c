@@ -37,12 +37,27 @@ static int put_byte(normal_text *t, uint8_t byte)
     return LT_OK;
 }
 
+/* Bytes at the start of the text that stay as they are and need no look by itself. */
+static size_t plain_run(const lt_charsmap *m, const uint8_t *text, size_t n)
+{
+    size_t i = 0;
+    while (i < n && text[i] < 0x80 && text[i] != ' ' && m->plain[text[i]] && (i + 1 == n || text[i + 1] < 0x80))
+        i++;
+    return i;
+}
+
 /* One character, or several that the map takes together; returns the bytes read, or a negative code. */
 static int64_t put_character(normal_text *t, const uint8_t *text, size_t n)
 {
     const uint8_t *mapped = NULL;
-    size_t n_mapped = 0, n_bytes = lt_charsmap_find(&t->e->v->charsmap, text, n, &mapped, &n_mapped);
+    const lt_charsmap *m = &t->e->v->charsmap;
+    size_t n_mapped = 0, n_bytes = plain_run(m, text, n);
     uint32_t c;
+    if (n_bytes) {
+        LT_TRY(put(t, text, n_bytes));
+        return (int64_t)n_bytes;
+    }
+    n_bytes = lt_charsmap_find(m, text, n, &mapped, &n_mapped);
     for (size_t i = 0; n_bytes && i < n_mapped; i++)
         LT_TRY(put_byte(t, mapped[i]));
     if (n_bytes)

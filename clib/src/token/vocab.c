@@ -97,6 +97,7 @@ static int load_normalizer(lt_vocab *v, const lt_gguf *g)
     LT_TRY(lt_gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", false, &v->collapse_spaces));
     LT_TRY(lt_gguf_get_bool(g, "tokenizer.ggml.treat_whitespace_as_suffix", false, &v->space_suffix));
     LT_TRY(lt_gguf_get_array(g, "tokenizer.ggml.precompiled_charsmap", false, GGUF_U8, &blob, &n));
+    memset(v->charsmap.plain, true, sizeof v->charsmap.plain);
     return blob ? lt_charsmap_load(&v->charsmap, lt_gguf_path(g), blob, n) : LT_OK;
 }
 

@@ -13,6 +13,7 @@ import pytest
 
 from llamatw.capi.gguf import Gguf
 from llamatw.capi.vocab import Vocab
+from tests import tokenizer_files as files
 from tests.random_text import ASSIGNED, random_text
 from tests.slow_tokenizer import SlowTokenizer
 
@@ -83,6 +84,18 @@ def test_phi3_drops_white_space_behind_special_tokens(shared_dir: Path) -> None:
         user, plain = 32010, vocab.tokenize("hi")
         assert vocab.tokenize("<|user|> \n\t hi", parse_special=True) == [user, *plain]
         assert vocab.tokenize("<|user|> \n", parse_special=True) == [user]
+
+
+@pytest.mark.parametrize(("pre", "mask"), [("jina-v2-code", "<mask>"), ("modern-bert", "[MASK]")])
+def test_a_mask_takes_the_white_space_before_it(tmp_path: Path, pre: str, mask: str) -> None:
+    tokens = ["a", "b", "\u0120", mask, "<sep>"]
+    types = [files.NORMAL] * 3 + [files.CONTROL] * 2
+    path = files.write(tmp_path / "bpe.gguf", "gpt2", tokens, types, pre=pre, merges=["a b"], seperator_token_id=4)
+    with vocabulary(path) as vocab:
+        assert vocab.tokenize(f"a  {mask} b", parse_special=True) == [0, 3, 2, 1]
+        assert vocab.tokenize(f" {mask}", parse_special=True) == [3]
+        separated = [0, 4] if pre == "jina-v2-code" else [0]
+        assert vocab.tokenize("a", add_special=True) == separated
 
 
 # ---- there and back ------------------------------------------------------------------------------------------------

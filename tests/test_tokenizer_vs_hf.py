@@ -31,7 +31,7 @@ sentencepiece = pytest.importorskip(
 )
 pytestmark = pytest.mark.usefixtures("engine_library")
 
-N_TEXTS = int(os.environ.get("LLAMATW_RANDOM_TEXTS", "150"))
+N_TEXTS = int(os.environ.get("LLAMATW_RANDOM_TEXTS", "80"))
 Encode = Callable[[str], Iterable[int]]
 Same = Callable[[list[int], list[int]], bool]
 Bpe = tuple[dict[str, int], list[tuple[str, str]]]
@@ -197,6 +197,18 @@ def test_bpe_of_characters(tmp_path: Path) -> None:
     compare(path, encoder(tokenizer), 6)
 
 
+def test_bpe_of_words_without_white_space(tmp_path: Path) -> None:
+    tokenizer = hf.Tokenizer(hf.models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = hf.pre_tokenizers.Split(hf.Regex(r"\s+"), "removed")
+    ids, merges = trained_bpe(tokenizer, 3000)
+    tokens = ["<unk>", *files.in_order(ids)]
+    ids = {token: number for number, token in enumerate(tokens)}
+    tokenizer.model = hf.models.BPE(ids, merges, unk_token="<unk>")
+    types = [files.UNKNOWN] + [files.NORMAL] * (len(tokens) - 1)
+    values = {"unknown_token_id": 0, "merges": [" ".join(merge) for merge in merges]}
+    compare(files.write(tmp_path / "bpe.gguf", "whitespace", tokens, types, **values), encoder(tokenizer), 13)
+
+
 # ---- WordPiece -----------------------------------------------------------------------------------------------------
 
 
@@ -217,12 +229,9 @@ def of_other_standards() -> set[str]:
             return bool(normalizer.normalize_str(char))
         return (len(cut.pre_tokenize_str(f"a{char}b")) == 3) != (kind[0] == "P" or char in string.punctuation)
 
-    return {
-        char
-        for char in ASSIGNED
-        if unicodedata.category(char)[0] not in "LNZC" or unicodedata.category(char) == "Cf"
-        if differs(char)
-    }
+    kinds = ("Mn", "Mc", "Me", "Cf", *(f"{major}{minor}" for major in "PS" for minor in "cdefikmos"))
+    once_nonspacing = "\U0001171e"
+    return {char for char in ASSIGNED if unicodedata.category(char) in kinds and differs(char)} | {once_nonspacing}
 
 
 @pytest.mark.parametrize(("lowercase", "accents"), [(True, None), (False, None), (True, False), (False, True)])

@@ -48,25 +48,21 @@ static const lt_pretokenizer known[] = {
     ROW("granite-embed-multi-311m sarvam-moe", LT_PRE_CHARS | LT_PRE_SPACED | LT_PRE_LINES, lt_pre_lines),
     ROW("bloom gpt3-finnish poro-chat", 0, lt_pre_bloom),
     ROW("viking", 0, lt_pre_viking),
-    ROW("whitespace", LT_PRE_CHARS, lt_pre_whitespace),
+    ROW("whitespace", LT_PRE_CHARS | LT_PRE_NO_SPACES, lt_pre_whitespace),
 };
 
-static bool has_word(const char *words, const char *word, size_t n)
+bool lt_is_one_of(const char *words, const char *name, size_t n)
 {
-    for (;;) {
-        size_t n_here = strcspn(words, " ");
-        if (n_here == n && memcmp(words, word, n) == 0)
+    for (const char *at = words; n > 0 && *at; at += strcspn(at, " "), at += *at == ' ')
+        if (strcspn(at, " ") == n && memcmp(at, name, n) == 0)
             return true;
-        if (!words[n_here])
-            return false;
-        words += n_here + 1;
-    }
+    return false;
 }
 
 const lt_pretokenizer *lt_pretokenizer_find(const char *name, size_t n)
 {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (n > 0 && has_word(known[i].names, name, n))
+        if (lt_is_one_of(known[i].names, name, n))
             return &known[i];
     return NULL;
 }

@@ -13,14 +13,15 @@ typedef uint32_t (*lt_splitter)(const lt_rune *r, uint32_t at, uint32_t end);
 
 enum { LT_MAX_SPLITTERS = 6 };
 enum {
-    LT_PRE_WHOLE = 1,  /* a piece that is a token is not merged up */
-    LT_PRE_BOS = 2,    /* BOS is added by default */
-    LT_PRE_SEP = 4,    /* and the separator behind the text */
-    LT_PRE_CHARS = 8,  /* symbols are characters instead of bytes, as in SPM; what has no token comes out as byte tokens */
-    LT_PRE_SPACED = 16, /* the vocabulary spells a space as U+2581; with LT_PRE_CHARS */
-    LT_PRE_RANKED = 32, /* without a list of merges, any two neighbours that are a token together merge, lowest id first */
-    LT_PRE_LINES = 64,   /* a run of newlines that is a token is not merged up */
-    LT_PRE_SURE_BOS = 128 /* BOS is added whatever the file says: some files are wrong */
+    LT_PRE_WHOLE = 1,      /* a piece that is a token is not merged up */
+    LT_PRE_BOS = 2,        /* BOS is added by default */
+    LT_PRE_SEP = 4,        /* and the separator behind the text */
+    LT_PRE_CHARS = 8,      /* symbols are characters instead of bytes, as in SPM; what has no token comes out as byte tokens */
+    LT_PRE_SPACED = 16,    /* the vocabulary spells a space as U+2581; with LT_PRE_CHARS */
+    LT_PRE_RANKED = 32,    /* without a list of merges, any two neighbours that are a token together merge, lowest id first */
+    LT_PRE_LINES = 64,     /* a run of newlines that is a token is not merged up */
+    LT_PRE_SURE_BOS = 128, /* BOS is added whatever the file says: some files are wrong */
+    LT_PRE_NO_SPACES = 256 /* pieces of white space are dropped */
 };
 
 typedef struct {
@@ -30,6 +31,7 @@ typedef struct {
     int32_t n_splitters;
 } lt_pretokenizer;
 
+bool lt_is_one_of(const char *words, const char *name, size_t n); /* words: with one space between them */
 const lt_pretokenizer *lt_pretokenizer_find(const char *name, size_t n); /* NULL: unknown */
 
 /* Walks the pieces of r[0..n) in order. */

@@ -206,27 +206,50 @@ static bool is_phi3(const char *name, uint64_t n)
     return false;
 }
 
-/* Phi-3's template puts white space behind its special tokens that the model has not been trained to see; the file does not
- * say so, only the model's name does. */
-static int mark_strips(lt_vocab *v, const lt_gguf *g)
+static bool has_text(const lt_vocab *v, int32_t id, const char *text)
 {
-    const char *name = NULL;
-    uint64_t n = 0;
-    LT_TRY(lt_gguf_get_str(g, "general.name", false, &name, &n));
-    if (!name || !is_phi3(name, n))
-        return LT_OK;
+    uint32_t n_bytes;
+    const uint8_t *piece = lt_piece(v, id, &n_bytes);
+    return strlen(text) == n_bytes && memcmp(text, piece, n_bytes) == 0;
+}
+
+/* Phi-3's template puts white space behind its special tokens that the model has not been trained to see. */
+static void mark_phi3(lt_vocab *v)
+{
     static const char *const kept[] = {"<unk>", "<s>", "<|endoftext|>"};
     for (int32_t id = 0; id < v->info.n_tokens; id++) {
         if (v->type[id] != LT_TYPE_CONTROL && v->type[id] != LT_TYPE_USER && v->type[id] != LT_TYPE_UNKNOWN)
             continue;
-        uint32_t n_bytes;
-        const uint8_t *text = lt_piece(v, id, &n_bytes);
         bool strip = true;
         for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-            strip = strip && (strlen(kept[i]) != n_bytes || memcmp(kept[i], text, n_bytes) != 0);
+            strip = strip && !has_text(v, id, kept[i]);
         if (strip)
             v->marks[id] |= LT_MARK_STRIP;
     }
+}
+
+/* The mask token of some encoders takes the white space before it. */
+static void mark_mask(lt_vocab *v, const char *text)
+{
+    for (int32_t id = 0; id < v->info.n_tokens; id++)
+        if (has_text(v, id, text))
+            v->marks[id] |= LT_MARK_STRIP_BEFORE;
+}
+
+/* Which white space special tokens drop is not in the files: it follows from who the model is. */
+static int mark_strips(lt_vocab *v, const lt_gguf *g)
+{
+    const char *name = NULL, *pre = NULL, *arch = NULL;
+    uint64_t n_name = 0, n_pre = 0, n_arch = 0;
+    LT_TRY(lt_gguf_get_str(g, "general.name", false, &name, &n_name));
+    LT_TRY(lt_gguf_get_str(g, "tokenizer.ggml.pre", false, &pre, &n_pre));
+    LT_TRY(lt_gguf_get_str(g, "general.architecture", false, &arch, &n_arch));
+    if (lt_is_one_of("jina-v2-de jina-v2-es jina-v2-code", pre, n_pre) || lt_is_one_of("nomic-bert-moe jina-bert-v3", arch, n_arch))
+        mark_mask(v, "<mask>");
+    else if (name && is_phi3(name, n_name))
+        mark_phi3(v);
+    else if (lt_is_one_of("modern-bert", pre, n_pre))
+        mark_mask(v, "[MASK]");
     return LT_OK;
 }
 

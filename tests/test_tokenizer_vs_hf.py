@@ -171,6 +171,21 @@ def test_pretokenizers(tmp_path: Path, bpe: Bpe, pre: str) -> None:
     )
 
 
+def test_megabytes_of_one_kind(tmp_path: Path, bpe: Bpe) -> None:
+    """Anything quadratic would never come back."""
+    ids, merges = bpe
+    tokens = files.in_order(ids)
+    units = ["1", "1a", " ", " \n", "\n", "a ", "A", "\u3042A", "\u0301", "!", "'s", "<sentinel:1", "IMGIMGA", "\u0e01"]
+    raw = "".join(unit * (100_000 // len(unit)) for unit in units).encode()
+    values = {"merges": [" ".join(merge) for merge in merges]}
+    for pre in PATTERNS:
+        path = files.write(tmp_path / "bpe.gguf", "gpt2", tokens, [files.NORMAL] * len(tokens), pre=pre, **values)
+        with Gguf.open(path) as file:
+            vocab = Vocab.open(file)
+        with vocab:
+            assert vocab.detokenize(vocab.tokenize(raw)) == raw, pre
+
+
 def test_bpe_without_merges_ranks_by_id(tmp_path: Path, bpe: Bpe) -> None:
     """Which is the rank here, as ids of merged tokens ascend."""
     ids, merges = bpe

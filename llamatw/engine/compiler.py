@@ -17,6 +17,7 @@ from llamatw.engine.constraint import Constraint, Wish
 from llamatw.engine.gbnf import GrammarLike, compile_gbnf
 from llamatw.engine.guidance import compile_guidance, tokenizer
 from llamatw.engine.loop import VocabLike
+from llamatw.engine.trial import Trials
 from llamatw.errors import BadRequest, Unavailable
 
 MAX_BYTES = {"gbnf": 1 << 20, "lark": 1 << 16, "json_schema": 1 << 18}  # of a text
@@ -28,12 +29,14 @@ class Compiler:
     def __init__(self, vocab: VocabLike, open_grammar: Callable[..., GrammarLike]) -> None:
         self._vocab = vocab
         self._open_grammar = open_grammar
+        self._trials = Trials()
         self._kept: OrderedDict[Wish, Constraint] = OrderedDict()  # oldest first
         self._lock = threading.Lock()  # guards _kept
         self._first = threading.Lock()  # held while the vocabulary is read
 
     def prepare(self) -> None:
         """Reads the vocabulary.  One to some seconds, for a part of which no other thread runs Python."""
+        self._trials.prepare()
         with suppress(Unavailable), self._first:  # the model may be closed meanwhile
             _ = self._words
 
@@ -60,7 +63,7 @@ class Compiler:
             return compile_gbnf(self._open_grammar, wish, self._tokenize)
         with self._first:
             words = self._words
-        return compile_guidance(words, wish, self._tokenize)
+        return compile_guidance(words, wish, self._tokenize, self._trials.verdict)
 
     def _keep(self, constraint: Constraint) -> None:
         with self._lock:

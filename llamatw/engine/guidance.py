@@ -15,7 +15,6 @@ import msgspec
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
 from llamatw.engine.constraint import Constraint, Wish
-from llamatw.engine.trial import verdict
 from llamatw.errors import BadRequest
 
 # Objects and lists are written in one line with a space behind each comma and colon: nothing to decide, so those
@@ -84,8 +83,10 @@ class GuidancePlace:
         return masks
 
 
-def compile_guidance(words: LLTokenizer, wish: Wish, tokenize: Callable[[bytes], list[int]]) -> Constraint:
-    """BadRequest says what is wrong with the grammar or schema, and where."""
+def compile_guidance(
+    words: LLTokenizer, wish: Wish, tokenize: Callable[[bytes], list[int]], verdict: Callable[[str], str]
+) -> Constraint:
+    """verdict: of a trial.  BadRequest says what is wrong with the grammar or schema, and where."""
     source = _source(wish)
     if wish.kind == "json_schema":
         _check_numbers(msgspec.json.decode(wish.text), wish.field)

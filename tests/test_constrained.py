@@ -22,7 +22,7 @@ import pytest
 from llamatw.capi.engine import Engine
 from llamatw.capi.records import KVFull, OutFlag, SamplingParams
 from llamatw.engine.compiler import Compiler
-from llamatw.engine.constraint import Constraint, Wish
+from llamatw.engine.constraint import Constraint, Pattern, Wish
 from llamatw.engine.scheduler import Scheduler
 from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sequence
 from llamatw.errors import BadRequest
@@ -234,6 +234,21 @@ def test_a_lazy_grammar(engine: Engine, compiler: Compiler) -> None:
     constraint = compiler.compile(Wish("gbnf", 'root ::= " the" " END"', "grammar", words=(" the",)))
     hall = Hall(engine)
     hall.submit(0, constraint, "The cat sat on", temperature=0.0)
+    hall.run()
+    assert hall.texts[0].endswith(" the END")
+    assert hall.texts[0].count(" the") == 1
+
+
+def test_a_grammar_that_begins_within_a_token(engine: Engine, compiler: Compiler) -> None:
+    """The token " the" is said before the pattern is found, which wants the grammar from its third byte on."""
+    pattern = Pattern(r"\w(he)\b")
+    hall = Hall(engine)
+    hall.submit(
+        0,
+        compiler.compile(Wish("gbnf", 'root ::= "he END"', "grammar", patterns=(pattern,))),
+        "The cat sat on",
+        temperature=0.0,
+    )
     hall.run()
     assert hall.texts[0].endswith(" the END")
     assert hall.texts[0].count(" the") == 1

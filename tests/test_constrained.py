@@ -289,6 +289,36 @@ def test_hostile_ones_end_or_are_refused_and_a_canary_is_the_same(
     print(name, {id: (str(delta.finish), len(hall.traces[id]), str(delta.error)) for id, delta in hall.last.items()})
 
 
+THINKER = (
+    "{% for m in messages %}{% if m.role == 'user' %}Q: {{ m.content }}\n"
+    "{% else %}A: <think>easy</think> {{ m.content }}\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}A:{% if opens %} <think>{% endif %}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_thought_over_http_and_then_an_answer_that_fits(
+    tmp_path: Path, engine_library: Path, smollm2: Path, opens: bool
+) -> None:
+    """The model imitates the thoughts before, whether the template opens them or not."""
+    (tmp_path / "template").write_text(THINKER)
+    said = ["2 + 2?", "4", "3 + 3?", "6", "1 + 1?", "2", "5 + 2?", "7", "4 + 4?"]
+    body = {
+        "messages": [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(said)],
+        "response_format": {"type": "json_object", "schema": {"type": "integer", "minimum": 0, "maximum": 99}},
+        "chat_template_kwargs": {"opens": opens},
+        "max_tokens": 60,
+        "temperature": 0,
+    }
+    with serving(tmp_path, "-m", str(smollm2), "-c", "2048", "--chat-template-file", "template") as server:
+        server.wait_for_health(200)
+        status, reply = server.ask("POST", "/v1/chat/completions", body)
+        assert status == 200, reply
+        message, finish = reply["choices"][0]["message"], reply["choices"][0]["finish_reason"]
+    assert message["reasoning_content"] == "easy"
+    assert 0 <= int(message["content"]) <= 99 and finish == "stop"
+
+
 COSTLY = [
     {"json_schema": {"allOf": [{"pattern": f"^.*a.{{{n}}}$"} for n in range(1, 30)]}},
     {"json_schema": {"properties": {f"p{n}": {"type": "integer"} for n in range(8000)}}},

@@ -72,8 +72,8 @@ class Compiler:
             return lambda: LatePlace(begin, find, words)
         if wish.thought is None:
             return begin
-        find = end_of(wish.thought.closing.encode())
-        opening = words.spelled(wish.thought.opening.encode(), parse_special=True)
+        tag, closing = wish.thought
+        find, opening = end_of(closing.encode()), words.spelled(tag.encode(), parse_special=True)
 
         def behind() -> LatePlace:
             return LatePlace(begin, find, words, may_end=False)

@@ -32,13 +32,6 @@ class Pattern(msgspec.Struct, frozen=True):
     is_full: bool = False  # it must fit all that was said, not a part
 
 
-class Thought(msgspec.Struct, frozen=True):
-    """A block in front of what is held."""
-
-    opening: str  # tag with which the model may begin; "": the prompt has opened it
-    closing: str
-
-
 class Wish(msgspec.Struct, frozen=True):
     """What a request asks for, as it was given."""
 
@@ -48,7 +41,7 @@ class Wish(msgspec.Struct, frozen=True):
     words: tuple[str, ...] = ()  # triggers: GBNF holds from the first that is read ...
     tokens: tuple[int, ...] = ()  # ... or sampled ...
     patterns: tuple[Pattern, ...] = ()  # ... or found; without any, from the beginning
-    thought: Thought | None = None  # ... or behind it
+    thought: tuple[str, str] | None = None  # tags: ... or behind it; the first may come first, "": it has
 
     @property
     def is_lazy(self) -> bool:

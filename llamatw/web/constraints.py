@@ -13,6 +13,7 @@ import msgspec
 from llamatw.engine.constraint import Pattern, Wish
 from llamatw.engine.service import EngineService
 from llamatw.errors import BadRequest, NotSupported
+from llamatw.text.thoughts import Tags
 
 if TYPE_CHECKING:
     from llamatw.web.schema import Generating
@@ -51,6 +52,13 @@ def wish(request: Generating, engine: EngineService) -> Wish | None:
         names = " and ".join(found.field for found in asked)
         raise BadRequest(f"{names} are given together: only one of them can hold", asked[0].field)
     return asked[0] if asked else None
+
+
+def behind_thought(asked: Wish, tags: Tags | None, engine: EngineService) -> Wish:
+    """tags: of a thought that the model may begin with.  Such as are control tokens cannot be told from the answer."""
+    if asked.is_lazy or tags is None or _special(tags.closing, engine) is not None:
+        return asked
+    return msgspec.structs.replace(asked, thought=tags)
 
 
 def shown(asked: Wish | None) -> dict[str, Any]:

@@ -162,6 +162,7 @@ class Shows(msgspec.Struct, frozen=True, kw_only=True):
     progress: bool  # of reading the prompt, in a stream
     timings: bool  # in every event of a stream
     native: bool  # the native answer, within an OpenAI answer
+    thoughts_apart: bool  # from the answer, where they are told from it
     fields: tuple[str, ...]  # only those of an answer in one piece; (): all
 
 
@@ -281,6 +282,7 @@ def _shows(request: Generating, verbose: bool) -> Shows:
         progress=bool(request.return_progress and request.stream),
         timings=bool(request.timings_per_token),
         native=verbose if request.verbose is None else request.verbose,
+        thoughts_apart=request.reasoning_format != "none",
         fields=tuple(request.response_fields or ()),
     )
 

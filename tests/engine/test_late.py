@@ -9,10 +9,11 @@ import pytest
 from llamatw.capi.fake import EOS, IM_END, FakeEngine
 from llamatw.engine import late
 from llamatw.engine.compiler import Compiler
-from llamatw.engine.constraint import Guard, Pattern, Thought, Wish
+from llamatw.engine.constraint import Guard, Pattern, Wish
 from llamatw.engine.lexicon import Lexicon
 from llamatw.engine.sequence import FinishReason
 from llamatw.errors import BadRequest, NotSupported
+from llamatw.text.thoughts import Tags
 from tests.engine.bench import Bench
 
 GRAMMAR = 'root ::= "<call>0</call>" | "<call>1</call>"'
@@ -31,7 +32,7 @@ def lazy(*patterns, text=GRAMMAR, **more):
 
 
 def thinking(opening="", kind="json_schema", text=SCHEMA):
-    return Wish(kind, text, "json_schema", thought=Thought(opening, "</think>"))
+    return Wish(kind, text, "json_schema", thought=Tags(opening, "</think>"))
 
 
 def allowed(place):

@@ -14,6 +14,14 @@ from bench import shapes
 N_EMBD, N_FF, N_VOCAB, N_LAYER = 64, 96, 512, 4
 N_INNER, N_STATE, N_HEAD, N_GROUP, N_TAPS = 128, 16, 8, 2, 4
 
+NUMBERS = {
+    "inner_size": N_INNER,
+    "state_size": N_STATE,
+    "time_step_rank": N_HEAD,
+    "group_count": N_GROUP,
+    "conv_kernel": N_TAPS,
+}
+
 Tensors = dict[str, tuple[int, ...]]  # numpy's order: what is summed over comes last
 
 
@@ -77,21 +85,20 @@ def _layers_of_qwen35(layer: int) -> Tensors:
 LAYERS: dict[str, Callable[[int], Tensors]] = {"mamba2": _layers_of_mamba2, "qwen35": _layers_of_qwen35}
 
 
-def write(arch: str, path: Path, n_ctx_train: int = 4096) -> Path:
-    """The same arguments give the same file."""
+def write(arch: str, path: Path, numbers: dict[str, int] | None = None, shapes_of: Tensors | None = None) -> Path:
+    """The same arguments give the same file.  numbers: other values of keys `ssm.*`; shapes_of: other shapes of parts
+    of the first layer, () to leave one out."""
     writer = gguf.GGUFWriter(path, arch)
     writer.add_block_count(N_LAYER)
-    writer.add_context_length(n_ctx_train)
+    writer.add_context_length(4096)
     writer.add_embedding_length(N_EMBD)
     writer.add_vocab_size(N_VOCAB)
     writer.add_layer_norm_rms_eps(1e-5)
-    for name, n in {"inner_size": N_INNER, "state_size": N_STATE, "time_step_rank": N_HEAD}.items():
+    for name, n in {**NUMBERS, **(numbers or {})}.items():
         writer.add_uint32(f"{arch}.ssm.{name}", n)
-    writer.add_uint32(f"{arch}.ssm.group_count", N_GROUP)
-    writer.add_uint32(f"{arch}.ssm.conv_kernel", N_TAPS)
     _add_attention(writer, arch)
     shapes._add_vocabulary(writer, N_VOCAB)
-    for name, values in _tensors(arch, np.random.default_rng(1)):
+    for name, values in _tensors(arch, np.random.default_rng(1), shapes_of or {}):
         writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -112,15 +119,17 @@ def _add_attention(writer: gguf.GGUFWriter, arch: str) -> None:
         writer.add_uint32(f"{arch}.full_attention_interval", 4)
 
 
-def _tensors(arch: str, draw: np.random.Generator) -> Any:
+def _tensors(arch: str, draw: np.random.Generator, shapes_of: Tensors) -> Any:
     everywhere = {"token_embd.weight": (N_VOCAB, N_EMBD), "output_norm.weight": (N_EMBD,)}
+    first = {f"blk.0.{name}": shape for name, shape in shapes_of.items()}
     layers = {
         f"blk.{i}.{name}": shape
         for i in range(N_LAYER)
         for name, shape in {"attn_norm.weight": (N_EMBD,), **LAYERS[arch](i)}.items()
     }
-    for name, shape in {**everywhere, **layers}.items():
-        yield name, _values(name, shape, draw).astype(np.float32)
+    for name, shape in {**everywhere, **layers, **first}.items():
+        if shape:
+            yield name, _values(name, shape, draw).astype(np.float32)
 
 
 def _values(name: str, shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -11,7 +11,7 @@ import pytest
 
 from llamatw.capi.engine import Engine, Row
 from llamatw.capi.records import Code, SamplingParams
-from llamatw.errors import EngineFailure
+from llamatw.errors import EngineFailure, ModelError
 from llamatw.settings import EngineSettings
 from tests import recurrent_models
 
@@ -177,3 +177,28 @@ def test_what_is_not_served_is_refused(path: Path, engine: Engine) -> None:
     assert engine.info.state_bytes > 0 and engine.model.is_recurrent
     with pytest.raises(Exception, match=r"self-extend: .* has recurrent layers"):
         open_engine(path, group_n=2, group_w=64)
+
+
+@pytest.mark.usefixtures("engine_library")
+@pytest.mark.parametrize(
+    ("arch", "numbers", "shapes_of", "match"),
+    [
+        ("mamba2", {"conv_kernel": 17}, {}, r"mamba2.ssm.conv_kernel is 17, must be 2..16"),
+        ("mamba2", {"conv_kernel": 1}, {}, r"mamba2.ssm.conv_kernel is 1, must be 2..16"),
+        ("mamba2", {"time_step_rank": 7}, {}, r"inner_size by time_step_rank: 128 is not a multiple of 7"),
+        ("qwen35", {"group_count": 3}, {}, r"inner_size by group_count: 128 is not a multiple of 3"),
+        ("qwen35", {"group_count": 16}, {}, r"time_step_rank by group_count: 8 is not a multiple of 16"),
+        ("qwen35", {"state_size": 0}, {}, r"qwen35.ssm.state_size is 0, must be 1..4096"),
+        ("qwen35", {"state_size": 4096}, {}, r"blk.0.attn_qkv.weight is \[64, 192, 1, 1\], must be"),
+        ("mamba2", {}, {"ssm_conv1d.weight": (192, 3)}, r"blk.0.ssm_conv1d.weight has 576 elements, must have 768"),
+        ("mamba2", {}, {"ssm_a": (7,)}, r"blk.0.ssm_a has 7 elements, must have 8"),
+        ("mamba2", {}, {"ssm_d": ()}, r"tensor blk.0.ssm_d is missing"),
+        ("qwen35", {}, {"ssm_d": (8,)}, r"tensor blk.0.ssm_d is in the file, but not in the qwen35 decoder"),
+        ("qwen35", {}, {"ssm_beta.weight": ()}, r"tensor blk.0.ssm_beta.weight is missing"),
+    ],
+)
+def test_wrong_files_are_refused(
+    tmp_path: Path, arch: str, numbers: dict[str, int], shapes_of: dict[str, tuple[int, ...]], match: str
+) -> None:
+    with pytest.raises(ModelError, match=match):
+        open_engine(recurrent_models.write(arch, tmp_path / "wrong.gguf", numbers, shapes_of))

@@ -137,7 +137,7 @@ CONTEXT = [
         value="MIB",
         kind=whole(0, 1 << 24),
         env=variable("CACHE_RAM"),
-        help="MiB for prefixes: KV pages beside one context's, recurrent states (default: 1/16 of memory, at most 2048)",
+        help="MiB of KV pages and states beside one context's, for prefixes (default: 1/16 of memory, at most 2048)",
     ),
     Flag(
         name="context-shift",

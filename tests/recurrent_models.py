@@ -25,7 +25,21 @@ NUMBERS = {
 Tensors = dict[str, tuple[int, ...]]  # numpy's order: what is summed over comes last
 
 
-def _mamba2() -> Tensors:
+def _mamba(layer: int) -> Tensors:
+    return {
+        "ssm_in.weight": (2 * N_INNER, N_EMBD),
+        "ssm_conv1d.weight": (N_INNER, N_TAPS),
+        "ssm_conv1d.bias": (N_INNER,),
+        "ssm_x.weight": (N_HEAD + 2 * N_STATE, N_INNER),
+        "ssm_dt.weight": (N_INNER, N_HEAD),
+        "ssm_dt.bias": (N_INNER,),
+        "ssm_a": (N_INNER, N_STATE),
+        "ssm_d": (N_INNER,),
+        "ssm_out.weight": (N_EMBD, N_INNER),
+    }
+
+
+def _mamba2(layer: int) -> Tensors:
     channels = N_INNER + 2 * N_GROUP * N_STATE
     return {
         "ssm_in.weight": (N_INNER + channels + N_HEAD, N_EMBD),
@@ -74,20 +88,16 @@ def _mlp() -> Tensors:
     }
 
 
-def _layers_of_mamba2(layer: int) -> Tensors:
-    return _mamba2()
-
-
-def _layers_of_qwen35(layer: int) -> Tensors:
+def _qwen35(layer: int) -> Tensors:
     return {**(_gated_attention() if layer % 4 == 3 else _delta()), **_mlp()}
 
 
-LAYERS: dict[str, Callable[[int], Tensors]] = {"mamba2": _layers_of_mamba2, "qwen35": _layers_of_qwen35}
+LAYERS: dict[str, Callable[[int], Tensors]] = {"mamba": _mamba, "mamba2": _mamba2, "qwen35": _qwen35}
 
 
-def write(arch: str, path: Path, numbers: dict[str, int] | None = None, shapes_of: Tensors | None = None) -> Path:
-    """The same arguments give the same file.  numbers: other values of keys `ssm.*`; shapes_of: other shapes of parts
-    of the first layer, () to leave one out."""
+def write(arch: str, path: Path, numbers: dict[str, int] | None = None, parts: Tensors | None = None) -> Path:
+    """The same arguments give the same file.  numbers: more or other values of keys `ssm.*`; parts: more or other
+    tensors of the layers, () to leave one out."""
     writer = gguf.GGUFWriter(path, arch)
     writer.add_block_count(N_LAYER)
     writer.add_context_length(4096)
@@ -95,10 +105,11 @@ def write(arch: str, path: Path, numbers: dict[str, int] | None = None, shapes_o
     writer.add_vocab_size(N_VOCAB)
     writer.add_layer_norm_rms_eps(1e-5)
     for name, n in {**NUMBERS, **(numbers or {})}.items():
-        writer.add_uint32(f"{arch}.ssm.{name}", n)
+        put = writer.add_bool if isinstance(n, bool) else writer.add_uint32
+        put(f"{arch}.ssm.{name}", n)
     _add_attention(writer, arch)
     shapes._add_vocabulary(writer, N_VOCAB)
-    for name, values in _tensors(arch, np.random.default_rng(1), shapes_of or {}):
+    for name, values in _tensors(arch, np.random.default_rng(1), parts or {}):
         writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -119,20 +130,21 @@ def _add_attention(writer: gguf.GGUFWriter, arch: str) -> None:
         writer.add_uint32(f"{arch}.full_attention_interval", 4)
 
 
-def _tensors(arch: str, draw: np.random.Generator, shapes_of: Tensors) -> Any:
+def _tensors(arch: str, draw: np.random.Generator, parts: Tensors) -> Any:
     everywhere = {"token_embd.weight": (N_VOCAB, N_EMBD), "output_norm.weight": (N_EMBD,)}
-    first = {f"blk.0.{name}": shape for name, shape in shapes_of.items()}
     layers = {
         f"blk.{i}.{name}": shape
         for i in range(N_LAYER)
-        for name, shape in {"attn_norm.weight": (N_EMBD,), **LAYERS[arch](i)}.items()
+        for name, shape in {"attn_norm.weight": (N_EMBD,), **LAYERS[arch](i), **parts}.items()
     }
-    for name, shape in {**everywhere, **layers, **first}.items():
+    for name, shape in {**everywhere, **layers}.items():
         if shape:
             yield name, _values(name, shape, draw).astype(np.float32)
 
 
 def _values(name: str, shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if name.endswith(("dt_norm.weight", "b_norm.weight", "c_norm.weight")):
+        return np.ones(shape)
     if name.endswith("norm.weight"):
         return draw.uniform(0.7, 1.3, shape)
     if name.endswith("ssm_a"):

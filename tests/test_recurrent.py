@@ -179,9 +179,26 @@ def test_what_is_not_served_is_refused(path: Path, engine: Engine) -> None:
         open_engine(path, group_n=2, group_w=64)
 
 
+def test_norms_without_weights_are_norms_of_ones(tmp_path: Path, engine_library: Path) -> None:
+    n = recurrent_models
+    sizes = {"dt": n.N_HEAD, "b": n.N_STATE, "c": n.N_STATE}
+    ones = {f"ssm_{name}_norm.weight": (size,) for name, size in sizes.items()}
+    paths = [
+        n.write("mamba", tmp_path / "none.gguf"),
+        n.write("mamba", tmp_path / "flag.gguf", {"dt_b_c_rms": True}),
+        n.write("mamba", tmp_path / "ones.gguf", parts=ones),
+    ]
+    runs = []
+    for path in paths:
+        engine = open_engine(path)
+        runs.append(alone(engine, ids(1, 80), n_new=3))
+        engine.close()
+    assert runs[1].logits == runs[2].logits != runs[0].logits
+
+
 @pytest.mark.usefixtures("engine_library")
 @pytest.mark.parametrize(
-    ("arch", "numbers", "shapes_of", "match"),
+    ("arch", "numbers", "parts", "match"),
     [
         ("mamba2", {"conv_kernel": 17}, {}, r"mamba2.ssm.conv_kernel is 17, must be 2..16"),
         ("mamba2", {"conv_kernel": 1}, {}, r"mamba2.ssm.conv_kernel is 1, must be 2..16"),
@@ -198,7 +215,7 @@ def test_what_is_not_served_is_refused(path: Path, engine: Engine) -> None:
     ],
 )
 def test_wrong_files_are_refused(
-    tmp_path: Path, arch: str, numbers: dict[str, int], shapes_of: dict[str, tuple[int, ...]], match: str
+    tmp_path: Path, arch: str, numbers: dict[str, int], parts: dict[str, tuple[int, ...]], match: str
 ) -> None:
     with pytest.raises(ModelError, match=match):
-        open_engine(recurrent_models.write(arch, tmp_path / "wrong.gguf", numbers, shapes_of))
+        open_engine(recurrent_models.write(arch, tmp_path / "wrong.gguf", numbers, parts))

@@ -25,6 +25,7 @@ typedef enum {
     LT_USE_VECTOR, /* norm weights, biases: float32 */
     LT_USE_MATRIX, /* left side of matmul, rows looked up by token id */
     LT_USE_PIECES, /* several matrices, left sides of a matmul whose input rows have a piece for each */
+    LT_USE_TURNED_PIECES, /* likewise; the file has columns where the matrices have rows, and n_in and n_out are as in the file */
     LT_USE_EXPERTS /* several matrices, of lt_experts */
 } lt_weight_use;
 

@@ -99,5 +99,6 @@ int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t
     LT_TRY(read_eps(&k, h, t));
     LT_TRY(read_ropes(&k, h, t));
     LT_TRY(lt_router_read(&h->router, &k, t));
+    LT_TRY(lt_latent_read(h, &k));
     return read_scales(&k, h, t);
 }

@@ -46,6 +46,8 @@ static int load_attention(lt_loader *l, int32_t i, lt_layer *y)
     const lt_layer_shape *s = &y->shape;
     const lt_traits *t = l->m->traits;
     LT_TRY(lt_load_norm(l, i, lt_find_part(l, i, "attn_norm_2") ? "attn_norm_2" : "attn_norm", !(t->is & LT_NO_PRE_NORM), &y->attn_norm));
+    if (l->m->h.latent.n_kv)
+        return lt_load_latent(l, i, y);
     LT_TRY(load_qkv(l, i, y));
     LT_TRY(lt_load_part(l, i, "attn_output", (int64_t)s->n_head * s->v_dim, lt_all_rows(l->m->h.n_embd), OPTIONAL, &y->o, &y->o_bias));
     LT_TRY(load_head_norm(l, i, "attn_q_norm", s->n_head, s->k_dim, &y->attention.q_norm));
@@ -196,7 +198,7 @@ static int64_t larger(int64_t a, int64_t b)
 static int create_buffers(lt_model *m, int32_t max_rows)
 {
     const lt_hparams *h = &m->h;
-    int64_t q = 0, k = 0, v = 0, attended = 0, ff = 0;
+    int64_t q = 0, k = 0, v = 0, attended = 0, ff = 0, heads = 0;
     for (int32_t i = 0; i < h->n_layer; i++) {
         const lt_layer_shape *s = &m->layers[i].shape;
         q = larger(q, (int64_t)s->n_head * s->k_dim);
@@ -204,6 +206,7 @@ static int create_buffers(lt_model *m, int32_t max_rows)
         v = larger(v, (int64_t)s->n_head_kv * s->v_dim);
         attended = larger(attended, (int64_t)s->n_head * s->v_dim);
         ff = larger(ff, m->layers[i].n_ff);
+        heads = larger(heads, (int64_t)s->n_head * larger(m->layers[i].v_head, h->latent.k_dim));
     }
     const int32_t n_expert = h->router.n_expert;
     const struct {
@@ -216,6 +219,8 @@ static int create_buffers(lt_model *m, int32_t max_rows)
         {&m->branch[2], n_expert ? h->n_embd : 0},
         {&m->routes, n_expert},
         {&m->shared_gate, n_expert ? 1 : 0},
+        {&m->q_latent, h->latent.n_q},
+        {&m->heads, h->latent.n_kv ? heads : 0},
         {&m->q, q},
         {&m->k, k},
         {&m->v, v},

@@ -48,6 +48,10 @@ static const lt_traits table[] = {
     {.arch = "llama4", .is = LLAMA_4, .window_period = 4, .window = 8192, .route = LT_ROUTE_SIGMOID},
     {.arch = "granitemoe", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED, .route = LT_ROUTE_SOFTMAX_CHOSEN},
     {.arch = "ernie4_5-moe", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
+    {.arch = "deepseek", .is = LT_ROPE_ADJACENT},
+    {.arch = "deepseek2", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID, .n_layer = 47}, /* GLM 4.7 Flash */
+    {.arch = "deepseek2", .is = LT_ROPE_ADJACENT},
+    {.arch = "minicpm3", .is = LT_LOGITS_DIVIDED | LT_MINICPM_SCALES},
     {.arch = "qwen2moe", .is = LT_QKV_BIAS},
     {.arch = "qwen3moe", .is = LT_QK_NORM | LT_ROUTE_NORMALISED},
     {.arch = "qwen3vlmoe", .is = LT_QK_NORM | LT_ROUTE_NORMALISED},

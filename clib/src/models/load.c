@@ -24,7 +24,8 @@ static int load_head_norm(lt_loader *l, int32_t layer, const char *part, int32_t
     }
     if (!(is & LT_QK_NORM))
         return LT_OK;
-    LT_TRY(lt_load_named_norm(l, weight.text, bias.text, !(is & (LT_LAYER_NORM | LT_QK_NORM_OPTIONAL)), all || each ? (int64_t)n_heads * dim : dim, &out->norm));
+    LT_TRY(lt_load_named_norm(l, weight.text, bias.text, !(is & (LT_LAYER_NORM | LT_QK_NORM_OPTIONAL)),
+                              all || each ? (int64_t)n_heads * dim : dim, &out->norm));
     out->scope = all ? LT_ALL_HEADS : each ? LT_OWN_WEIGHT : LT_EACH_HEAD;
     out->late = is & LT_QK_NORM_LATE;
     return LT_OK;
@@ -36,9 +37,12 @@ static int load_qkv(lt_loader *l, int32_t i, lt_layer *y)
     const int64_t n_embd = l->m->h.n_embd, q = (int64_t)s->n_head * s->k_dim, k = (int64_t)s->n_head_kv * s->k_dim,
                   v = (int64_t)s->n_head_kv * s->v_dim, all = q + k + v;
     const bool bias = l->m->traits->is & LT_QKV_BIAS, fused = lt_find_part(l, i, "attn_qkv");
-    LT_TRY(lt_load_part(l, i, fused ? "attn_qkv" : "attn_q", n_embd, fused ? (lt_rows){0, q, all} : lt_all_rows(q), bias, &y->q, &y->q_bias));
-    LT_TRY(lt_load_part(l, i, fused ? "attn_qkv" : "attn_k", n_embd, fused ? (lt_rows){q, k, all} : lt_all_rows(k), bias, &y->k, &y->k_bias));
-    return lt_load_part(l, i, fused ? "attn_qkv" : "attn_v", n_embd, fused ? (lt_rows){q + k, v, all} : lt_all_rows(v), bias, &y->v, &y->v_bias);
+    LT_TRY(
+        lt_load_part(l, i, fused ? "attn_qkv" : "attn_q", n_embd, fused ? (lt_rows){0, q, all} : lt_all_rows(q), bias, &y->q, &y->q_bias));
+    LT_TRY(
+        lt_load_part(l, i, fused ? "attn_qkv" : "attn_k", n_embd, fused ? (lt_rows){q, k, all} : lt_all_rows(k), bias, &y->k, &y->k_bias));
+    return lt_load_part(l, i, fused ? "attn_qkv" : "attn_v", n_embd, fused ? (lt_rows){q + k, v, all} : lt_all_rows(v), bias, &y->v,
+                        &y->v_bias);
 }
 
 static int load_attention(lt_loader *l, int32_t i, lt_layer *y)
@@ -84,8 +88,9 @@ static int load_mlp(lt_loader *l, int32_t i, lt_layer *y)
     const bool gated = !(l->m->traits->is & LT_UNGATED), fused = gated && gate_up && gate_up->ne[1] == 2 * (uint64_t)n_ff;
     if (gated)
         LT_TRY(lt_load_part(l, i, fused ? "ffn_up" : "ffn_gate", n_embd, fused ? (lt_rows){0, n_ff, 2 * n_ff} : lt_all_rows(n_ff), OPTIONAL,
-                         &y->gate, &y->gate_bias));
-    LT_TRY(lt_load_part(l, i, "ffn_up", n_embd, fused ? (lt_rows){n_ff, n_ff, 2 * n_ff} : lt_all_rows(n_ff), OPTIONAL, &y->up, &y->up_bias));
+                            &y->gate, &y->gate_bias));
+    LT_TRY(
+        lt_load_part(l, i, "ffn_up", n_embd, fused ? (lt_rows){n_ff, n_ff, 2 * n_ff} : lt_all_rows(n_ff), OPTIONAL, &y->up, &y->up_bias));
     return lt_load_part(l, i, "ffn_down", n_ff, lt_all_rows(n_embd), OPTIONAL, &y->down, &y->down_bias);
 }
 

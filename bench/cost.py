@@ -33,7 +33,8 @@ class Cost(msgspec.Struct, frozen=True):
             n_outputs, n_steps = 1, math.ceil(test.n / N_BATCH)
         context = test.n_before + test.n_new / 2
         macs = n_tokens * (self.body_macs + context * self.attention_macs) + n_outputs * self.head_macs
-        read = 1 - (1 - self.expert_share) ** (n_tokens / n_steps)  # of the experts, if rows choose at random
+        rows = n_tokens // n_steps
+        read = 1 - math.pow(1 - self.expert_share, rows)  # of the experts, if rows choose at random
         weight_bytes = self.weight_bytes + read * self.expert_bytes
         n_bytes = n_steps * (weight_bytes + test.n_seqs * context * self.kv_bytes)
         return n_tokens / max(macs / roofline.int8_all, n_bytes / roofline.read_all)

@@ -77,7 +77,9 @@ class Shape:
 SHAPES = {
     "1.2b": Shape(2048, 16, 8192, 32, 8, 64, 128256, 131072),
     "tiny": Shape(256, 2, 512, 4, 2, 64, 512, 4096),
-    "moe": Shape(2048, 4, 768, 32, 4, 128, 32000, 32768, n_expert=128, n_expert_used=8),  # four layers of Qwen 3 30B-A3B
+    "moe": Shape(
+        2048, 4, 768, 32, 4, 128, 32000, 32768, n_expert=128, n_expert_used=8
+    ),  # four layers of Qwen 3 30B-A3B
     "tiny-moe": Shape(256, 2, 256, 4, 2, 64, 512, 4096, n_expert=8, n_expert_used=3),
 }
 
@@ -139,7 +141,9 @@ def _layer_type(format: str, name: str, layer: int, n_layer: int) -> Type:
         return Type.F32
     if format != "Q4_K_M":
         return Type[format]
-    return Type.Q6_K if name in ("attn_v", "ffn_down", "ffn_down_exps") and _gets_more_bits(layer, n_layer) else Type.Q4_K
+    return (
+        Type.Q6_K if name in ("attn_v", "ffn_down", "ffn_down_exps") and _gets_more_bits(layer, n_layer) else Type.Q4_K
+    )
 
 
 def _gets_more_bits(layer: int, n_layer: int) -> bool:

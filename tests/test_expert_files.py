@@ -1,4 +1,4 @@
-"""The ways in which files have held a mixture of experts: a stack for each part, gate and up in one, a tensor for each."""
+"""How files have held a mixture of experts: a stack for each part, gate and up in one, a tensor for each expert."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def rewrite(source: Path, target: Path, change: Callable[[Tensors], Tensors], **
     reader, writer = gguf.GGUFReader(source), gguf.GGUFWriter(target, "llama")
     for key, entry in reader.fields.items():
         if not key.startswith(("GGUF.", "general.architecture")) and key.removeprefix("llama.") not in numbers:
-            writer.add_key_value(key, entry.contents(), entry.types[0], entry.types[-1] if len(entry.types) > 1 else None)
+            writer.add_key_value(
+                key, entry.contents(), entry.types[0], entry.types[-1] if len(entry.types) > 1 else None
+            )
     for name, number in numbers.items():
         writer.add_uint32(f"llama.{name}", number)
     tensors: Tensors = {t.name: (np.array(t.data), t.tensor_type) for t in reader.tensors}

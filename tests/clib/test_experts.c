@@ -119,9 +119,12 @@ static double plain_dot(const stack *s, int expert, int64_t row, const double *x
 static double plain_act(lt_act act, double g)
 {
     switch (act) {
-    case LT_SILU: return g / (1 + exp(-g));
-    case LT_GELU: return 0.5 * g * (1 + tanh(sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g)));
-    default: return g > 0 ? g * g : 0;
+    case LT_SILU:
+        return g / (1 + exp(-g));
+    case LT_GELU:
+        return 0.5 * g * (1 + tanh(sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g)));
+    default:
+        return g > 0 ? g * g : 0;
     }
 }
 
@@ -205,8 +208,8 @@ static void check_values(const mixture *m, const float *y, int kind)
         }
     }
     const bool floats = m->up.type == LT_F32 && m->down.type == LT_F32 && (!m->gated || m->gate.type == LT_F32);
-    CHECK(sqrt(error / size) < (floats ? 1e-6 : 2e-2), "router %d, act %d, gated %d, used %d, groups %d: relative error %g", kind, (int)m->act,
-          m->gated, m->router.n_used, m->router.n_groups, sqrt(error / size));
+    CHECK(sqrt(error / size) < (floats ? 1e-6 : 2e-2), "router %d, act %d, gated %d, used %d, groups %d: relative error %g", kind,
+          (int)m->act, m->gated, m->router.n_used, m->router.n_groups, sqrt(error / size));
 }
 
 static void test_mixture(int kind)
@@ -224,7 +227,8 @@ static void test_mixture(int kind)
         for (int32_t first = 0, n; first < m.n_rows; first += n) { /* companies of all sizes */
             n = 1 + (int32_t)(draw() % (uint32_t)(m.n_rows - first));
             run(&g, &m, first, n, some);
-            CHECK(!memcmp(all + first * m.n_embd, some, (size_t)(n * m.n_embd) * sizeof *all), "rows %d..%d of %d", first, first + n, m.n_rows);
+            CHECK(!memcmp(all + first * m.n_embd, some, (size_t)(n * m.n_embd) * sizeof *all), "rows %d..%d of %d", first, first + n,
+                  m.n_rows);
         }
         cpu_of(g.rig.be)->pairs.max_pairs = 2 * m.router.n_used + 1;
         run(&g, &m, 0, m.n_rows, some);
@@ -250,7 +254,8 @@ static void test_choice(void)
             logits[4] = bad[i];
             lt_cpu_route(&lt_kernels_ref, &any, logits, chosen, weight);
             for (int j = 0; j < 3; j++)
-                CHECK(isnan(weight[j]) && chosen[j] >= 0 && chosen[j] < 6, "%g: expert %d with weight %g", (double)bad[i], chosen[j], (double)weight[j]);
+                CHECK(isnan(weight[j]) && chosen[j] >= 0 && chosen[j] < 6, "%g: expert %d with weight %g", (double)bad[i], chosen[j],
+                      (double)weight[j]);
         }
 }
 

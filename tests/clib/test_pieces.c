@@ -4,7 +4,8 @@
 
 enum { MAX_ROWS = 24, N = 5, MAX_WIDTH = N * 128 };
 
-static void check_close(const stack *s, bool pieces, float x[][MAX_WIDTH], int32_t n_rows, const float *y, int64_t width, int64_t first, int64_t apart)
+static void check_close(const stack *s, bool pieces, float x[][MAX_WIDTH], int32_t n_rows, const float *y, int64_t width, int64_t first,
+                        int64_t apart)
 {
     double error = 0, size = 0;
     for (int32_t row = 0; row < n_rows; row++)
@@ -16,7 +17,8 @@ static void check_close(const stack *s, bool pieces, float x[][MAX_WIDTH], int32
                 error += pow((double)y[row * width + first + m * apart + o] - sum, 2);
                 size += pow(sum, 2);
             }
-    CHECK(sqrt(error / size) < (s->type == LT_F32 ? 1e-6 : 1e-2), "type %d, pieces %d: relative error %g", s->type, pieces, sqrt(error / size));
+    CHECK(sqrt(error / size) < (s->type == LT_F32 ? 1e-6 : 1e-2), "type %d, pieces %d: relative error %g", s->type, pieces,
+          sqrt(error / size));
 }
 
 static void test(int32_t type, bool pieces, int64_t n_in, int64_t n_out)
@@ -32,8 +34,10 @@ static void test(int32_t type, bool pieces, int64_t n_in, int64_t n_out)
     for (int32_t n_threads = 1; n_threads <= 3; n_threads++) {
         rig r;
         rig_create(&r, n_threads, MAX_ROWS, k[n_threads % n_levels]);
-        const lt_product product = {
-            .w = rig_matrices(&r, &s, N, pieces ? LT_USE_PIECES : LT_USE_MATRIX), .y = rig_buffer(&r, width), .y_first = first, .y_apart = apart};
+        const lt_product product = {.w = rig_matrices(&r, &s, N, pieces ? LT_USE_PIECES : LT_USE_MATRIX),
+                                    .y = rig_buffer(&r, width),
+                                    .y_first = first,
+                                    .y_apart = apart};
         const lt_input in = {.x = rig_buffer(&r, n_x)};
         rig_ready(&r, 0);
         memset(product.y->data, 0, (size_t)(MAX_ROWS * product.y->stride) * sizeof *all);
@@ -44,9 +48,11 @@ static void test(int32_t type, bool pieces, int64_t n_in, int64_t n_out)
             rig_begin(&r, n);
             r.be->ops->matmul(r.be, &in, &product, 1);
             for (int32_t i = 0; i < n; i++)
-                memcpy((n_threads == 1 ? all : some) + (from + i) * width, product.y->data + i * product.y->stride, (size_t)width * sizeof *all);
+                memcpy((n_threads == 1 ? all : some) + (from + i) * width, product.y->data + i * product.y->stride,
+                       (size_t)width * sizeof *all);
         }
-        CHECK(n_threads == 1 || !memcmp(all, some, (size_t)(MAX_ROWS * width) * sizeof *all), "type %d, pieces %d, %d threads", type, pieces, n_threads);
+        CHECK(n_threads == 1 || !memcmp(all, some, (size_t)(MAX_ROWS * width) * sizeof *all), "type %d, pieces %d, %d threads", type,
+              pieces, n_threads);
         for (int64_t i = 0; i < width; i++)
             CHECK(i >= first && (i - first) % apart < n_out ? true : all[i] == 0.0f, "output %d is between the matrices'", (int)i);
         rig_destroy(&r);

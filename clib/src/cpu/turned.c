@@ -22,7 +22,8 @@ static void pack_turned(const lt_weight *w, const float *floats, float *turned, 
         for (int64_t r = 0; r < n; r++)
             for (int64_t i = 0; i < w->n_in; i++)
                 turned[r * w->n_in + i] = floats[i * w->n_out + first + r];
-        lt_pack_panel(LT_F32, (const uint8_t *)turned, (size_t)w->n_in * sizeof *turned, w->n_in, n, 0, panels + (size_t)p * w->panel_bytes);
+        lt_pack_panel(LT_F32, (const uint8_t *)turned, (size_t)w->n_in * sizeof *turned, w->n_in, n, 0,
+                      panels + (size_t)p * w->panel_bytes);
     }
 }
 
@@ -48,7 +49,8 @@ static void turn_item(void *context, int32_t matrix, int32_t worker)
 int lt_cpu_pack_turned(cpu_backend *be, const lt_weight *w, const lt_gguf *file, const lt_weight_source *source)
 {
     const lt_tensor *t = source->tensor;
-    turn_call c = {.be = be, .file = file, .source = source, .w = w, .row_bytes = t->n_bytes / (size_t)(source->rows_apart * source->n_matrices)};
+    turn_call c = {
+        .be = be, .file = file, .source = source, .w = w, .row_bytes = t->n_bytes / (size_t)(source->rows_apart * source->n_matrices)};
     c.matrix_bytes = c.row_bytes * (size_t)source->n_out;
     LT_TRY(lt_cpu_slabs_create(be, t, c.matrix_bytes));
     lt_pool_run(be->pool, lt_pool_size(be->pool), turn_item, &c, w->n_matrices);

@@ -29,11 +29,8 @@ lt_kv_shape lt_model_kv_shape(const lt_model *m, lt_layer_shape *shapes, int32_t
 {
     for (int32_t i = 0; i < m->h.n_layer; i++)
         shapes[i] = m->layers[i].shape;
-    return (lt_kv_shape){.layers = shapes,
-                         .n_layers = m->h.n_layer,
-                         .k_type = k_type,
-                         .v_type = v_type,
-                         .n_experts_used = m->h.router.n_used};
+    return (lt_kv_shape){
+        .layers = shapes, .n_layers = m->h.n_layer, .k_type = k_type, .v_type = v_type, .n_experts_used = m->h.router.n_used};
 }
 
 int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape, int32_t n_ctx)
@@ -92,7 +89,8 @@ static void attend(lt_model *m, const lt_layer *y, const lt_input *in)
         return;
     }
     const lt_ops *op = m->be->ops;
-    op->matmul(m->be, in, (lt_product[]){product(y->q, y->q_bias, m->q), product(y->k, y->k_bias, m->k), product(y->v, y->v_bias, m->v)}, 3);
+    op->matmul(m->be, in, (lt_product[]){product(y->q, y->q_bias, m->q), product(y->k, y->k_bias, m->k), product(y->v, y->v_bias, m->v)},
+               3);
     op->attend(m->be, &y->attention, m->q, m->k, m->v, m->attended);
     op->matmul(m->be, &(lt_input){.x = m->attended}, (lt_product[]){product(y->o, y->o_bias, m->branch[0])}, 1);
 }

@@ -9,8 +9,9 @@
 
 static int check_width(const lt_keys *k, const char *what, int64_t n)
 {
-    return n > 0 && n % 16 == 0 ? LT_OK
-                                : lt_fail(LT_E_UNSUPPORTED, "%s: %s: %s is %" PRId64 ", must be a multiple of 16", lt_gguf_path(k->g), k->arch, what, n);
+    return n > 0 && n % 16 == 0
+               ? LT_OK
+               : lt_fail(LT_E_UNSUPPORTED, "%s: %s: %s is %" PRId64 ", must be a multiple of 16", lt_gguf_path(k->g), k->arch, what, n);
 }
 
 int lt_latent_read(lt_hparams *h, lt_keys *k)
@@ -53,12 +54,8 @@ static int load_heads(lt_loader *l, int32_t layer, const char *part, lt_weight_u
                       int64_t apart, const lt_weight **out)
 {
     lt_weight *w = NULL;
-    const lt_weight_source s = {.use = use,
-                                .n_matrices = l->m->layers[layer].shape.n_head,
-                                .n_in = n_in,
-                                .n_out = n_out,
-                                .first = first,
-                                .rows_apart = apart};
+    const lt_weight_source s = {
+        .use = use, .n_matrices = l->m->layers[layer].shape.n_head, .n_in = n_in, .n_out = n_out, .first = first, .rows_apart = apart};
     LT_TRY(lt_load_source(l, lt_part(layer, part, "weight").text, REQUIRED, s, &w));
     *out = w;
     return LT_OK;

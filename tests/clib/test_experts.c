@@ -31,14 +31,14 @@ static void make_mixture(mixture *m, int32_t kind)
     m->act = acts[draw() % 4];
     m->gated = m->act == LT_SWIGLU_OAI || draw() % 4;
     m->has_bias = draw() % 2;
-    m->has_choice_bias = kind != 2 && draw() % 2;
+    m->has_choice_bias = kind != 4 && draw() % 2;
     lt_router *r = &m->router;
-    r->scores = 1 + kind % 3;
+    r->scores = kind < 3 ? 1 + kind : LT_ROUTE_SOFTMAX_NEAR;
     r->weigh_input = kind == 3;
     r->n_expert = r->weigh_input ? 5 : 12;
     if (r->weigh_input)
         r->scores = LT_ROUTE_SIGMOID;
-    else if (draw() % 2)
+    else if (kind != 4 && draw() % 2)
         r->n_groups = 4, r->n_groups_used = 2;
     r->n_used = 1 + (int32_t)(draw() % (r->weigh_input ? 2 : 4));
     r->normalise = !r->weigh_input && draw() % 2;
@@ -54,7 +54,7 @@ static void make_mixture(mixture *m, int32_t kind)
     fill(m->choice_bias, r->n_expert, 0.2f);
     for (int32_t i = 0; i < m->n_rows; i++) {
         fill(m->x[i], m->n_embd, 4.0f);
-        fill(m->logits[i], r->n_expert, 6.0f);
+        fill(m->logits[i], r->n_expert, kind == 4 ? 0.5f : 6.0f);
     }
 }
 
@@ -100,6 +100,17 @@ static void plain_choice(const mixture *m, int row, int32_t *chosen, double *wei
         chosen[rank] = best;
         weight[rank] = r->scores == LT_ROUTE_SOFTMAX_CHOSEN ? exp(value[best]) : value[best];
         chosen_sum += weight[rank];
+    }
+    for (int rank = 0; r->scores == LT_ROUTE_SOFTMAX_NEAR && rank < r->n_used; rank++) {
+        const double best = (double)m->logits[row][chosen[rank]];
+        double near = 0;
+        for (int i = 0; i < r->n_expert; i++) {
+            const double logit = (double)m->logits[row][i];
+            if (logit <= best && best - logit <= (double)0.02f * fmax(fabs(logit), best))
+                near += exp(logit - best);
+        }
+        weight[rank] = 1 / near;
+        chosen_sum += rank ? weight[rank] : weight[rank] - chosen_sum;
     }
     for (int rank = 0; rank < r->n_used; rank++) {
         if (r->scores == LT_ROUTE_SOFTMAX_CHOSEN || r->normalise)
@@ -248,7 +259,7 @@ static void test_choice(void)
     CHECK(chosen[0] == 1 && chosen[1] == 3 && chosen[2] == 5, "%d %d %d", chosen[0], chosen[1], chosen[2]);
     const float bad[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; i < 3; i++)
-        for (int kind = LT_ROUTE_SOFTMAX; kind <= LT_ROUTE_SOFTMAX_CHOSEN; kind++) {
+        for (int kind = LT_ROUTE_SOFTMAX; kind <= LT_ROUTE_SOFTMAX_NEAR; kind++) {
             lt_router any = r;
             any.scores = kind;
             logits[4] = bad[i];
@@ -262,7 +273,7 @@ static void test_choice(void)
 int main(void)
 {
     for (int i = 0; i < 60; i++)
-        test_mixture(i % 4);
+        test_mixture(i % 5);
     test_choice();
     return check_report("test_experts");
 }

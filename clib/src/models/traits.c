@@ -56,7 +56,7 @@ static const lt_traits table[] = {
     {.arch = "qwen3moe", .is = LT_QK_NORM | LT_ROUTE_NORMALISED},
     {.arch = "qwen3vlmoe", .is = LT_QK_NORM | LT_ROUTE_NORMALISED},
     {.arch = "olmoe", .is = LT_QK_NORM},
-    {.arch = "phimoe", .is = LT_LAYER_NORM | LT_ROUTE_NORMALISED},
+    {.arch = "phimoe", .is = LT_LAYER_NORM, .route = LT_ROUTE_SOFTMAX_NEAR},
     {.arch = "hunyuan-moe", .is = LT_QK_NORM | LT_QK_NORM_LATE | LT_ROUTE_NORMALISED},
     {.arch = "glm4moe", .is = LT_QKV_BIAS | LT_QK_NORM | LT_QK_NORM_OPTIONAL | LT_FFN_NORM_LATE_NAME, .route = LT_ROUTE_SIGMOID},
     {.arch = "minimax-m2", .is = LT_QK_NORM | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID},

@@ -15,21 +15,22 @@ PY := $(VENV)/bin/python
 SYSTEM_CMAKE := $(shell command -v cmake 2>/dev/null)
 CMAKE := $(or $(SYSTEM_CMAKE),$(VENV)/bin/cmake)
 # An editable install of the Python side only: the engine is built by the one rule below.
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -C wheel.cmake=false -e
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --config-settings wheel.cmake=false -e
 C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_tables.c')
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib lint format hard attack bench compare sweep startup http plot flags size clean
+.PHONY: help serve test test-c lib vendor lint format hard attack bench compare sweep startup http plot flags compat size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
 	@echo "make test     run all tests, the C tests included (ARGS='-k name')"
 	@echo "make lib      build the engine into llamatw/_lib; then 'PYTHONPATH=. twistd -n llama' works from here"
+	@echo "make vendor   the page's libraries into webroot/vendor, from npm; 'make serve' and pip do it too"
 	@echo "make lint     ruff, mypy --strict, clang-format, C warnings as errors"
 	@echo "make format   lay out the C files by .clang-format"
 	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"
-	@echo "make attack   send 10,000 bad requests to a real server that serves somebody else meanwhile (ATTACKS=...)"
+	@echo "make attack   send 10,000 bad requests to a real server that serves somebody else meanwhile (ATTACKS=...); Schemathesis"
 	@echo "make bench    measure the engine against this machine's roofline; CSV into bench/results"
 	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes; ARGS='--tests pp512,b8,tg32@4096')"
 	@echo "make sweep    rates by weight format, number of sequences, depth (ARGS='batch depth --peer'; all: half an hour)"
@@ -37,6 +38,7 @@ help:
 	@echo "make http     drive a real server: latencies, crowds, clients that leave (ARGS='flood poisson:rate=8')"
 	@echo "make plot     docs/speed.svg from bench/results"
 	@echo "make flags    docs/flags.md from the table of flags"
+	@echo "make compat   docs/compat.md from tests/compat.txt"
 	@echo "make size     lines per folder, long functions"
 	@echo "make clean    remove what was built (not $(VENV))"
 
@@ -50,6 +52,10 @@ test: $(VENV)/.ready-test lib test-c
 lib: $(CMAKE)
 	@$(CMAKE) -S . -B $(BUILD) -DLLAMATW_TESTS=ON >/dev/null
 	@$(CMAKE) --build $(BUILD) --target llamatw -j$(JOBS)
+
+vendor: | $(VENV)/bin/python
+	$(INSTALL) .
+	@$(PY) frontend/vendor.py
 
 test-c: lib
 	@$(CMAKE) --build $(BUILD) -j$(JOBS)
@@ -71,7 +77,7 @@ hard: $(CMAKE)
 	  echo "$$mask: $$test"; LT_CPU_MASK=$$mask $$test; done; done
 
 attack: $(VENV)/.ready-test lib
-	LLAMATW_ATTACKS=$(ATTACKS) $(PY) -m pytest -s tests/test_bad_requests.py $(ARGS)
+	LLAMATW_ATTACKS=$(ATTACKS) LLAMATW_CASES=150 $(PY) -m pytest -s tests/test_bad_requests.py tests/test_schemathesis.py $(ARGS)
 
 bench: $(VENV)/.ready lib
 	$(PY) -m bench.engine $(ARGS)
@@ -96,24 +102,33 @@ flags:
 	@$(PYTHON) -c 'from llamatw.flags.help import markdown; print(markdown(), end="")' > docs/flags.md.new
 	@mv docs/flags.md.new docs/flags.md
 
+compat:
+	@$(PYTHON) -m tests.compat > docs/compat.md.new
+	@mv docs/compat.md.new docs/compat.md
+
 size:
 	@$(PYTHON) -m bench.size
 
 clean:
-	rm -rf build llamatw/_lib/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
+	rm -rf build llamatw/_lib/*.so webroot/vendor .pytest_cache .mypy_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
 	find llamatw twisted tests bench -name __pycache__ -prune -exec rm -rf {} +
 
-# One stamp for each set of packages: made again when pyproject.toml changes.
+# One stamp for each set of packages: made again when pyproject.toml or the page's libraries change.  pip builds those
+# libraries as well, quietly, so vendor.py is asked once more: it does nothing, or says why the page goes without.
+INSTALLED := pyproject.toml $(wildcard frontend/*.*)
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llamatw needs Python 3.11 or newer (make PYTHON=...)")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.ready: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.ready: $(INSTALLED) | $(VENV)/bin/python
 	$(INSTALL) .
+	@$(PY) frontend/vendor.py || true
 	@touch $@
 
-$(VENV)/.ready-%: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.ready-%: $(INSTALLED) | $(VENV)/bin/python
 	$(INSTALL) '.[$*]'
+	@$(PY) frontend/vendor.py || true
 	@touch $@ $(VENV)/.ready
 
 $(VENV)/bin/cmake: | $(VENV)/bin/python

@@ -117,6 +117,14 @@ def test_routers_that_cannot_be_are_refused(
 
 
 @pytest.mark.usefixtures("engine_library")
+def test_experts_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    shapes.write(shapes.SHAPES["tiny"], "Q8_0", tmp_path / "dense.gguf")
+    numbers = {"expert_count": 8, "expert_used_count": 2}
+    with pytest.raises(ModelError, match="expert_count is 8, but no layer has"):
+        logits_of(rewrite(tmp_path / "dense.gguf", tmp_path / "other.gguf", lambda tensors: tensors, **numbers))
+
+
+@pytest.mark.usefixtures("engine_library")
 def test_experts_of_other_types_or_shapes_are_refused(stacked: Path, tmp_path: Path) -> None:
     def one_is_float(tensors: Tensors) -> Tensors:
         name = "blk.1.ffn_up.2.weight"

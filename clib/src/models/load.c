@@ -164,6 +164,18 @@ static void use_rope_factors(lt_loader *l)
     }
 }
 
+static int check_experts(const lt_loader *l)
+{
+    const lt_hparams *h = &l->m->h;
+    int32_t i = 0;
+    while (i < h->n_layer && !l->m->layers[i].router)
+        i++;
+    return i < h->n_layer || !h->router.n_expert
+               ? LT_OK
+               : lt_fail(LT_E_FORMAT, "%s: %s.expert_count is %d, but no layer has the tensor ffn_gate_inp", lt_gguf_path(l->g),
+                         l->m->traits->arch, h->router.n_expert);
+}
+
 static int load_tensors(lt_loader *l)
 {
     LT_TRY(load_embedding(l));
@@ -171,6 +183,7 @@ static int load_tensors(lt_loader *l)
     use_rope_factors(l);
     for (int32_t i = 0; i < l->m->h.n_layer; i++)
         LT_TRY(load_layer(l, i));
+    LT_TRY(check_experts(l));
     return l->m->traits->is & LT_ALIBI ? create_slopes(l->m) : LT_OK;
 }
 

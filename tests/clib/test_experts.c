@@ -270,10 +270,36 @@ static void test_choice(void)
         }
 }
 
+/* Each allocation fails once: an error, nothing leaked (the sanitizers see to that). */
+static void test_no_memory(void)
+{
+    static stack s;
+    static const float frequency = 1.0f;
+    const lt_kernels *k[3];
+    levels(k);
+    fill_stack(&s, LT_Q8_0, 4, 32, 32);
+    const lt_layer_shape layer = {.n_head = 1, .n_head_kv = 1, .k_dim = 16, .v_dim = 16};
+    const lt_kv_shape shape = {.layers = &layer, .n_layers = 1, .page_tokens = 64, .n_pages = 1, .max_pages = 1, .n_experts_used = 2};
+    int rc = LT_E_NOMEM, n_failed_allocations = 0;
+    for (int64_t at = 1; rc == LT_E_NOMEM; at++) {
+        rig r;
+        rig_create(&r, 1, MAX_ROWS, k[0]);
+        rig_matrices(&r, &s, 4, LT_USE_EXPERTS);
+        lt_fail_alloc_at(at);
+        rc = r.be->ops->ready(r.be, &shape, &(lt_rope){.n_rot = 2, .magnitude = 1, .frequency = &frequency}, 1);
+        lt_fail_alloc_at(0);
+        CHECK(rc == LT_OK || rc == LT_E_NOMEM, "allocation %d: code %d (%s)", (int)at, rc, lt_last_error());
+        n_failed_allocations += rc == LT_E_NOMEM;
+        rig_destroy(&r);
+    }
+    CHECK(n_failed_allocations > 20, "%d allocations", n_failed_allocations);
+}
+
 int main(void)
 {
     for (int i = 0; i < 60; i++)
         test_mixture(i % 5);
     test_choice();
+    test_no_memory();
     return check_report("test_experts");
 }

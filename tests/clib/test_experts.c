@@ -60,6 +60,42 @@ static void make_mixture(mixture *m, int32_t kind)
 
 /* ---- the plain statement ---- */
 
+/* A group stays when fewer than n_groups_used are better. */
+static void leave_groups_out(const lt_router *r, const double *score, bool *allowed)
+{
+    double group[MAX_EXPERT];
+    if (r->n_groups <= 1)
+        return;
+    const int size = r->n_expert / r->n_groups;
+    for (int g = 0; g < r->n_groups; g++) {
+        double first = -INFINITY, second = -INFINITY;
+        for (int i = g * size; i < (g + 1) * size; i++) {
+            second = fmax(second, fmin(first, score[i]));
+            first = fmax(first, score[i]);
+        }
+        group[g] = first + second;
+    }
+    for (int i = 0; i < r->n_expert; i++) {
+        int better = 0;
+        for (int g = 0; g < r->n_groups; g++)
+            better += group[g] > group[i / size];
+        allowed[i] = better < r->n_groups_used;
+    }
+}
+
+/* Softmax of the best that is left among those near it; what is larger has been chosen before. */
+static double plain_near(const mixture *m, int row, int best)
+{
+    const double top = (double)m->logits[row][best];
+    double near = 0;
+    for (int i = 0; i < m->router.n_expert; i++) {
+        const double logit = (double)m->logits[row][i];
+        if (logit <= top && top - logit <= (double)0.02f * fmax(fabs(logit), top))
+            near += exp(logit - top);
+    }
+    return 1 / near;
+}
+
 static void plain_choice(const mixture *m, int row, int32_t *chosen, double *weight)
 {
     const lt_router *r = &m->router;
@@ -73,24 +109,7 @@ static void plain_choice(const mixture *m, int row, int32_t *chosen, double *wei
         score[i] = (r->weigh_input ? logit : value[i]) + (m->has_choice_bias ? (double)m->choice_bias[i] : 0);
         allowed[i] = true;
     }
-    if (r->n_groups > 1) { /* a group stays when fewer than n_groups_used are better */
-        const int size = r->n_expert / r->n_groups;
-        double group[MAX_EXPERT];
-        for (int g = 0; g < r->n_groups; g++) {
-            double first = -INFINITY, second = -INFINITY;
-            for (int i = g * size; i < (g + 1) * size; i++) {
-                second = fmax(second, fmin(first, score[i]));
-                first = fmax(first, score[i]);
-            }
-            group[g] = first + second;
-        }
-        for (int i = 0; i < r->n_expert; i++) {
-            int better = 0;
-            for (int g = 0; g < r->n_groups; g++)
-                better += group[g] > group[i / size];
-            allowed[i] = better < r->n_groups_used;
-        }
-    }
+    leave_groups_out(r, score, allowed);
     for (int rank = 0; rank < r->n_used; rank++) {
         int best = -1;
         for (int i = 0; i < r->n_expert; i++)
@@ -98,19 +117,10 @@ static void plain_choice(const mixture *m, int row, int32_t *chosen, double *wei
                 best = i;
         allowed[best] = false;
         chosen[rank] = best;
-        weight[rank] = r->scores == LT_ROUTE_SOFTMAX_CHOSEN ? exp(value[best]) : value[best];
+        weight[rank] = r->scores == LT_ROUTE_SOFTMAX_NEAR     ? plain_near(m, row, best)
+                       : r->scores == LT_ROUTE_SOFTMAX_CHOSEN ? exp(value[best])
+                                                              : value[best];
         chosen_sum += weight[rank];
-    }
-    for (int rank = 0; r->scores == LT_ROUTE_SOFTMAX_NEAR && rank < r->n_used; rank++) {
-        const double best = (double)m->logits[row][chosen[rank]];
-        double near = 0;
-        for (int i = 0; i < r->n_expert; i++) {
-            const double logit = (double)m->logits[row][i];
-            if (logit <= best && best - logit <= (double)0.02f * fmax(fabs(logit), best))
-                near += exp(logit - best);
-        }
-        weight[rank] = 1 / near;
-        chosen_sum += rank ? weight[rank] : weight[rank] - chosen_sum;
     }
     for (int rank = 0; rank < r->n_used; rank++) {
         if (r->scores == LT_ROUTE_SOFTMAX_CHOSEN || r->normalise)

@@ -13,7 +13,7 @@ from tests.browser.acts import answered, open_drawer, say, until, until_true
 
 WEBROOT = Path(__file__).resolve().parents[2] / "webroot"
 FIRST_PAINT = ("index.html", "style.css", "theme.js", "favicon.svg")
-LAZY = ("markdown.js", "inline.js", "rich.js", "settings.js", "history.js", "monitor.js", "probs.js", "notebook.js", "sheet.js")
+LAZY = {f"{name}.js" for name in "markdown inline rich settings history monitor probs notebook sheet".split()}
 
 
 class TestTalk:

@@ -102,7 +102,7 @@ function numbers(metrics) {
     ["Running", get("llamacpp:requests_processing")],
     ["Waiting", get("llamacpp:requests_deferred")],
     ["Prompt tokens from the cache", share(cached, prompts)],
-    ["Memory for tokens in use", `${share(pages[0], all)}, kept for later ${share(pages[1], all)}`],
+    ["Memory for tokens", `${share(pages[0], all)} in use, ${share(pages[1], all)} kept`],
     ["Tokens written in all", get("llamacpp:tokens_predicted_total").toLocaleString()],
     ["First token, on average", mean(get, "llamatw_time_to_first_token_seconds")],
   ];

@@ -122,7 +122,7 @@ document.addEventListener("click", ({ target }) => {
   ACTIONS[button?.dataset.action]?.(button);
 });
 document.addEventListener("keydown", (event) => {
-  if ($("dialog[open]")) return;
+  if ($("dialog[open], :popover-open")) return;
   const action = event.altKey && !event.ctrlKey && !event.metaKey && KEYS[event.code];
   if (event.key === "Escape") current().stop();
   else if (action) ACTIONS[action]();

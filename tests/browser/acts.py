@@ -18,7 +18,7 @@ def say(page: Any, text: str) -> None:
 def answered(page: Any) -> Any:
     """The last reply, once it has ended and is shown as markdown."""
     page.wait_for_selector("article.assistant:last-child[aria-busy=false]")
-    until_true(page, "![...document.querySelectorAll('.assistant .body')].some((b) => b.firstChild instanceof Text)")
+    until_true(page, "!(document.querySelector('.assistant:last-child .body')?.firstChild instanceof Text)")
     return page.locator("article.assistant").last
 
 

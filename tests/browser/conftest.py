@@ -144,7 +144,6 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Content-Security-Policy", "default-src 'self'")
         self.end_headers()
         self.wfile.write(data)
 
@@ -237,7 +236,8 @@ def opened(browser: Any, server: FakeServer) -> Iterator[Any]:
     abroad: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if _is_error(message) else None)
-    page.on("request", lambda r: None if r.url.startswith(server.url) else abroad.append(r.url))
+    ours = (server.url, f"blob:{server.url}")
+    page.on("request", lambda r: None if r.url.startswith(ours) else abroad.append(r.url))
     page.goto(server.url)
     yield page
     context.close()

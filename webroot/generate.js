@@ -20,11 +20,15 @@ export async function generate(server, request, reply, { signal, grown }) {
 
 /** Once more if the server turned out to be loading or to want a key, and where a reply that had begun was cut off. */
 async function keepTrying(server, request, reply, signal, grown) {
+  const made = () => reply.stats?.tokens ?? 0;
+  const first = made();
   for (;;) {
     await server.ready(signal);
     const before = reply.content.length;
+    const rest = within(await request(reply), made() - first);
+    if (!rest) return (reply.outcome = "length");
     try {
-      return await receive(await request(reply), reply, server.key, signal, grown);
+      return await receive(rest, reply, server.key, signal, grown);
     } catch (error) {
       if (signal.aborted || !(error instanceof api.ApiError)) throw error;
       const isStale = await server.refused(error);
@@ -33,6 +37,13 @@ async function keepTrying(server, request, reply, signal, grown) {
       else if (!isStale || reply.content.length > before) throw error;
     }
   }
+}
+
+/** The request less the tokens that it has had already; null when there is nothing left to ask for. */
+function within(request, n) {
+  const { max_tokens: most } = request.body;
+  if (!(most > 0)) return request;
+  return most > n ? { ...request, body: { ...request.body, max_tokens: most - n } } : null;
 }
 
 async function receive(request, reply, key, signal, grown) {

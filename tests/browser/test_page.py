@@ -200,7 +200,9 @@ class TestTrouble:
     def test_lost_connection_is_resumed(self, page: Any, server: Any) -> None:
         """The server restarts in mid-reply: what had come stays, and the reply goes on from there by itself."""
         gate = threading.Event()
-        server.script = ["Half a", gate, None]
+        page.evaluate("localStorage['llamatw.settings'] = '{\"max_tokens\": 5}'")
+        page.reload()
+        server.script = ["Half", " a", gate, None]
         say(page, "Go")
         page.get_by_text("Half a").wait_for()
         server.loading = 0.5
@@ -212,6 +214,7 @@ class TestTrouble:
         assert "Half a loaf." in text and "The connection was lost in between" in text
         assert server.requests[-1]["messages"][-1] == {"role": "assistant", "content": "Half a"}
         assert server.requests[-1]["continue_final_message"] is True
+        assert [request["max_tokens"] for request in server.requests] == [5, 3]
 
     def test_lost_for_good_keeps_the_text(self, page: Any, server: Any) -> None:
         """A server that breaks off again without a token is not asked for ever."""

@@ -90,8 +90,14 @@ chat.addEventListener("busy", () => {
   if (stopHadFocus) composer.focus();
   if (chat.busy) loadMarkdown().then(() => log.redraw());
 });
-const meter = () => showMeter(chat.messages.findLast(({ stats }) => stats)?.stats, server.contextSize);
-for (const event of ["path", "busy"]) chat.addEventListener(event, meter);
+
+let meterDue = 0;
+const meter = () =>
+  (meterDue ||= requestAnimationFrame(() => {
+    meterDue = 0;
+    showMeter(chat.messages.findLast(({ stats }) => stats)?.stats, server.contextSize);
+  }));
+for (const event of ["path", "message"]) chat.addEventListener(event, meter);
 
 $(".ideas").addEventListener("click", ({ target }) => {
   if (target.matches("button") && !chat.busy) chat.send(target.textContent);
@@ -155,8 +161,9 @@ chat.addEventListener("unsaved", unsaved);
 chats.watch(async (id) => {
   if (id !== desk.current || current().busy) return;
   const theirs = await chats.load(id);
-  if (theirs && id === desk.current && !current().busy) desk.open(theirs);
+  if (theirs && isAtRest(theirs) && id === desk.current && !current().busy) desk.open(theirs);
 });
+const isAtRest = ({ messages = [], leaf, reply = messages[leaf] }) => !reply || reply.role === "user" || reply.outcome;
 addEventListener("pagehide", () => current().keep());
 
 // -- The server

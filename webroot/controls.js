@@ -156,8 +156,9 @@ async function toGrammar(text, order) {
 }
 
 /** The server's default; null where "none" or "random" says more than the number. */
-function serverValue({ name, blank, chat }, props) {
-  const value = chat ?? props.default_generation_settings?.params?.[name];
+function serverValue({ name, blank, differs: [native, chat] = [] }, props) {
+  const told = props.default_generation_settings?.params?.[name];
+  const value = told === native ? (chat ?? told) : told; // another value is the operator's, for both
   if (typeof value !== "number") return value ?? null;
   return blank && (value < 0 || value > 4294967294) ? null : Number(value.toPrecision(6));
 }

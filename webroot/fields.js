@@ -6,7 +6,7 @@
 // range    [min, max], as the server takes it.  whole: only whole numbers.
 // slider   the usual part of the range: [min, max, step]
 // blank    what "not set" means where the server's default is no plain number
-// chat     the default of the chat route where it is not the one in /props, which speaks for /completion
+// differs  [the default of /completion, as /props tells it, that of chats] where they are not the same
 
 const INT = 2 ** 31 - 1;
 
@@ -100,7 +100,7 @@ export const GROUPS = [
         [0.5, 2, 0.05],
         [0.001, 100],
         "Above 1, recent tokens come back less easily.",
-        { chat: 1 },
+        { differs: [1.1, 1] },
       ),
       count("repeat_last_n", "Looks back", [-1, INT], "Tokens that the penalties look at. -1: the whole context."),
       dial(

@@ -5,6 +5,7 @@
 import * as api from "./api.js";
 
 const MAX_RESUMED = 5;
+const LONG_PROMPT = 200; // tokens to read: from there on progress is told
 
 /** request(reply): what to send, given what the reply has already.  grown(): called with every change of it. */
 export async function generate(server, request, reply, { signal, grown }) {
@@ -52,12 +53,15 @@ async function receive(request, reply, key, signal, grown) {
     if (part.outcome) reply.outcome = part.outcome;
     if (part.text) reply.content += part.text;
     if (part.probs.length > 0) (reply.probs ??= []).push(...part.probs.map(slim));
-    reply.progress = part.progress && part.progress.processed < part.progress.total ? part.progress : undefined;
+    if (part.progress) reply.progress = isLong(part.progress) ? part.progress : undefined;
+    if (part.text) reply.progress = undefined;
     reply.stats = count(part);
     grown();
   }
   reply.outcome ??= "stop";
 }
+
+const isLong = ({ total, cache, processed }) => total - cache > LONG_PROMPT && processed < total;
 
 /** Of a token's entry, what the page shows: its text and logarithm, and those of its alternatives. */
 function slim({ token, bytes, logprob, prob, top_logprobs: top = [], top_probs: after }) {

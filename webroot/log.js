@@ -12,7 +12,7 @@ export class Log {
   #chat;
   #act; // what the buttons of a message do
   #shown = new Map(); // message -> Message
-  #byNode = new Map();
+  #byNode = new WeakMap();
   #due = new Set(); // messages that have grown since they were drawn
   #frame = 0;
   #rest = 0; // no drawing before this time

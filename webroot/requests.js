@@ -1,5 +1,6 @@
 // What goes to the server: {route, body} for api.js, from the settings and what has been said.
 
+import { ApiError } from "./api.js";
 import { render } from "./templates.js";
 
 /** The reply to a path of messages; text that the reply has already is gone on with. */
@@ -7,6 +8,8 @@ export async function ofChat(settings, messages, reply) {
   const turns = conversation(messages);
   if (reply.content) turns.push({ role: "assistant", content: reply.content });
   if (settings.get("page.template_kind") === "own") {
+    if (turns.some(({ images = [] }) => images.length > 0))
+      throw new ApiError("Pictures need the model's own prompt template: choose it in the settings.", 400);
     const { prompt, stop } = render((name) => settings.get(`page.${name}`), turns);
     const fields = settings.parameters();
     return { route: "completion", body: { ...fields, prompt, stop: [...new Set([...(fields.stop ?? []), ...stop])] } };

@@ -137,6 +137,17 @@ class TestPictures:
         page.get_by_alt_text("An attached picture").wait_for()
         until_true(page, "document.querySelector('.pictures img').naturalWidth === 1")
 
+    def test_templates_of_the_page_take_none(self, page: Any, server: Any) -> None:
+        server.vision = True
+        page.evaluate("localStorage['llamatw.settings'] = '{\"page.template_kind\": \"own\"}'")
+        page.reload()
+        page.get_by_label("Attach a picture").wait_for()
+        cat = {"name": "cat.png", "mimeType": "image/png", "buffer": png()}
+        page.locator(".composer input[type=file]").set_input_files([cat])
+        say(page, "What is this?")
+        assert "Pictures need the model's own prompt template" in answered(page).inner_text()
+        assert server.requests == []
+
     def test_paste_and_no_picture(self, page: Any, server: Any) -> None:
         server.vision = True
         page.reload()

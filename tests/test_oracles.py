@@ -10,9 +10,15 @@ import pytest
 
 from llamatw.capi.engine import Engine, Row
 from llamatw.capi.records import SamplingParams
+from llamatw.errors import ModelError
 from llamatw.settings import EngineSettings
 
-CASES = ["llama-mha", "llama-gqa-llama3rope", "llama-linear", "mistral", "qwen2", "qwen3", "gemma3"]
+CASES = """
+    llama-mha llama-gqa-llama3rope llama-linear mistral ministral3 internlm2 baichuan-7b granite minicpm ernie4_5
+    smollm3 glm4 phi3 phi3-longrope qwen2 qwen3 hunyuan-dense olmo olmo2 exaone4 stablelm command-r cohere2 gemma
+    gemma3 gemma4 gpt2 starcoder bloom mpt starcoder2 gptneox phi2 falcon-7b
+    mixtral qwen3moe olmoe granitemoe gpt-oss glm4moe exaone-moe llama4
+""".split()
 GREEDY = SamplingParams(temperature=0)
 
 
@@ -38,7 +44,40 @@ def test_logits_and_greedy_text(shared_dir: Path, case: str) -> None:
     assert greedy == prompt["greedy"]
 
 
+def last_logits(engine: Engine, tokens: list[int], chunk: int, *, use_cache: bool, beside: list[int]) -> bytes:
+    """Bits of the logits after the last token, computed in chunks while another sequence is."""
+    other, _ = engine.open_seq(beside, GREEDY, use_cache=False)
+    seq, done = engine.open_seq(tokens, GREEDY, use_cache=use_cache)
+    left = len(beside)
+    while done < len(tokens):
+        n, m = min(chunk, len(tokens) - done), min(5, left)
+        logits = np.empty((n, engine.info.n_vocab), np.float32)
+        engine.step([Row(other, m), Row(seq, n, logits)] if m else [Row(seq, n, logits)])
+        done, left = done + n, left - m
+    engine.close_seq(seq)
+    engine.close_seq(other, keep=False)
+    return logits[-1].tobytes()
+
+
 @pytest.mark.usefixtures("engine_library")
-def test_mixture_of_experts_is_refused_by_name(shared_dir: Path) -> None:
-    with pytest.raises(Exception, match="expert_count is 4: mixtures of experts are not served"):
-        open_case(shared_dir / "oracles" / "mixtral")
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_bits_in_pieces_in_company_and_cached(shared_dir: Path, case: str) -> None:
+    folder = shared_dir / "oracles" / case
+    tokens = json.loads((folder / "prompt.json").read_text())["tokens"]
+    settings = EngineSettings(model_path=str(folder), n_ctx=256, n_seqs=2, n_batch=128)
+    engine = Engine.open(folder / "model.gguf", settings)
+    alone = last_logits(engine, tokens, len(tokens), use_cache=False, beside=tokens[:1])
+    for chunk in (1, 7, 33):
+        assert last_logits(engine, tokens, chunk, use_cache=False, beside=tokens[::-1]) == alone, chunk
+    for cached in (60, 64, 80):
+        last_logits(engine, tokens[:cached], 64, use_cache=True, beside=tokens[:1])
+        assert last_logits(engine, tokens, 50, use_cache=True, beside=tokens[:9]) == alone, cached
+    engine.close()
+
+
+@pytest.mark.usefixtures("engine_library")
+def test_a_context_beyond_the_learned_positions_is_refused(shared_dir: Path) -> None:
+    folder = shared_dir / "oracles" / "gpt2"
+    settings = EngineSettings(model_path=str(folder), n_ctx=257, n_seqs=1, n_batch=8)
+    with pytest.raises(ModelError, match="n_ctx is 257, but this gpt2 model has learned 256 positions"):
+        Engine.open(folder / "model.gguf", settings)

@@ -139,7 +139,7 @@ static int create_pool(lt_engine *e)
 
 static int refuse_group(const lt_engine *e)
 {
-    if (e->opts.group_n > 1 && e->model.traits->window_period)
+    if (e->opts.group_n > 1 && e->model.has_windows)
         return lt_fail(LT_E_UNSUPPORTED, "group_n is %d: self-extend is not served for %s, some of whose layers see a window only",
                        e->opts.group_n, e->model.traits->arch);
     return LT_OK;
@@ -148,7 +148,8 @@ static int refuse_group(const lt_engine *e)
 /* Pages for n_full full contexts, and as many more as fit into cache_bytes. */
 static int create_cache(lt_engine *e)
 {
-    lt_kv_shape shape = lt_model_kv_shape(&e->model, e->opts.k_type, e->opts.v_type);
+    lt_layer_shape shapes[LT_MAX_LAYERS];
+    lt_kv_shape shape = lt_model_kv_shape(&e->model, shapes, e->opts.k_type, e->opts.v_type);
     int64_t page_bytes;
     LT_TRY(e->be->ops->page_bytes(e->be, &shape, &page_bytes));
     shape.page_tokens = LT_PAGE;
@@ -156,7 +157,7 @@ static int create_cache(lt_engine *e)
     const int64_t wanted = (int64_t)shape.max_pages * e->opts.n_full + e->opts.cache_bytes / page_bytes;
     e->n_pages = shape.n_pages = (int32_t)(wanted < LT_MAX_PAGES ? wanted : LT_MAX_PAGES);
     LT_TRY(lt_kv_create(&e->kv, e->n_pages, e->opts.n_seqs, e->n_ctx));
-    return lt_model_ready(&e->model, e->file, &shape);
+    return lt_model_ready(&e->model, e->file, &shape, e->n_ctx);
 }
 
 static int open_engine(lt_engine *e, const char *path)
@@ -174,6 +175,9 @@ static int open_engine(lt_engine *e, const char *path)
     LT_TRY(refuse_group(e));
     e->n_ctx = o->n_ctx ? o->n_ctx : e->model.h.n_ctx_train;
     LT_TRY(check_count("the model's context_length", e->n_ctx, 1, LT_MAX_CTX));
+    if (e->model.embedding.positions && e->n_ctx > e->model.h.n_ctx_train)
+        return lt_fail(LT_E_UNSUPPORTED, "n_ctx is %d, but this %s model has learned %d positions", e->n_ctx, e->model.traits->arch,
+                       e->model.h.n_ctx_train);
     LT_TRY(create_cache(e));
     LT_TRY(create_seqs(e));
     LT_TRY(create_samplers(e));
@@ -252,8 +256,8 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
         .n_vocab = h->n_vocab,
         .n_embd = h->n_embd,
         .n_layer = h->n_layer,
-        .n_head = h->n_head,
-        .n_head_kv = h->n_head_kv,
+        .n_head = e->model.layers[0].shape.n_head,
+        .n_head_kv = e->model.layers[0].shape.n_head_kv,
         .n_seqs = e->opts.n_seqs,
         .n_batch = e->opts.n_batch,
         .n_pages = e->n_pages,

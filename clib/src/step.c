@@ -92,7 +92,11 @@ static int32_t lay_out(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_batc
         const lt_row *row = &rows[i];
         const lt_seq *q = &e->seqs[row->seq];
         int32_t n_pages;
-        e->spans[i] = (lt_span){n, row->advance + q->n_drafted, q->n_computed, lt_kv_table(e->kv, row->seq, &n_pages)};
+        e->spans[i] = (lt_span){.first_row = n,
+                                .n_rows = row->advance + q->n_drafted,
+                                .first_position = q->n_computed,
+                                .pages = lt_kv_table(e->kv, row->seq, &n_pages),
+                                .state = -1};
         for (int32_t j = 0; j < e->spans[i].n_rows; j++, n++) {
             const int32_t n_known = q->n_computed + j + 1;
             const bool copies = row->logits && j < row->advance;

@@ -11,7 +11,8 @@
 enum { MAX_KEYS = 320, MAX_DIM = 144, MAX_QUERIES = 9, MAX_PAGES = MAX_KEYS / 64, PAGE_BYTES = 64 * MAX_DIM * 4 };
 
 typedef struct {
-    int k_dim, v_dim, n_keys, n_queries, window, k_type, v_type;
+    int k_dim, v_dim, n_keys, n_queries, window, chunked, sloped, k_type, v_type;
+    float cap, slope[MAX_QUERIES];
     float q[MAX_QUERIES][MAX_DIM];
     int32_t position[MAX_QUERIES];
     _Alignas(64) uint8_t k[MAX_PAGES][PAGE_BYTES], v[MAX_PAGES][PAGE_BYTES];
@@ -27,6 +28,9 @@ static void make_attention(attention *a)
     a->n_keys = 1 + (int)(draw() % MAX_KEYS);
     a->n_queries = 1 + (int)(draw() % MAX_QUERIES);
     a->window = draw() % 2 ? 0 : 1 + (int)(draw() % 200);
+    a->chunked = draw() % 3 == 0;
+    a->sloped = draw() % 4 == 0;
+    a->cap = draw() % 4 ? 0 : 1 + (float)(draw() % 50);
     memset(a->k, 0xff, sizeof a->k); /* cells that were never written hold NaN: no result may show it */
     memset(a->v, 0xff, sizeof a->v);
     for (int t = 0; t < a->n_keys; t++) {
@@ -37,10 +41,18 @@ static void make_attention(attention *a)
         lt_write_value(&lt_kernels_ref, a->v_type, a->v[t / 64], t % 64, value, a->v_dim);
     }
     for (int c = 0; c < a->n_queries; c++) {
+        a->slope[c] = fabsf(draw_float()) / 8;
         a->position[c] = c == 0 ? a->n_keys - 1 : (int)(draw() % (uint32_t)a->n_keys);
         for (int i = 0; i < a->k_dim; i++)
             a->q[c][i] = draw_float();
     }
+}
+
+static int first_seen(const attention *a, int position)
+{
+    if (!a->window)
+        return 0;
+    return a->chunked ? position / a->window * a->window : position >= a->window ? position - a->window + 1 : 0;
 }
 
 /* ---- what lies in a page ---- */
@@ -79,7 +91,7 @@ static void run_attention(const lt_kernels *k, const attention *a, int first, in
         last = a->position[first + c] > last ? a->position[first + c] : last;
         least = a->position[first + c] < least ? a->position[first + c] : least;
     }
-    const int first_page = a->window && least >= a->window ? (least - a->window + 1) / 64 : 0, n_pages = last / 64 + 1 - first_page;
+    const int first_page = first_seen(a, least) / 64, n_pages = last / 64 + 1 - first_page;
     for (int p = 0; p < n_pages; p++)
         kp[p] = a->k[first_page + p], vp[p] = a->v[first_page + p];
     k->attend(&(lt_attend_job){.k_pages = kp,
@@ -92,6 +104,9 @@ static void run_attention(const lt_kernels *k, const attention *a, int first, in
                                .k_dim = a->k_dim,
                                .v_stride = a->v_dim,
                                .window = a->window,
+                               .chunked = a->chunked,
+                               .cap = a->cap,
+                               .slope = a->sloped ? a->slope + first : NULL,
                                .position = a->position + first,
                                .q = q,
                                .q16 = q16,
@@ -136,7 +151,7 @@ static double weight_rounding(const attention *a, int first, int last, const dou
 static void check_query(const attention *a, int c, const float *out)
 {
     double sum = 0, top = -1e300, largest = 0, rounding = 0, score[MAX_KEYS];
-    const int last = a->position[c], first = a->window && last >= a->window ? last - a->window + 1 : 0;
+    const int last = a->position[c], first = first_seen(a, last);
     for (int t = first; t <= last; t++) {
         double magnitude = 0;
         score[t] = 0;
@@ -144,6 +159,10 @@ static void check_query(const attention *a, int c, const float *out)
             score[t] += (double)a->q[c][i] * key_at(a, t, i);
             magnitude += fabs((double)a->q[c][i] * key_at(a, t, i));
         }
+        if (a->cap > 0)
+            score[t] = (double)a->cap * tanh(score[t] / (double)a->cap), magnitude += 10 * (double)a->cap;
+        if (a->sloped)
+            score[t] -= (double)a->slope[c] * (last - t), magnitude += (double)a->slope[c] * (last - t);
         top = fmax(top, score[t]);
         largest = fmax(largest, magnitude);
         rounding = fmax(rounding, query_rounding(a, c, t));
@@ -211,7 +230,7 @@ static void test_attention_poison(void)
         run_attention(k[0], &a, 0, a.n_queries, ref);
         for (int l = 0; l < n_levels; l++) {
             const int c = (int)(draw() % (uint32_t)a.n_queries), keys_too = draw() % 2;
-            const int last = a.position[c], first = a.window && last >= a.window ? last - a.window + 1 : 0;
+            const int last = a.position[c], first = first_seen(&a, last);
             bad = a;
             for (int t = 0; t < a.n_keys; t++)
                 if (t < first || t > last)
@@ -264,11 +283,11 @@ static void test_merge(void)
         float to[3][32], from[32], sums[3][2], other[2] = {draw_float() * 20, 1 + fabsf(draw_float())}, first[2], x[32];
         first[0] = round % 7 ? draw_float() * 20 : -1e30f, first[1] = round % 7 ? 1 : 0;
         for (int i = 0; i < 32; i++)
-            from[i] = draw_float(), x[i] = round % 7 ? draw_float() : 0;
+            from[i] = round % 3 ? draw_float() : 0, x[i] = round % 7 ? draw_float() : 0;
         for (int l = 0; l < n_levels; l++) {
             memcpy(to[l], x, sizeof x);
             memcpy(sums[l], first, sizeof first);
-            k[l]->merge(sums[l], to[l], other, from, 32);
+            k[l]->merge(sums[l], to[l], other, round % 3 ? from : NULL, 32);
             CHECK(!memcmp(to[l], to[0], sizeof x) && !memcmp(sums[l], sums[0], sizeof first), "%s merge differs from ref", k[l]->name);
         }
         const double m = fmax((double)first[0], (double)other[0]), f = exp((double)first[0] - m), g = exp((double)other[0] - m);

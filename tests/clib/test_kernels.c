@@ -211,43 +211,114 @@ static void test_all_matmuls(void)
 
 /* ---- rows ---- */
 
+enum { ROW = 352 };
+enum { NORM_RMS = 1, NORM_LAYER, ADD, SCALE, CLAMP, CAP, ACT, ROW_OPERATIONS = ACT + 2 * LT_ACTS };
+
+/* On out, which holds u: operations from ACT on are the activations, with and without a second factor. */
+static void row_operation(const lt_kernels *k, int op, float *out, const float *x, const float *u, const float *w, int64_t n)
+{
+    switch (op) {
+    case NORM_RMS:
+        k->rms_norm(out, x, w, n, 1e-5f);
+        break;
+    case NORM_LAYER:
+        k->layer_norm(out, x, w, u, n, 1e-5f);
+        break;
+    case ADD:
+        k->add(out, x, 0.75f, n);
+        break;
+    case SCALE:
+        k->scale(out, 3.7f, n);
+        break;
+    case CLAMP:
+        k->clamp(out, 0.5f, n);
+        break;
+    case CAP:
+        k->cap(out, 0.8f, n);
+        break;
+    default:
+        if (op >= ACT)
+            k->act((op - ACT) / 2, out, x, (op - ACT) % 2 ? u : NULL, n);
+    }
+}
+
+static double act_expected(lt_act act, double g)
+{
+    switch (act) {
+    case LT_SILU:
+        return g / (1 + exp(-g));
+    case LT_GELU:
+        return 0.5 * g * (1 + tanh(0.7978845608028654 * (g + 0.044715 * g * g * g)));
+    case LT_GELU_ERF:
+        return 0.5 * g * (1 + erf(g / sqrt(2)));
+    case LT_RELU:
+        return fmax(g, 0);
+    case LT_RELU2:
+        return fmax(g, 0) * fmax(g, 0);
+    case LT_SIGMOID:
+        return 1 / (1 + exp(-g));
+    case LT_SWIGLU_OAI:
+        return fmin(g, 7) / (1 + exp(-1.702 * fmin(g, 7)));
+    default:
+        return g;
+    }
+}
+
+static double row_expected(int op, double g, double u, double w, double rms, double mean, double deviation)
+{
+    switch (op) {
+    case NORM_RMS:
+        return g * rms * w;
+    case NORM_LAYER:
+        return (g - mean) * deviation * w + u;
+    case ADD:
+        return u + 0.75 * g;
+    case SCALE:
+        return u * (double)3.7f;
+    case CLAMP:
+        return fmax(-0.5, fmin(0.5, u));
+    case CAP:
+        return (double)0.8f * tanh(u / (double)0.8f);
+    }
+    const lt_act act = (lt_act)((op - ACT) / 2);
+    const double other = act == LT_SWIGLU_OAI ? fmax(-7, fmin(7, u)) + 1 : u;
+    return act_expected(act, g) * ((op - ACT) % 2 ? other : 1);
+}
+
+static void check_rows(const float *x, const float *u, const float *w, int64_t n, float ref[ROW_OPERATIONS][ROW])
+{
+    double squares = 0, sum = 0, around = 0;
+    for (int64_t i = 0; i < n; i++)
+        squares += (double)x[i] * (double)x[i], sum += (double)x[i];
+    for (int64_t i = 0; i < n; i++)
+        around += pow((double)x[i] - sum / (double)n, 2);
+    const double rms = 1 / sqrt(squares / (double)n + 1e-5), deviation = 1 / sqrt(around / (double)n + 1e-5);
+    for (int op = NORM_RMS; op < ROW_OPERATIONS; op++)
+        for (int64_t i = 0; i < n; i++) {
+            const double g = (double)x[i], expect = row_expected(op, g, (double)u[i], (double)w[i], rms, sum / (double)n, deviation);
+            CHECK(fabs((double)ref[op][i] - expect) <= 3e-6 * fabs(expect) + 2e-6 * (1 + fabs(g)) * (1 + fabs(deviation)),
+                  "row operation %d: x %g gives %g, float64 %g", op, g, (double)ref[op][i], expect);
+        }
+}
+
 static void test_rows(void)
 {
-    enum { N = 352 };
     const lt_kernels *k[3];
     const int n_levels = levels(k);
     for (int round = 0; round < 50; round++) {
-        const int64_t n = round % 3 == 0 ? N : 1 + draw() % N;
-        float x[N], u[N], w[N], ref[4][N], y[N];
-        for (int i = 0; i < N; i++)
+        const int64_t n = round % 3 == 0 ? ROW : 1 + draw() % ROW;
+        static float x[ROW], u[ROW], w[ROW], ref[ROW_OPERATIONS][ROW], y[ROW];
+        for (int i = 0; i < ROW; i++)
             x[i] = draw_float() * (round % 5 == 4 ? 30.0f : 1.0f), u[i] = draw_float(), w[i] = draw_float();
         for (int l = 0; l < n_levels; l++) {
-            for (int op = 0; op < 4; op++) {
+            for (int op = NORM_RMS; op < ROW_OPERATIONS; op++) {
                 float *out = l ? y : ref[op];
                 memcpy(out, u, sizeof u);
-                if (op == 0)
-                    k[l]->rms_norm(out, x, w, n, 1e-5f);
-                else if (op == 1)
-                    k[l]->silu_mul(out, x, u, n);
-                else if (op == 2)
-                    k[l]->gelu_mul(out, x, u, n);
-                else
-                    k[l]->add(out, x, n);
+                row_operation(k[l], op, out, x, u, w, n);
                 CHECK(!memcmp(out, ref[op], sizeof y), "%s row operation %d of %d differs from ref", k[l]->name, op, (int)n);
             }
         }
-        double squares = 0;
-        for (int64_t i = 0; i < n; i++)
-            squares += (double)x[i] * (double)x[i];
-        const double scale = 1 / sqrt(squares / (double)n + 1e-5);
-        for (int64_t i = 0; i < n; i++) {
-            const double g = (double)x[i], z = 0.7978845608028654 * (g + 0.044715 * g * g * g);
-            const double expect[4] = {g * scale * (double)w[i], g / (1 + exp(-g)) * (double)u[i], 0.5 * g * (1 + tanh(z)) * (double)u[i],
-                                      (double)u[i] + g};
-            for (int op = 0; op < 4; op++)
-                CHECK(fabs((double)ref[op][i] - expect[op]) <= 3e-6 * fabs(expect[op]) + 1e-6,
-                      "row operation %d: x %g gives %g, float64 %g", op, g, (double)ref[op][i], expect[op]);
-        }
+        check_rows(x, u, w, n, ref);
     }
 }
 
@@ -316,10 +387,20 @@ static void test_rows_not_finite(void)
             x[i] = NAN;
             k[l]->rms_norm(y, x, NULL, 33, 1e-5f);
             CHECK(isnan(y[0]) && isnan(y[32]), "%s: rms_norm hides NaN at %d", k[l]->name, i);
-            k[l]->silu_mul(y, x, ones, 33);
-            CHECK(isnan(y[i]), "%s: silu hides NaN at %d", k[l]->name, i);
-            k[l]->gelu_mul(y, x, ones, 33);
-            CHECK(isnan(y[i]), "%s: gelu hides NaN at %d", k[l]->name, i);
+            k[l]->layer_norm(y, x, NULL, NULL, 33, 1e-5f);
+            CHECK(isnan(y[0]) && isnan(y[32]), "%s: layer_norm hides NaN at %d", k[l]->name, i);
+            for (int act = LT_ACT_NONE; act < LT_ACTS; act++) {
+                k[l]->act(act, y, x, ones, 33);
+                CHECK(isnan(y[i]), "%s: activation %d hides NaN at %d", k[l]->name, act, i);
+                k[l]->act(act, y, ones, x, 33);
+                CHECK(isnan(y[i]), "%s: activation %d hides NaN of its second factor at %d", k[l]->name, act, i);
+            }
+            memcpy(y, x, sizeof y);
+            k[l]->clamp(y, 1.0f, 33);
+            CHECK(isnan(y[i]), "%s: clamp hides NaN at %d", k[l]->name, i);
+            memcpy(y, x, sizeof y);
+            k[l]->cap(y, 1.0f, 33);
+            CHECK(isnan(y[i]), "%s: cap hides NaN at %d", k[l]->name, i);
             x[i] = 1e25f;
             k[l]->rms_norm(y, x, NULL, 33, 1e-5f);
             CHECK(isnan(y[i]), "%s: rms_norm of squares beyond float32 is %g", k[l]->name, (double)y[i]);

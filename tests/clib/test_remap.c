@@ -62,14 +62,14 @@ static cpu_backend *make_backend(const move_case *c, lt_pool *pool, lt_place *pl
 {
     lt_backend *be = NULL;
     CHECK(lt_cpu_backend(&be, pool, place, max_rows) == LT_OK, "%s", lt_last_error());
-    const lt_kv_shape shape = {.n_layers = N_LAYERS,
+    lt_layer_shape layers[N_LAYERS];
+    for (int i = 0; i < N_LAYERS; i++)
+        layers[i] = (lt_layer_shape){.n_head = N_HEADS, .n_head_kv = N_HEADS, .k_dim = c->k_dim, .v_dim = c->v_dim};
+    const lt_kv_shape shape = {.layers = layers,
+                               .n_layers = N_LAYERS,
                                .n_pages = N_PAGES,
                                .max_pages = N_PAGES,
                                .page_tokens = 64,
-                               .n_head = N_HEADS,
-                               .n_head_kv = N_HEADS,
-                               .k_dim = c->k_dim,
-                               .v_dim = c->v_dim,
                                .k_type = c->k_type,
                                .v_type = c->v_type};
     lt_rope ropes[2];
@@ -115,8 +115,8 @@ static void check_cells(const cpu_backend *be, const move_case *c, const uint8_t
                       c->k_type, t, i, key, expect);
             }
             for (int i = 0; i < c->v_dim; i++)
-                CHECK(value_cell(c->v_type, now + new_page + be->k_page_bytes, c->v_dim, t % 64, i) ==
-                          value_cell(c->v_type, before + old_page + be->k_page_bytes, c->v_dim, source % 64, i),
+                CHECK(value_cell(c->v_type, now + new_page + be->layers[0].k_page_bytes, c->v_dim, t % 64, i) ==
+                          value_cell(c->v_type, before + old_page + be->layers[0].k_page_bytes, c->v_dim, source % 64, i),
                       "type %d cell %d: value %d is another", c->v_type, t, i);
         }
 }

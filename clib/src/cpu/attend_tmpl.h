@@ -18,6 +18,7 @@ typedef struct { /* a few queries of a job and a page */
     const lt_attend_job *job;
     const uint8_t *k, *v;
     int first;              /* query */
+    int64_t start;          /* position of the page's first key */
     key_range seen[TILE];
     float weight[TILE][PAGE]; /* scores, then weights: e^(score - the page's largest) */
     float share[TILE];        /* what a weight of 1 counts: e^(the page's largest - the largest so far) */
@@ -225,8 +226,9 @@ static inline int within_page(int64_t key)
 
 static inline key_range visible_keys(const lt_attend_job *job, int query, int64_t page_start)
 {
-    const int64_t end = job->position[query] - page_start + 1;
-    return (key_range){job->window > 0 ? within_page(end - job->window) : 0, within_page(end)};
+    const int64_t at = job->position[query], end = at - page_start + 1;
+    const int64_t first = !job->window ? 0 : job->chunked ? at / job->window * job->window - page_start : end - job->window;
+    return (key_range){within_page(first), within_page(end)};
 }
 
 static inline void hide_unseen(float score[PAGE], key_range seen)
@@ -237,11 +239,29 @@ static inline void hide_unseen(float score[PAGE], key_range seen)
         score[i] = -INFINITY;
 }
 
+/* What some models do to scores before the softmax: a cap, a price for distance. */
+static NOINLINE void bend_scores(const page_tile *t, int c, float score[PAGE])
+{
+    static const float ramp[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const lt_attend_job *job = t->job;
+    const float distance = (float)(job->position[t->first + c] - t->start);
+    for (int i = 0; i < PAGE; i += 16) {
+        vf s = vf_load(score + i);
+        if (job->cap > 0.0f)
+            s = soft_cap(s, job->cap);
+        if (job->slope)
+            s = vf_fma(vf_set1(job->slope[t->first + c]), vf_sub(vf_load(ramp), vf_set1(distance - (float)i)), s);
+        vf_store(score + i, s);
+    }
+}
+
 INLINE void softmax_tile(const int C, page_tile *t)
 {
     float *state = t->job->state + 2 * t->first, page_max[TILE], x[16] = {0};
     for (int c = 0; c < C; c++) {
         const float *s = t->weight[c];
+        if (t->job->cap > 0.0f || t->job->slope)
+            bend_scores(t, c, t->weight[c]);
         hide_unseen(t->weight[c], t->seen[c]);
         page_max[c] = vf_largest(vf_max(vf_max(vf_load(s), vf_load(s + 16)), vf_max(vf_load(s + 32), vf_load(s + 48))));
         page_max[c] = page_max[c] > LOWEST ? page_max[c] : LOWEST;
@@ -306,11 +326,11 @@ static tile_stage *const tile_stages[TILE + 1][3] = {
 
 static void attend_page(const lt_attend_job *job, int page)
 {
-    page_tile t = {.job = job, .k = job->k_pages[page], .v = job->v_pages[page]};
+    page_tile t = {.job = job, .k = job->k_pages[page], .v = job->v_pages[page], .start = (int64_t)(job->first_page + page) * PAGE};
     for (; t.first < job->n_queries; t.first += TILE) {
         const int left = job->n_queries - t.first, n = left < TILE ? left : TILE;
         for (int c = 0; c < n; c++)
-            t.seen[c] = visible_keys(job, t.first + c, (int64_t)(job->first_page + page) * PAGE);
+            t.seen[c] = visible_keys(job, t.first + c, t.start);
         for (int i = 0; i < 3; i++)
             tile_stages[n][i](&t);
     }
@@ -328,7 +348,7 @@ static void attend(const lt_attend_job *job)
         attend_page(job, page);
 }
 
-/* Two runs of keys that a query has been through become one: to += from. */
+/* Two runs of keys that a query has been through become one: to += from (NULL: a run whose values are zeros). */
 static void merge(float *to_state, float *to, const float *from_state, const float *from, int64_t v_stride)
 {
     const float m = from_state[0] > to_state[0] ? from_state[0] : to_state[0];
@@ -336,7 +356,7 @@ static void merge(float *to_state, float *to, const float *from_state, const flo
     vf_store(x, vf_exp(vf_load(x)));
     const vf a = vf_set1(x[0]), b = vf_set1(x[1]);
     for (int64_t i = 0; i < v_stride; i += 16)
-        vf_store(to + i, vf_fma(vf_load(from + i), b, vf_mul(vf_load(to + i), a)));
+        vf_store(to + i, vf_fma(from ? vf_load(from + i) : vf_set1(0.0f), b, vf_mul(vf_load(to + i), a)));
     to_state[0] = m;
     to_state[1] = to_state[1] * x[0] + from_state[1] * x[1];
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Scratch is not zeroed (what is read was written in the same step) and counted. */
-static void *scratch_alloc(cpu_backend *be, size_t n_items, size_t item_bytes)
+void *lt_cpu_scratch(cpu_backend *be, size_t n_items, size_t item_bytes)
 {
     void *p = lt_place_alloc(be->place, n_items, item_bytes);
     if (p)
@@ -23,7 +23,7 @@ static int cpu_buffer(lt_backend *base, lt_buffer **out, int32_t max_rows, int64
     b->next = be->buffers;
     be->buffers = b;
     b->stride = (width + 15) & ~(int64_t)15;
-    b->data = scratch_alloc(be, (size_t)max_rows, (size_t)b->stride * sizeof *b->data);
+    b->data = lt_cpu_scratch(be, (size_t)max_rows, (size_t)b->stride * sizeof *b->data);
     if (!b->data)
         return out_of_memory("activations", (size_t)max_rows * (size_t)b->stride * sizeof *b->data);
     *out = b;
@@ -35,24 +35,48 @@ static size_t round_64(size_t n)
     return (n + 63) & ~(size_t)63;
 }
 
-static size_t k_page_bytes(const lt_kv_shape *shape)
+static kv_layer layer_of(const lt_kv_shape *shape, int32_t layer)
 {
-    return round_64(lt_k_codes_bytes(shape->k_type, shape->k_dim) + lt_kv_scales_bytes(shape->k_type, shape->k_dim));
+    kv_layer l = {.shape = shape->layers[layer]};
+    if (!l.shape.n_head_kv)
+        return l;
+    l.heads_per_kv = l.shape.n_head / l.shape.n_head_kv;
+    l.v_stride = (size_t)lt_v_stride(l.shape.v_dim);
+    l.k_page_bytes = round_64(lt_k_codes_bytes(shape->k_type, l.shape.k_dim) + lt_kv_scales_bytes(shape->k_type, l.shape.k_dim));
+    l.v_page_bytes = round_64(lt_v_codes_bytes(shape->v_type, l.shape.v_dim) + lt_kv_scales_bytes(shape->v_type, l.shape.v_dim));
+    return l;
 }
 
-static size_t v_page_bytes(const lt_kv_shape *shape)
-{
-    return round_64(lt_v_codes_bytes(shape->v_type, shape->v_dim) + lt_kv_scales_bytes(shape->v_type, shape->v_dim));
-}
-
+/* At most 1024 layers of 1024 heads of 1024 dimensions: no overflow. */
 static int cpu_page_bytes(lt_backend *be, const lt_kv_shape *shape, int64_t *out)
 {
     (void)be;
-    size_t bytes;
-    if (lt_mul_size((k_page_bytes(shape) + v_page_bytes(shape)) * (size_t)shape->n_head_kv, (size_t)shape->n_layers, &bytes) ||
-        bytes > INT64_MAX)
-        return lt_fail(LT_E_NOMEM, "a page of the KV cache does not fit into memory");
-    *out = (int64_t)bytes;
+    *out = 0;
+    for (int32_t i = 0; i < shape->n_layers; i++) {
+        const kv_layer l = layer_of(shape, i);
+        *out += (int64_t)(l.k_page_bytes + l.v_page_bytes) * l.shape.n_head_kv;
+    }
+    return LT_OK;
+}
+
+static int layers_create(cpu_backend *be, const lt_kv_shape *shape)
+{
+    be->layers = lt_alloc_zero((size_t)shape->n_layers, sizeof *be->layers);
+    if (!be->layers)
+        return out_of_memory("the cache's layers", (size_t)shape->n_layers * sizeof *be->layers);
+    size_t first = 0;
+    for (int32_t i = 0; i < shape->n_layers; i++) {
+        kv_layer *l = &be->layers[i];
+        *l = layer_of(shape, i);
+        l->first = first;
+        first += (l->k_page_bytes + l->v_page_bytes) * (size_t)l->shape.n_head_kv;
+        const int32_t heads = l->shape.n_head, k_dim = l->shape.k_dim;
+        be->max_heads = heads > be->max_heads ? heads : be->max_heads;
+        be->max_k_dim = k_dim > be->max_k_dim ? k_dim : be->max_k_dim;
+        be->max_v_stride = l->v_stride > be->max_v_stride ? l->v_stride : be->max_v_stride;
+        const size_t sums = (size_t)l->heads_per_kv * (2 + l->v_stride);
+        be->max_run_sums = sums > be->max_run_sums ? sums : be->max_run_sums;
+    }
     return LT_OK;
 }
 
@@ -60,16 +84,16 @@ static int cpu_page_bytes(lt_backend *be, const lt_kv_shape *shape, int64_t *out
 static int cache_create(cpu_backend *be, const lt_kv_shape *shape)
 {
     be->kv = *shape;
-    be->v_stride = (size_t)lt_v_stride(shape->v_dim);
-    be->k_page_bytes = k_page_bytes(shape);
-    be->v_page_bytes = v_page_bytes(shape);
+    be->kv.layers = NULL; /* the caller's */
+    LT_TRY(layers_create(be, shape));
     int64_t page_bytes;
     size_t total;
     LT_TRY(cpu_page_bytes(&be->base, shape, &page_bytes));
     if (lt_mul_size((size_t)page_bytes, (size_t)shape->n_pages, &total))
         return lt_fail(LT_E_NOMEM, "a KV cache of %d pages does not fit into memory", shape->n_pages);
-    be->kv_data = lt_place_alloc(be->place, (size_t)shape->n_pages, (size_t)page_bytes);
-    if (!be->kv_data)
+    if (total)
+        be->kv_data = lt_place_alloc(be->place, (size_t)shape->n_pages, (size_t)page_bytes);
+    if (total && !be->kv_data)
         return out_of_memory("the KV cache (a smaller context helps)", total);
     be->memory.kv_bytes = (int64_t)total;
     be->memory.page_bytes = page_bytes;
@@ -92,25 +116,27 @@ static int ropes_create(cpu_backend *be, const lt_rope *ropes, int32_t n)
         be->max_rot = ropes[i].n_rot > be->max_rot ? ropes[i].n_rot : be->max_rot;
     }
     const size_t rows = (size_t)n * (size_t)be->max_rows, row_bytes = (size_t)be->max_rot * sizeof(float);
-    be->rope_tables = scratch_alloc(be, rows, row_bytes);
+    be->rope_tables = lt_cpu_scratch(be, rows, row_bytes);
     return be->rope_tables ? LT_OK : out_of_memory("rope tables", rows * row_bytes);
 }
 
 static int worker_create(cpu_backend *be, worker_scratch *s)
 {
-    const size_t queries = (size_t)(be->kv.n_head > LT_MAX_QUERIES ? be->kv.n_head : LT_MAX_QUERIES);
-    s->tile = scratch_alloc(be, 1, sizeof *s->tile);
-    s->row = scratch_alloc(be, (size_t)be->max_in + 16, sizeof *s->row);
-    s->q = scratch_alloc(be, queries * (size_t)be->kv.k_dim, sizeof *s->q);
-    s->out = scratch_alloc(be, queries * be->v_stride, sizeof *s->out);
-    s->state = scratch_alloc(be, queries * 2, sizeof *s->state);
-    s->run_out = scratch_alloc(be, queries * be->v_stride, sizeof *s->run_out);
-    s->run_state = scratch_alloc(be, queries * 2, sizeof *s->run_state);
-    s->q16 = scratch_alloc(be, queries * ((size_t)be->kv.k_dim + 1), sizeof *s->q16);
-    s->q_scale = scratch_alloc(be, queries * (((size_t)be->kv.k_dim + LT_Q_GROUP - 1) / LT_Q_GROUP), sizeof *s->q_scale);
-    s->position = scratch_alloc(be, queries, sizeof *s->position);
+    const size_t queries = (size_t)(be->max_heads > LT_MAX_QUERIES ? be->max_heads : LT_MAX_QUERIES);
+    const size_t k_dim = (size_t)be->max_k_dim, v_stride = be->max_v_stride;
+    s->tile = lt_cpu_scratch(be, 1, sizeof *s->tile);
+    s->row = lt_cpu_scratch(be, (size_t)be->max_in + 16, sizeof *s->row);
+    s->q = lt_cpu_scratch(be, queries * (k_dim + 1), sizeof *s->q);
+    s->slope = lt_cpu_scratch(be, queries, sizeof *s->slope);
+    s->out = lt_cpu_scratch(be, queries * (v_stride + 1), sizeof *s->out);
+    s->state = lt_cpu_scratch(be, queries * 2, sizeof *s->state);
+    s->run_out = lt_cpu_scratch(be, queries * (v_stride + 1), sizeof *s->run_out);
+    s->run_state = lt_cpu_scratch(be, queries * 2, sizeof *s->run_state);
+    s->q16 = lt_cpu_scratch(be, queries * (k_dim + 1), sizeof *s->q16);
+    s->q_scale = lt_cpu_scratch(be, queries * (k_dim / LT_Q_GROUP + 1), sizeof *s->q_scale);
+    s->position = lt_cpu_scratch(be, queries, sizeof *s->position);
     const bool complete =
-        s->tile && s->row && s->q && s->out && s->state && s->run_out && s->run_state && s->q16 && s->q_scale && s->position;
+        s->tile && s->row && s->q && s->slope && s->out && s->state && s->run_out && s->run_state && s->q16 && s->q_scale && s->position;
     return complete ? LT_OK : lt_fail(LT_E_NOMEM, "no memory for the scratch of %d threads", lt_pool_size(be->pool));
 }
 
@@ -124,16 +150,18 @@ static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *
     LT_TRY(ropes_create(be, ropes, n_ropes));
     const size_t rows = (size_t)be->max_rows, q8_bytes = (size_t)lt_q8_units(be->max_in_quantised) * sizeof *be->q8;
     const size_t f32_bytes = (size_t)be->max_in_float * sizeof *be->f32;
-    be->q8 = scratch_alloc(be, rows, q8_bytes);
-    be->f32 = scratch_alloc(be, rows, f32_bytes);
-    be->groups = scratch_alloc(be, rows, sizeof *be->groups);
-    be->clusters = scratch_alloc(be, rows, sizeof *be->clusters);
+    be->q8 = lt_cpu_scratch(be, rows, q8_bytes);
+    be->f32 = lt_cpu_scratch(be, rows, f32_bytes);
+    be->groups = lt_cpu_scratch(be, rows, sizeof *be->groups);
+    be->clusters = lt_cpu_scratch(be, rows, sizeof *be->clusters);
     be->max_runs = lt_cpu_runs(shape->max_pages);
-    const size_t lanes = (size_t)(LT_ITEMS_APART * lt_pool_size(be->pool)), heads = (size_t)(shape->n_head / shape->n_head_kv);
-    be->run_sums = scratch_alloc(be, lanes * (size_t)be->max_runs, heads * (2 + be->v_stride) * sizeof *be->run_sums);
+    const size_t lanes = (size_t)(LT_ITEMS_APART * lt_pool_size(be->pool));
+    be->run_sums = lt_cpu_scratch(be, lanes * (size_t)be->max_runs, (be->max_run_sums + 1) * sizeof *be->run_sums);
     be->scratch = lt_alloc_zero((size_t)lt_pool_size(be->pool), sizeof *be->scratch);
     if (!be->q8 || !be->f32 || !be->groups || !be->clusters || !be->run_sums || !be->scratch)
         return out_of_memory("a step's inputs", rows * (q8_bytes + f32_bytes));
+    if (shape->n_experts_used)
+        LT_TRY(lt_cpu_pairs_create(be, shape->n_experts_used));
     for (int32_t i = 0; i < lt_pool_size(be->pool); i++)
         LT_TRY(worker_create(be, &be->scratch[i]));
     return LT_OK;
@@ -152,7 +180,7 @@ static lt_memory cpu_memory(const lt_backend *be)
 
 static void worker_destroy(worker_scratch *s)
 {
-    void *parts[] = {s->tile, s->row, s->q, s->out, s->state, s->run_out, s->run_state, s->q16, s->q_scale, s->position};
+    void *parts[] = {s->tile, s->row, s->q, s->slope, s->out, s->state, s->run_out, s->run_state, s->q16, s->q_scale, s->position};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }
@@ -178,9 +206,11 @@ static void cpu_destroy(lt_backend *base)
     }
     for (int32_t i = 0; be->scratch && i < lt_pool_size(be->pool); i++)
         worker_destroy(&be->scratch[i]);
+    lt_cpu_pairs_destroy(&be->pairs);
     for (int32_t i = 0; i < be->n_ropes; i++)
         lt_free((void *)(uintptr_t)be->ropes[i].frequency);
-    void *parts[] = {be->scratch, be->run_sums, be->clusters, be->groups, be->f32, be->q8, be->rope_tables, be->ropes, be->kv_data, be};
+    void *parts[] = {be->scratch,     be->run_sums, be->clusters, be->groups,  be->f32, be->q8,
+                     be->rope_tables, be->ropes,    be->layers,   be->kv_data, be};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }
@@ -190,6 +220,7 @@ int lt_cpu_backend(lt_backend **out, lt_pool *pool, lt_place *place, int32_t max
     static const lt_ops ops = {
         .destroy = cpu_destroy,
         .weight = lt_cpu_weight,
+        .vector = lt_cpu_vector,
         .buffer = cpu_buffer,
         .page_bytes = cpu_page_bytes,
         .ready = cpu_ready,
@@ -201,6 +232,7 @@ int lt_cpu_backend(lt_backend **out, lt_pool *pool, lt_place *place, int32_t max
         .embed = lt_cpu_embed,
         .matmul = lt_cpu_matmul,
         .attend = lt_cpu_attend,
+        .experts = lt_cpu_experts,
         .read = cpu_read,
         .memory = cpu_memory,
     };

@@ -15,7 +15,9 @@ struct lt_weight {
     uint8_t *panels;
     float *vector;           /* padded with zeros to a multiple of 16 */
     size_t panel_bytes;
-    int64_t n_in, n_out;
+    int64_t n_in, n_out;     /* of each of its matrices */
+    int32_t n_matrices;      /* one behind the other, each of whole panels */
+    int32_t n_pieces;        /* of an input row; n_matrices or 1 */
     lt_form form;
     uint8_t levels[16];
     struct lt_weight *next;
@@ -39,10 +41,32 @@ typedef struct { /* groups of one row whose sequences begin with the same pages:
 typedef struct { /* per thread */
     lt_tile_scratch *tile;
     float *row;            /* prologue: one input row */
-    float *q, *q_scale, *out, *state, *run_out, *run_state; /* attention */
+    float *q, *q_scale, *slope, *out, *state, *run_out, *run_state; /* attention */
     int16_t *q16;
     int32_t *position;
 } worker_scratch;
+
+typedef struct { /* an expert and the pairs that are its columns */
+    int32_t expert, first, n;
+} lt_columns;
+
+typedef struct { /* pairs of a row and one of its experts (experts.c) */
+    int32_t max_pairs;
+    int32_t *chosen; float *weight; /* by row and rank */
+    int32_t *place;                 /* of these, where they stand when sorted by expert */
+    int32_t *expert;                /* by place */
+    lt_columns *active;             /* experts that have pairs */
+    int64_t stride;                 /* of the rows below, by place */
+    lt_q8_unit *q8;
+    float *f32, *gate, *up;
+} lt_pairs;
+
+typedef struct { /* a layer's part of the cache */
+    lt_layer_shape shape;
+    int32_t heads_per_kv;
+    size_t k_page_bytes, v_page_bytes, v_stride; /* of one head's page */
+    size_t first;                                /* bytes of a page in the layers before */
+} kv_layer;
 
 typedef struct panel_arena { /* panels of many weights, one behind the other: small matrices share huge pages */
     struct panel_arena *next;
@@ -60,15 +84,19 @@ typedef struct {
     lt_buffer *buffers;
     uint8_t *slabs;        /* while loading a file that is read: [threads][slab_bytes] */
     size_t slab_bytes;
-    lt_kv_shape kv;
+    lt_kv_shape kv;         /* but for its layers */
+    kv_layer *layers;
     uint8_t *kv_data;
-    size_t k_page_bytes, v_page_bytes, v_stride; /* one head's page of one layer */
+    int32_t max_heads, max_k_dim;
+    size_t max_v_stride, max_run_sums; /* of a layer; run sums: of one kv head and run */
     lt_rope *ropes;
     float *rope_tables;    /* [rope][row][cos n_rot/2 | sin n_rot/2] */
     int32_t n_ropes, max_rot, max_rows;
     int64_t max_in_quantised, max_in_float, max_in;
+    int64_t max_in_stack;  /* of several matrices */
     lt_q8_unit *q8;        /* max_rows quantised inputs (panel.h) */
     float *f32;            /* [max_rows][max_in_float] */
+    lt_pairs pairs;
     worker_scratch *scratch;
     row_group *groups;
     group_cluster *clusters;
@@ -91,12 +119,13 @@ static inline int out_of_memory(const char *what, size_t bytes)
 /* The cell block of one page, layer and kv head.  Pages that follow each other in the pool do so in memory too, head by head. */
 static inline uint8_t *lt_cpu_k_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
 {
-    const size_t lane = (size_t)layer * (size_t)be->kv.n_head_kv + (size_t)head;
-    return be->kv_data + (lane * (size_t)be->kv.n_pages + (size_t)page) * (be->k_page_bytes + be->v_page_bytes);
+    const kv_layer *l = &be->layers[layer];
+    const size_t bytes = l->k_page_bytes + l->v_page_bytes;
+    return be->kv_data + (l->first + (size_t)head * bytes) * (size_t)be->kv.n_pages + (size_t)page * bytes;
 }
 static inline uint8_t *lt_cpu_v_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
 {
-    return lt_cpu_k_page(be, page, layer, head) + be->k_page_bytes;
+    return lt_cpu_k_page(be, page, layer, head) + be->layers[layer].k_page_bytes;
 }
 
 /* Runs `work` on items 0..n_rows-1, each a row. */
@@ -105,9 +134,36 @@ static inline void lt_cpu_each_row(cpu_backend *be, lt_work work, void *context,
     lt_pool_run(be->pool, n_rows <= LT_SERIAL_ROWS ? 1 : be->batch->n_threads, work, context, n_rows);
 }
 
-int lt_cpu_weight(lt_backend *be, lt_weight **out, const lt_gguf *file, const lt_tensor *t, lt_weight_use use);
+static inline int64_t lt_panels_of(const lt_weight *w) /* of one matrix */
+{
+    return (w->n_out + LT_PANEL_ROWS - 1) / LT_PANEL_ROWS;
+}
+
+/* y = norm(x); y may be x. */
+static inline void lt_cpu_norm(const lt_kernels *k, const lt_norm *norm, float *y, const float *x, int64_t n)
+{
+    const float *weight = norm->weight ? norm->weight->vector : NULL;
+    if (norm->kind == LT_NORM_RMS)
+        k->rms_norm(y, x, weight, n, norm->eps);
+    else
+        k->layer_norm(y, x, weight, norm->bias ? norm->bias->vector : NULL, n, norm->eps);
+}
+
+/* The row of a prologue's input, as the next operation takes it: x itself or made in tmp. */
+const float *lt_cpu_input_row(const lt_kernels *k, const lt_input *in, int64_t n, int32_t row, float *tmp);
+
+void *lt_cpu_scratch(cpu_backend *be, size_t n_items, size_t item_bytes); /* not zeroed, counted */
+/* Room for every row's experts, n_used of each, or for as many rows at a time as fit a bound. */
+int lt_cpu_pairs_create(cpu_backend *be, int32_t n_used);
+void lt_cpu_pairs_destroy(lt_pairs *p);
+void lt_cpu_experts(lt_backend *be, const lt_experts *e);
+/* The experts of a row, [n_used] each.  Weights are NaN when a logit is not finite. */
+void lt_cpu_route(const lt_kernels *k, const lt_router *r, const float *logits, int32_t *chosen, float *weight);
+
+int lt_cpu_weight(lt_backend *be, lt_weight **out, const lt_gguf *file, const lt_weight_source *source);
+int lt_cpu_vector(lt_backend *be, lt_weight **out, const float *values, int64_t n);
 void lt_cpu_slabs_destroy(cpu_backend *be);
-void lt_cpu_embed(lt_backend *be, lt_buffer *y, const lt_weight *w, float scale);
+void lt_cpu_embed(lt_backend *be, lt_buffer *y, const lt_embedding *e);
 void lt_cpu_matmul(lt_backend *be, const lt_input *in, const lt_product *out, int32_t n_out);
 void lt_cpu_attend(lt_backend *be, const lt_attention *a, lt_buffer *q, lt_buffer *k, lt_buffer *v, lt_buffer *out);
 void lt_cpu_begin(lt_backend *be, const lt_batch *batch);

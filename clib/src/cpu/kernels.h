@@ -4,6 +4,7 @@
 #ifndef LT_KERNELS_H
 #define LT_KERNELS_H
 
+#include "backend.h"
 #include "cpu/kvpage.h"
 #include "cpu/panel.h"
 
@@ -34,7 +35,10 @@ typedef struct {
     int32_t k_type, v_type;  /* LT_KV_* */
     int32_t n_queries, k_dim, v_stride;
     bool resume;             /* out and state hold what came of the pages before these */
-    int32_t window;          /* a query sees keys <= position and, when window > 0, > position - window */
+    int32_t window;          /* a query sees keys <= position and, when window > 0, > position - window ... */
+    bool chunked;            /* ... or those of its own window of many that lie side by side */
+    float cap;               /* of scores, as lt_attention has it; 0: none */
+    const float *slope;      /* [n_queries], score -= slope * distance; NULL: none */
     const int32_t *position; /* [n_queries] */
     const float *q;          /* float keys: [n_queries][k_dim], already scaled */
     const int16_t *q16;      /* integer keys: [n_queries][k_dim, even], at most LT_Q_MAX ... */
@@ -47,15 +51,19 @@ typedef struct {
     const char *name;
     void (*matmul[LT_FORM_COUNT])(const lt_matmul_job *job);
     void (*attend)(const lt_attend_job *job); /* out: weighted values, not yet divided by the sum */
-    void (*merge)(float *to_state, float *to, const float *from_state, const float *from, int64_t v_stride); /* two runs of keys of a query */
+    void (*merge)(float *to_state, float *to, const float *from_state, const float *from, int64_t v_stride); /* two runs of keys of a query; from NULL: zeros */
     float (*encode)(const float *x, int64_t n, int32_t limit, int16_t *code); /* n <= 64; the scale */
     void (*quantize)(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride); /* to blocks `stride` units apart */
     void (*rms_norm)(float *y, const float *x, const float *weight, int64_t n, float eps); /* y may be x; weight NULL: ones */
-    void (*add)(float *y, const float *x, int64_t n);                                      /* y += x */
-    void (*silu_mul)(float *y, const float *gate, const float *up, int64_t n);             /* silu(gate) * up */
+    void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, int64_t n, float eps); /* NULL: ones, zeros */
+    void (*add)(float *y, const float *x, float scale, int64_t n);                         /* y += scale * x */
+    void (*scale)(float *y, float scale, int64_t n);
+    void (*clamp)(float *y, float limit, int64_t n);                                       /* within -limit..limit */
+    void (*cap)(float *y, float cap, int64_t n);                                           /* cap * tanh(y / cap) */
+    void (*act)(int act, float *y, const float *x, const float *up, int64_t n);            /* lt_act: act(x) * up; up NULL: act(x) */
+    void (*softmax)(float *x, int64_t n);
     void (*rope)(float *x, const float *cosine, const float *sine, int64_t n_rot, int adjacent); /* [n_rot/2] each */
     void (*to_half)(uint16_t *y, const float *x, int64_t n);
-    void (*gelu_mul)(float *y, const float *gate, const float *up, int64_t n);             /* gelu, tanh form */
 } lt_kernels;
 
 const lt_kernels *lt_kernels_get(void); /* the table of lt_cpu_level() */

@@ -5,12 +5,17 @@
 
 #include "cpu/kvpage.h"
 
+static size_t lane_bytes(const cpu_backend *be, int32_t layer) /* of a page, one kv head */
+{
+    return be->layers[layer].k_page_bytes + be->layers[layer].v_page_bytes;
+}
+
 void lt_cpu_copy_page(lt_backend *base, int32_t src, int32_t dst)
 {
     cpu_backend *be = cpu_of(base);
     for (int32_t layer = 0; layer < be->kv.n_layers; layer++)
-        for (int32_t head = 0; head < be->kv.n_head_kv; head++)
-            memcpy(lt_cpu_k_page(be, dst, layer, head), lt_cpu_k_page(be, src, layer, head), be->k_page_bytes + be->v_page_bytes);
+        for (int32_t head = 0; head < be->layers[layer].shape.n_head_kv; head++)
+            memcpy(lt_cpu_k_page(be, dst, layer, head), lt_cpu_k_page(be, src, layer, head), lane_bytes(be, layer));
 }
 
 /* ---- zeros where no token is: what lies there is of no use and may be another history's ---- */
@@ -22,24 +27,24 @@ static void blank_lines(uint8_t *lines, size_t n_lines, size_t cell_bytes, int32
         memset(lines + (i * LT_PAGE_KEYS + (size_t)n) * cell_bytes, 0, (size_t)(LT_PAGE_KEYS - n) * cell_bytes);
 }
 
-static void blank_keys(const cpu_backend *be, uint8_t *page, int32_t n)
+static void blank_keys(const cpu_backend *be, const kv_layer *l, uint8_t *page, int32_t n)
 {
-    const int32_t type = be->kv.k_type, dim = be->kv.k_dim;
+    const int32_t type = be->kv.k_type, dim = l->shape.k_dim;
     const lt_kv_traits t = lt_kv_types[type];
     const size_t codes = lt_k_codes_bytes(type, dim), scales = lt_kv_scales_bytes(type, dim),
                  cell = t.group ? 2u * t.value_bytes : t.value_bytes;
     blank_lines(page, codes / (LT_PAGE_KEYS * cell), cell, n);
     blank_lines(page + codes, (size_t)lt_kv_groups(type, dim), t.scale_bytes, n);
-    memset(page + codes + scales, 0, be->k_page_bytes - codes - scales);
+    memset(page + codes + scales, 0, l->k_page_bytes - codes - scales);
 }
 
 /* A row holds the values of one token, or of two in turn: then the second may be missing alone. */
-static void blank_values(const cpu_backend *be, uint8_t *page, int32_t n)
+static void blank_values(const cpu_backend *be, const kv_layer *l, uint8_t *page, int32_t n)
 {
-    const int32_t type = be->kv.v_type, dim = be->kv.v_dim;
+    const int32_t type = be->kv.v_type, dim = l->shape.v_dim;
     const lt_kv_traits t = lt_kv_types[type];
     const size_t codes = lt_v_codes_bytes(type, dim), scales = lt_kv_scales_bytes(type, dim), tokens = t.group ? 2 : 1;
-    const size_t item = tokens * t.value_bytes, row = be->v_stride * item, used = (size_t)dim * item,
+    const size_t item = tokens * t.value_bytes, row = l->v_stride * item, used = (size_t)dim * item,
                  full = ((size_t)n + tokens - 1) / tokens;
     for (size_t i = 0; i < full; i++)
         memset(page + i * row + used, 0, row - used);
@@ -47,7 +52,7 @@ static void blank_values(const cpu_backend *be, uint8_t *page, int32_t n)
         memset(page + (full - 1) * row + i * item + t.value_bytes, 0, t.value_bytes);
     memset(page + full * row, 0, codes - full * row);
     blank_lines(page + codes, (size_t)lt_kv_groups(type, dim), t.scale_bytes, n);
-    memset(page + codes + scales, 0, be->v_page_bytes - codes - scales);
+    memset(page + codes + scales, 0, l->v_page_bytes - codes - scales);
 }
 
 /* ---- values that are never written: they would reach every sum they are part of, or overflow it ---- */
@@ -106,11 +111,15 @@ static bool is_sound(int32_t type, const uint8_t *codes, size_t codes_bytes, siz
 
 static int check_page(const cpu_backend *be, const uint8_t *in)
 {
-    const lt_kv_shape *s = &be->kv;
-    for (int32_t i = 0; i < s->n_layers * s->n_head_kv; i++, in += be->k_page_bytes + be->v_page_bytes)
-        if (!is_sound(s->k_type, in, lt_k_codes_bytes(s->k_type, s->k_dim), lt_kv_scales_bytes(s->k_type, s->k_dim)) ||
-            !is_sound(s->v_type, in + be->k_page_bytes, lt_v_codes_bytes(s->v_type, s->v_dim), lt_kv_scales_bytes(s->v_type, s->v_dim)))
-            return lt_fail(LT_E_FORMAT, "layer %d: keys or values of a page are not finite or out of range", i / s->n_head_kv);
+    const int32_t k_type = be->kv.k_type, v_type = be->kv.v_type;
+    for (int32_t layer = 0; layer < be->kv.n_layers; layer++) {
+        const kv_layer *l = &be->layers[layer];
+        const int32_t k_dim = l->shape.k_dim, v_dim = l->shape.v_dim;
+        for (int32_t head = 0; head < l->shape.n_head_kv; head++, in += lane_bytes(be, layer))
+            if (!is_sound(k_type, in, lt_k_codes_bytes(k_type, k_dim), lt_kv_scales_bytes(k_type, k_dim)) ||
+                !is_sound(v_type, in + l->k_page_bytes, lt_v_codes_bytes(v_type, v_dim), lt_kv_scales_bytes(v_type, v_dim)))
+                return lt_fail(LT_E_FORMAT, "layer %d: keys or values of a page are not finite or out of range", layer);
+    }
     return LT_OK;
 }
 
@@ -120,12 +129,14 @@ void lt_cpu_read_page(lt_backend *base, int32_t page, int32_t n_tokens, void *ou
 {
     const cpu_backend *be = cpu_of(base);
     uint8_t *at = out;
-    for (int32_t layer = 0; layer < be->kv.n_layers; layer++)
-        for (int32_t head = 0; head < be->kv.n_head_kv; head++, at += be->k_page_bytes + be->v_page_bytes) {
-            memcpy(at, lt_cpu_k_page(be, page, layer, head), be->k_page_bytes + be->v_page_bytes);
-            blank_keys(be, at, n_tokens);
-            blank_values(be, at + be->k_page_bytes, n_tokens);
+    for (int32_t layer = 0; layer < be->kv.n_layers; layer++) {
+        const kv_layer *l = &be->layers[layer];
+        for (int32_t head = 0; head < l->shape.n_head_kv; head++, at += lane_bytes(be, layer)) {
+            memcpy(at, lt_cpu_k_page(be, page, layer, head), lane_bytes(be, layer));
+            blank_keys(be, l, at, n_tokens);
+            blank_values(be, l, at + l->k_page_bytes, n_tokens);
         }
+    }
 }
 
 int lt_cpu_write_page(lt_backend *base, int32_t page, int32_t n_tokens, const void *in)
@@ -133,11 +144,13 @@ int lt_cpu_write_page(lt_backend *base, int32_t page, int32_t n_tokens, const vo
     const cpu_backend *be = cpu_of(base);
     const uint8_t *at = in;
     LT_TRY(check_page(be, in));
-    for (int32_t layer = 0; layer < be->kv.n_layers; layer++)
-        for (int32_t head = 0; head < be->kv.n_head_kv; head++, at += be->k_page_bytes + be->v_page_bytes) {
-            memcpy(lt_cpu_k_page(be, page, layer, head), at, be->k_page_bytes + be->v_page_bytes);
-            blank_keys(be, lt_cpu_k_page(be, page, layer, head), n_tokens);
-            blank_values(be, lt_cpu_v_page(be, page, layer, head), n_tokens);
+    for (int32_t layer = 0; layer < be->kv.n_layers; layer++) {
+        const kv_layer *l = &be->layers[layer];
+        for (int32_t head = 0; head < l->shape.n_head_kv; head++, at += lane_bytes(be, layer)) {
+            memcpy(lt_cpu_k_page(be, page, layer, head), at, lane_bytes(be, layer));
+            blank_keys(be, l, lt_cpu_k_page(be, page, layer, head), n_tokens);
+            blank_values(be, l, lt_cpu_v_page(be, page, layer, head), n_tokens);
         }
+    }
     return LT_OK;
 }

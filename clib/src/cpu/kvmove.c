@@ -80,35 +80,42 @@ static void move_cell(const move_call *c, int32_t row, int32_t layer, int32_t he
 {
     const cpu_backend *be = c->be;
     const lt_move *m = c->m;
+    const lt_layer_shape *shape = &be->layers[layer].shape;
     const int32_t from = m->from + c->first + row, to = m->to + c->first + row;
     const int32_t from_page = m->pages[from / LT_PAGE_KEYS], from_slot = from % LT_PAGE_KEYS;
     const int32_t to_page = m->pages[to / LT_PAGE_KEYS], to_slot = to % LT_PAGE_KEYS;
     float key[LT_MAX_HEAD_DIM];
     (lt_kv_types[be->kv.k_type].group ? read_integers : read_floats)(be->kv.k_type, lt_cpu_k_page(be, from_page, layer, head), from_slot,
-                                                                     key, be->kv.k_dim);
-    lt_cpu_turn(be, m->rope[layer], row, key);
-    lt_write_key(be->k, be->kv.k_type, lt_cpu_k_page(be, to_page, layer, head), to_slot, key, be->kv.k_dim);
+                                                                     key, shape->k_dim);
+    if (m->rope[layer] >= 0)
+        lt_cpu_turn(be, m->rope[layer], row, key);
+    lt_write_key(be->k, be->kv.k_type, lt_cpu_k_page(be, to_page, layer, head), to_slot, key, shape->k_dim);
     if (from != to)
         copy_value(be->kv.v_type, lt_cpu_v_page(be, to_page, layer, head), to_slot, lt_cpu_v_page(be, from_page, layer, head), from_slot,
-                   be->kv.v_dim);
+                   shape->v_dim);
 }
 
 static void move_lane(void *context, int32_t lane, int32_t worker)
 {
     const move_call *c = context;
-    const int32_t n_heads = c->be->kv.n_head_kv;
+    int32_t layer = 0;
     (void)worker;
+    for (int32_t n; lane >= (n = c->be->layers[layer].shape.n_head_kv); layer++)
+        lane -= n;
     for (int32_t row = 0; row < c->n; row++)
         if (c->m->from != c->m->to || c->m->turn[c->first + row])
-            move_cell(c, row, lane / n_heads, lane % n_heads);
+            move_cell(c, row, layer, lane);
 }
 
 void lt_cpu_move(lt_backend *base, const lt_move *move)
 {
     cpu_backend *be = cpu_of(base);
+    int32_t n_lanes = 0;
+    for (int32_t i = 0; i < be->kv.n_layers; i++)
+        n_lanes += be->layers[i].shape.n_head_kv;
     for (int32_t first = 0; first < move->n; first += be->max_rows) {
         move_call c = {be, move, first, move->n - first < be->max_rows ? move->n - first : be->max_rows};
         lt_pool_run(be->pool, move->n_threads, fill_tables, &c, c.n);
-        lt_pool_run(be->pool, move->n_threads, move_lane, &c, be->kv.n_layers * be->kv.n_head_kv);
+        lt_pool_run(be->pool, move->n_threads, move_lane, &c, n_lanes);
     }
 }

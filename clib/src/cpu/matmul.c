@@ -9,58 +9,68 @@ typedef struct {
     cpu_backend *be;
     const lt_input *in;
     const lt_product *out;
-    int32_t n_out, n_rows;
+    int32_t n_out, n_rows, n_pieces;
     bool wants_q8, wants_f32;
-    int64_t n_in, f32_stride;
+    int64_t n_in; /* of a piece */
+    int64_t f32_stride, q8_piece; /* from a row, and from a piece of all rows, to the next */
     int32_t chunk; /* panels in an item */
 } matmul_call;
 
-/* x += add, and where the row's input stands. */
-static const float *input_row(matmul_call *c, int32_t row, float *tmp)
+static const float *row_of(const lt_buffer *b, int32_t row)
 {
-    const lt_input *in = c->in;
-    const lt_kernels *k = c->be->k;
-    const int64_t n = c->n_in;
-    float *x = in->x->data + (int64_t)row * in->x->stride;
-    if (in->add) {
-        const float *add = in->add->data + (int64_t)row * in->add->stride;
-        if (in->add_norm) {
-            k->rms_norm(tmp, add, in->add_norm->vector, n, in->eps);
-            add = tmp;
+    return b->data + (int64_t)row * b->stride;
+}
+
+/* x += what is to be added. */
+static void add_up(const lt_kernels *k, const lt_input *in, float *x, int64_t n, int32_t row, float *tmp)
+{
+    for (int i = 0; i < LT_MAX_ADDENDS && in->add[i].y; i++) {
+        const lt_addend *a = &in->add[i];
+        const float *y = row_of(a->y, row);
+        if (a->norm.kind) {
+            lt_cpu_norm(k, &a->norm, tmp, y, n);
+            y = tmp;
         }
-        k->add(x, add, n);
+        k->add(x, y, a->scale != 0.0f ? a->scale : 1.0f, n);
     }
-    if (in->norm) {
-        k->rms_norm(tmp, x, in->norm->vector, n, in->eps);
-        return tmp;
-    }
-    if (in->gate) {
-        const float *up = in->up->data + (int64_t)row * in->up->stride;
-        (in->gate == LT_SILU ? k->silu_mul : k->gelu_mul)(tmp, x, up, n);
-        return tmp;
-    }
-    return x;
+    if (in->x_scale)
+        k->scale(x, in->x_scale->vector[0], n);
+}
+
+const float *lt_cpu_input_row(const lt_kernels *k, const lt_input *in, int64_t n, int32_t row, float *tmp)
+{
+    float *x = in->x->data + (int64_t)row * in->x->stride;
+    add_up(k, in, x, n, row, tmp);
+    if (in->norm.kind)
+        lt_cpu_norm(k, &in->norm, tmp, x, n);
+    else if (in->act)
+        k->act(in->act, tmp, x, in->up ? row_of(in->up, row) : NULL, n);
+    else if (in->scale != 0.0f || in->row_gate)
+        memcpy(tmp, x, (size_t)n * sizeof *x);
+    else
+        return x;
+    float gate = 1.0f;
+    if (in->row_gate)
+        k->act(LT_SIGMOID, &gate, row_of(in->row_gate, row), NULL, 1);
+    if (in->scale != 0.0f || in->row_gate)
+        k->scale(tmp, in->scale != 0.0f ? in->scale * gate : gate, n);
+    return tmp;
 }
 
 static void prologue_row(void *context, int32_t item, int32_t worker)
 {
     matmul_call *c = context;
     cpu_backend *be = c->be;
-    const float *row = input_row(c, c->in->rows ? c->in->rows[item] : item, be->scratch[worker].row);
-    if (c->wants_q8)
-        be->k->quantize(row, c->n_in, be->q8 + item * LT_BLOCK_UNITS, (int64_t)c->n_rows * LT_BLOCK_UNITS);
+    const float *row = lt_cpu_input_row(be->k, c->in, c->n_in * c->n_pieces, c->in->rows ? c->in->rows[item] : item, be->scratch[worker].row);
+    for (int32_t p = 0; c->wants_q8 && p < c->n_pieces; p++)
+        be->k->quantize(row + p * c->n_in, c->n_in, be->q8 + p * c->q8_piece + item * LT_BLOCK_UNITS, (int64_t)c->n_rows * LT_BLOCK_UNITS);
     if (c->wants_f32)
-        memcpy(be->f32 + c->f32_stride * item, row, (size_t)c->n_in * sizeof *row);
+        memcpy(be->f32 + c->f32_stride * item, row, (size_t)(c->n_in * c->n_pieces) * sizeof *row);
 }
 
-static int64_t panels_of(const lt_weight *w)
+static int32_t items_of(const matmul_call *c, const lt_weight *w) /* of one matrix */
 {
-    return (w->n_out + LT_PANEL_ROWS - 1) / LT_PANEL_ROWS;
-}
-
-static int32_t items_of(const matmul_call *c, const lt_weight *w)
-{
-    return (int32_t)((panels_of(w) + c->chunk - 1) / c->chunk);
+    return (int32_t)((lt_panels_of(w) + c->chunk - 1) / c->chunk);
 }
 
 static void panel_item(void *context, int32_t item, int32_t worker)
@@ -68,16 +78,17 @@ static void panel_item(void *context, int32_t item, int32_t worker)
     matmul_call *c = context;
     cpu_backend *be = c->be;
     const lt_product *p = c->out;
-    for (int32_t n; item >= (n = items_of(c, p->w)); p++)
+    for (int32_t n; item >= (n = items_of(c, p->w) * p->w->n_matrices); p++)
         item -= n;
     const lt_weight *w = p->w;
-    const int64_t first = (int64_t)item * c->chunk, left = panels_of(w) - first;
+    const int32_t matrix = item / items_of(c, w), piece = c->n_pieces > 1 ? matrix : 0;
+    const int64_t first = (int64_t)(item % items_of(c, w)) * c->chunk, left = lt_panels_of(w) - first;
     const bool is_float = FORM_IS_FLOAT(w->form);
     lt_matmul_job job = {
-        .panels = w->panels + (size_t)first * w->panel_bytes,
-        .x = is_float ? (const void *)be->f32 : be->q8,
-        .bias = p->bias ? p->bias->vector + first * LT_PANEL_ROWS : NULL,
-        .y = p->y->data + first * LT_PANEL_ROWS,
+        .panels = w->panels + (size_t)(matrix * lt_panels_of(w) + first) * w->panel_bytes,
+        .x = is_float ? (const void *)(be->f32 + piece * c->n_in) : be->q8 + piece * c->q8_piece,
+        .bias = p->bias ? p->bias->vector + matrix * w->n_out + first * LT_PANEL_ROWS : NULL,
+        .y = p->y->data + p->y_first + matrix * p->y_apart + first * LT_PANEL_ROWS,
         .scratch = be->scratch[worker].tile,
         .levels = w->levels,
         .n_in = c->n_in,
@@ -87,6 +98,9 @@ static void panel_item(void *context, int32_t item, int32_t worker)
         .n_columns = c->n_rows,
     };
     be->k->matmul[w->form](&job);
+    const int64_t n_rows = w->n_out - first * LT_PANEL_ROWS, here = (int64_t)job.n_panels * LT_PANEL_ROWS;
+    for (int32_t i = 0; p->cap > 0.0f && i < job.n_columns; i++)
+        be->k->cap(job.y + i * job.y_stride, p->cap, n_rows < here ? n_rows : here);
 }
 
 /* Few columns: half as many items, since long runs of memory are read faster.  Many columns: an even number of panels, which
@@ -106,16 +120,18 @@ void lt_cpu_matmul(lt_backend *base, const lt_input *in, const lt_product *out, 
     cpu_backend *be = cpu_of(base);
     matmul_call c = {.be = be, .in = in, .out = out, .n_out = n_out, .n_in = out[0].w->n_in};
     c.n_rows = in->rows ? in->n_rows : be->batch->n_rows;
-    c.f32_stride = c.n_in;
+    c.n_pieces = out[0].w->n_pieces;
+    c.f32_stride = c.n_in * c.n_pieces;
+    c.q8_piece = lt_q8_units(c.n_in) * c.n_rows;
     int64_t n_panels = 0;
     for (int32_t i = 0; i < n_out; i++) {
-        n_panels += panels_of(out[i].w);
+        n_panels += lt_panels_of(out[i].w) * out[i].w->n_matrices;
         *(FORM_IS_FLOAT(out[i].w->form) ? &c.wants_f32 : &c.wants_q8) = true;
     }
     lt_cpu_each_row(be, prologue_row, &c, c.n_rows);
     c.chunk = chunk_size(&c, n_panels, be->batch->n_threads);
     int32_t n_items = 0;
     for (int32_t i = 0; i < n_out; i++)
-        n_items += items_of(&c, out[i].w);
+        n_items += items_of(&c, out[i].w) * out[i].w->n_matrices;
     lt_pool_run(be->pool, be->batch->n_threads, panel_item, &c, n_items);
 }

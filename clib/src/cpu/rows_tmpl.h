@@ -64,33 +64,145 @@ static void rms_norm(float *y, const float *x, const float *weight, int64_t n, f
     }
 }
 
-static void add_row(float *y, const float *x, int64_t n)
+/* Mean and deviation in two passes, as rms_norm sums. */
+static void layer_norm(float *y, const float *x, const float *weight, const float *bias, int64_t n, float eps)
+{
+    vf sum = vf_set1(0.0f), squares = vf_set1(0.0f);
+    for (int64_t i = 0; i < n; i += 16)
+        sum = vf_add(sum, load_part(x + i, n - i));
+    const float mean = vf_sum(sum) / (float)n;
+    for (int64_t i = 0; i < n; i += 16) {
+        float part[16] = {0};
+        store_part(part, n - i, vf_sub(load_part(x + i, n - i), vf_set1(mean))); /* lanes beyond n do not count */
+        const vf v = vf_load(part);
+        squares = vf_fma(v, v, squares);
+    }
+    const float total = vf_sum(squares);
+    const vf scale = vf_set1(total < INFINITY ? 1.0f / sqrtf(total / (float)n + eps) : NAN);
+    for (int64_t i = 0; i < n; i += 16) {
+        vf v = vf_mul(vf_sub(load_part(x + i, n - i), vf_set1(mean)), scale);
+        if (weight)
+            v = vf_mul(v, load_part(weight + i, n - i));
+        store_part(y + i, n - i, bias ? vf_add(v, load_part(bias + i, n - i)) : v);
+    }
+}
+
+static void add_row(float *y, const float *x, float scale, int64_t n)
 {
     for (int64_t i = 0; i < n; i += 16)
-        store_part(y + i, n - i, vf_add(load_part(y + i, n - i), load_part(x + i, n - i)));
+        store_part(y + i, n - i, vf_fma(load_part(x + i, n - i), vf_set1(scale), load_part(y + i, n - i)));
+}
+
+static void scale_row(float *y, float scale, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16)
+        store_part(y + i, n - i, vf_mul(load_part(y + i, n - i), vf_set1(scale)));
+}
+
+/* Below, what might be NaN is the second operand of vf_max, which is its result then. */
+static inline vf vf_negative(vf a)
+{
+    return vf_sub(vf_set1(0.0f), a);
+}
+static inline vf at_most(float limit, vf a)
+{
+    return vf_negative(vf_max(vf_set1(-limit), vf_negative(a)));
+}
+static inline vf within(float limit, vf a)
+{
+    return at_most(limit, vf_max(vf_set1(-limit), a));
+}
+
+static void clamp_row(float *y, float limit, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16)
+        store_part(y + i, n - i, within(limit, load_part(y + i, n - i)));
+}
+
+/* cap * tanh(x / cap), tanh(z) = 1 - 2 / (e^(2z) + 1) */
+static inline vf soft_cap(vf x, float cap)
+{
+    const vf e = vf_exp(vf_mul(x, vf_set1(2.0f / cap)));
+    return vf_mul(vf_set1(cap), vf_sub(vf_set1(1.0f), vf_div(vf_set1(2.0f), vf_add(e, vf_set1(1.0f)))));
+}
+
+static void cap_row(float *y, float cap, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16)
+        store_part(y + i, n - i, soft_cap(load_part(y + i, n - i), cap));
 }
 
 /* g * sigmoid(s * g'): silu has g' = g; the tanh form of gelu is the same with g' = 2*sqrt(2/pi)*(g + 0.044715 g^3). */
 static inline vf times_sigmoid(vf g, vf z)
 {
-    return vf_div(g, vf_add(vf_set1(1.0f), vf_exp(vf_sub(vf_set1(0.0f), z))));
+    return vf_div(g, vf_add(vf_set1(1.0f), vf_exp(vf_negative(z))));
 }
 
-static void silu_mul(float *y, const float *gate, const float *up, int64_t n)
+/* g/2 * (1 + erf(g/sqrt 2)) = g/2 + |g| * (1/2 - h), where 2h is the complement of erf for |g| (Abramowitz and Stegun 7.1.26, 1.5e-7). */
+static inline vf gelu_erf(vf g)
 {
-    for (int64_t i = 0; i < n; i += 16) {
-        vf g = load_part(gate + i, n - i);
-        store_part(y + i, n - i, vf_mul(times_sigmoid(g, g), load_part(up + i, n - i)));
+    const vf size = vf_max(vf_negative(g), g), z = vf_mul(size, vf_set1(0.70710678f));
+    const vf t = vf_div(vf_set1(1.0f), vf_fma(z, vf_set1(0.3275911f), vf_set1(1.0f)));
+    vf p = vf_set1(1.061405429f);
+    p = vf_fma(p, t, vf_set1(-1.453152027f));
+    p = vf_fma(p, t, vf_set1(1.421413741f));
+    p = vf_fma(p, t, vf_set1(-0.284496736f));
+    p = vf_fma(p, t, vf_set1(0.254829592f));
+    const vf h = vf_mul(vf_mul(vf_mul(p, t), vf_exp(vf_negative(vf_mul(z, z)))), vf_set1(0.5f));
+    return vf_fma(size, vf_sub(vf_set1(0.5f), h), vf_mul(g, vf_set1(0.5f)));
+}
+
+INLINE vf act_of(const int act, vf g)
+{
+    switch (act) {
+    case LT_SILU: return times_sigmoid(g, g);
+    case LT_GELU: return times_sigmoid(g, vf_mul(g, vf_fma(vf_mul(g, g), vf_set1(1.59576912f * 0.044715f), vf_set1(1.59576912f))));
+    case LT_GELU_ERF: return gelu_erf(g);
+    case LT_RELU: return vf_max(vf_set1(0.0f), g);
+    case LT_RELU2: return vf_mul(vf_max(vf_set1(0.0f), g), vf_max(vf_set1(0.0f), g));
+    case LT_SIGMOID: return times_sigmoid(vf_set1(1.0f), g);
+    case LT_SWIGLU_OAI: return times_sigmoid(at_most(7.0f, g), vf_mul(at_most(7.0f, g), vf_set1(1.702f)));
+    default: return g;
     }
 }
 
-static void gelu_mul(float *y, const float *gate, const float *up, int64_t n)
+INLINE void act_loop(const int act, float *y, const float *x, const float *up, int64_t n)
 {
     for (int64_t i = 0; i < n; i += 16) {
-        vf g = load_part(gate + i, n - i);
-        vf z = vf_mul(g, vf_fma(vf_mul(g, g), vf_set1(1.59576912f * 0.044715f), vf_set1(1.59576912f)));
-        store_part(y + i, n - i, vf_mul(times_sigmoid(g, z), load_part(up + i, n - i)));
+        vf v = act_of(act, load_part(x + i, n - i));
+        if (up) {
+            const vf u = load_part(up + i, n - i);
+            v = vf_mul(v, act == LT_SWIGLU_OAI ? vf_add(within(7.0f, u), vf_set1(1.0f)) : u);
+        }
+        store_part(y + i, n - i, v);
     }
+}
+
+static void act_row(int act, float *y, const float *x, const float *up, int64_t n)
+{
+    switch (act) {
+    case LT_SILU: act_loop(LT_SILU, y, x, up, n); break;
+    case LT_GELU: act_loop(LT_GELU, y, x, up, n); break;
+    case LT_GELU_ERF: act_loop(LT_GELU_ERF, y, x, up, n); break;
+    case LT_RELU: act_loop(LT_RELU, y, x, up, n); break;
+    case LT_RELU2: act_loop(LT_RELU2, y, x, up, n); break;
+    case LT_SIGMOID: act_loop(LT_SIGMOID, y, x, up, n); break;
+    case LT_SWIGLU_OAI: act_loop(LT_SWIGLU_OAI, y, x, up, n); break;
+    default: act_loop(LT_ACT_NONE, y, x, up, n);
+    }
+}
+
+static void softmax(float *x, int64_t n)
+{
+    float largest = -INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        largest = x[i] > largest ? x[i] : largest;
+    vf sum = vf_set1(0.0f);
+    for (int64_t i = 0; i < n; i += 16) {
+        store_part(x + i, n - i, vf_exp(vf_sub(load_part(x + i, n - i), vf_set1(largest))));
+        sum = vf_add(sum, load_part(x + i, n - i));
+    }
+    scale_row(x, 1.0f / vf_sum(sum), n);
 }
 
 /* Plain loops: without contraction the compiler's vectors round as the scalars do. */

@@ -34,9 +34,10 @@ typedef struct {
     cpu_backend *be;
     const lt_gguf *file;
     const lt_tensor *t;
+    const lt_weight_source *source;
     lt_weight *w;
     size_t row_bytes;
-    int32_t panels_per_item;
+    int32_t panels_per_item, items_per_matrix;
     _Atomic int error;
 } pack_call;
 
@@ -44,17 +45,21 @@ static void pack_item(void *context, int32_t item, int32_t worker)
 {
     pack_call *c = context;
     const lt_weight *w = c->w;
-    const int64_t first = (int64_t)item * c->panels_per_item, left = w->n_out - first * LT_PANEL_ROWS;
+    const int32_t matrix = item / c->items_per_matrix;
+    const lt_tensor *const *each = c->source->each;
+    const int64_t first = (int64_t)(item % c->items_per_matrix) * c->panels_per_item, left = w->n_out - first * LT_PANEL_ROWS;
+    const int64_t file_row = (each ? 0 : matrix) * c->source->rows_apart + c->source->first + first * LT_PANEL_ROWS;
+    uint8_t *panels = w->panels + (size_t)(matrix * lt_panels_of(w) + first) * w->panel_bytes;
     const int64_t n_rows = left < c->panels_per_item * LT_PANEL_ROWS ? left : c->panels_per_item * LT_PANEL_ROWS;
     const uint8_t *src;
-    const int error = lt_gguf_read(c->file, c->t, (size_t)(first * LT_PANEL_ROWS) * c->row_bytes, (size_t)n_rows * c->row_bytes,
+    const int error = lt_gguf_read(c->file, each ? each[matrix] : c->t, (size_t)file_row * c->row_bytes, (size_t)n_rows * c->row_bytes,
                                    c->be->slabs + (size_t)worker * c->be->slab_bytes, &src);
     if (error) {
         c->error = error;
         return;
     }
     for (int64_t p = 0; p * LT_PANEL_ROWS < n_rows; p++)
-        lt_pack_panel(c->t->type, src, c->row_bytes, w->n_in, n_rows, p, w->panels + (size_t)(first + p) * w->panel_bytes);
+        lt_pack_panel(c->t->type, src, c->row_bytes, w->n_in, n_rows, p, panels + (size_t)p * w->panel_bytes);
 }
 
 /* Items large enough to be read in one call, small enough that every thread has some. */
@@ -88,58 +93,103 @@ static uint8_t *take_panels(cpu_backend *be, size_t bytes)
     return a->bytes + a->used - bytes;
 }
 
-static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_gguf *file, const lt_tensor *t)
+static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_gguf *file, const lt_weight_source *source)
 {
-    const int64_t n_panels = (w->n_out + LT_PANEL_ROWS - 1) / LT_PANEL_ROWS;
+    const lt_tensor *t = source->tensor;
+    const int64_t n_panels = lt_panels_of(w) * w->n_matrices;
     w->panel_bytes = lt_panel_bytes(w->form, w->n_in);
     lt_form_levels(t->type, w->levels);
     w->panels = take_panels(be, (size_t)n_panels * w->panel_bytes);
     if (!w->panels)
         return out_of_memory(t->name, (size_t)n_panels * w->panel_bytes);
-    pack_call c = {.be = be, .file = file, .t = t, .w = w, .row_bytes = t->n_bytes / (size_t)w->n_out};
-    c.panels_per_item = panels_per_item(be, n_panels, c.row_bytes);
-    LT_TRY(slabs_create(be, t, (size_t)c.panels_per_item * LT_PANEL_ROWS * c.row_bytes));
-    lt_pool_run(be->pool, lt_pool_size(be->pool), pack_item, &c, (int32_t)((n_panels + c.panels_per_item - 1) / c.panels_per_item));
+    const size_t row_bytes = t->n_bytes / (size_t)(source->rows_apart * (source->each ? 1 : source->n_matrices));
+    pack_call c = {.be = be, .file = file, .t = t, .source = source, .w = w, .row_bytes = row_bytes};
+    c.panels_per_item = panels_per_item(be, n_panels, row_bytes);
+    c.items_per_matrix = (int32_t)((lt_panels_of(w) + c.panels_per_item - 1) / c.panels_per_item);
+    LT_TRY(slabs_create(be, t, (size_t)c.panels_per_item * LT_PANEL_ROWS * row_bytes));
+    lt_pool_run(be->pool, lt_pool_size(be->pool), pack_item, &c, c.items_per_matrix * w->n_matrices);
     if (c.error)
         return lt_gguf_fail_read(file, t, c.error);
     be->memory.weight_bytes += (int64_t)((size_t)n_panels * w->panel_bytes);
-    int64_t *widest = FORM_IS_FLOAT(w->form) ? &be->max_in_float : &be->max_in_quantised;
-    *widest = w->n_in > *widest ? w->n_in : *widest;
+    const bool is_float = FORM_IS_FLOAT(w->form);
+    const int64_t width = w->n_pieces * (is_float ? w->n_in : lt_q8_units(w->n_in) * LT_UNIT);
+    int64_t *widest = is_float ? &be->max_in_float : &be->max_in_quantised;
+    *widest = width > *widest ? width : *widest;
+    if (source->use == LT_USE_EXPERTS) {
+        be->max_in_stack = w->n_in > be->max_in_stack ? w->n_in : be->max_in_stack;
+        be->max_in_stack = w->n_out > be->max_in_stack ? w->n_out : be->max_in_stack;
+    }
     return LT_OK;
 }
 
-static int copy_vector(cpu_backend *be, lt_weight *w, const lt_gguf *file, const lt_tensor *t)
+static int vector_create(cpu_backend *be, lt_weight *w, const char *name)
 {
     const int64_t padded = (w->n_in + 15) & ~(int64_t)15;
     w->vector = lt_place_alloc(be->place, (size_t)padded, sizeof *w->vector);
     if (!w->vector)
-        return out_of_memory(t->name, (size_t)padded * sizeof *w->vector);
+        return out_of_memory(name, (size_t)padded * sizeof *w->vector);
     memset(w->vector + w->n_in, 0, (size_t)(padded - w->n_in) * sizeof *w->vector);
-    LT_TRY(slabs_create(be, t, t->n_bytes));
-    const uint8_t *src;
-    const int error = lt_gguf_read(file, t, 0, t->n_bytes, be->slabs, &src);
-    if (error)
-        return lt_gguf_fail_read(file, t, error);
-    lt_quant_find(t->type)->dequantize(src, w->vector, w->n_in);
     be->memory.weight_bytes += padded * (int64_t)sizeof *w->vector;
     return LT_OK;
 }
 
-int lt_cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const lt_tensor *t, lt_weight_use use)
+static int copy_vector(cpu_backend *be, lt_weight *w, const lt_gguf *file, const lt_weight_source *source)
+{
+    const lt_tensor *t = source->tensor;
+    LT_TRY(vector_create(be, w, t->name));
+    LT_TRY(slabs_create(be, t, t->n_bytes));
+    const uint8_t *src;
+    const size_t first = (size_t)source->first * sizeof *w->vector, n = (size_t)w->n_in * sizeof *w->vector;
+    const int error = lt_gguf_read(file, t, first, n, be->slabs, &src);
+    if (error)
+        return lt_gguf_fail_read(file, t, error);
+    memcpy(w->vector, src, n);
+    return LT_OK;
+}
+
+static lt_weight *weight_create(cpu_backend *be, lt_weight weight)
+{
+    lt_weight *w = lt_alloc_zero(1, sizeof *w);
+    if (!w)
+        return NULL;
+    *w = weight;
+    w->next = be->weights;
+    be->weights = w;
+    const int64_t n_in = w->n_in * w->n_pieces;
+    be->max_in = n_in > be->max_in ? n_in : be->max_in;
+    return w;
+}
+
+int lt_cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const lt_weight_source *source)
 {
     cpu_backend *be = cpu_of(base);
+    const lt_tensor *t = source->tensor;
     const int form = lt_form_of(t->type);
     if (form < 0)
         return lt_fail(LT_E_UNSUPPORTED, "%s: tensor %s has type %s, which this build cannot compute with", lt_gguf_path(file), t->name,
                        lt_type_name(t->type));
-    lt_weight *w = lt_alloc_zero(1, sizeof *w);
+    lt_weight *w = weight_create(be, (lt_weight){.n_in = source->n_in,
+                                                 .n_out = source->n_out,
+                                                 .n_matrices = source->n_matrices,
+                                                 .n_pieces = source->use == LT_USE_PIECES ? source->n_matrices : 1,
+                                                 .form = (lt_form)form});
     if (!w)
         return out_of_memory(t->name, sizeof *w);
-    *w = (lt_weight){.n_in = (int64_t)t->ne[0], .n_out = (int64_t)t->ne[1], .form = (lt_form)form, .next = be->weights};
-    be->weights = w;
-    be->max_in = w->n_in > be->max_in ? w->n_in : be->max_in;
-    LT_TRY(use == LT_USE_VECTOR ? copy_vector(be, w, file, t) : pack_matrix(be, w, file, t));
-    lt_gguf_release(file, t);
+    LT_TRY(source->use == LT_USE_VECTOR ? copy_vector(be, w, file, source) : pack_matrix(be, w, file, source));
+    for (int32_t i = 0; i < (source->each ? source->n_matrices : 1); i++)
+        lt_gguf_release(file, source->each ? source->each[i] : t);
+    *out = w;
+    return LT_OK;
+}
+
+int lt_cpu_vector(lt_backend *base, lt_weight **out, const float *values, int64_t n)
+{
+    cpu_backend *be = cpu_of(base);
+    lt_weight *w = weight_create(be, (lt_weight){.n_in = n, .n_out = 1, .n_matrices = 1, .n_pieces = 1, .form = LT_FORM_F32});
+    if (!w)
+        return out_of_memory("a vector", sizeof *w);
+    LT_TRY(vector_create(be, w, "a vector"));
+    memcpy(w->vector, values, (size_t)n * sizeof *values);
     *out = w;
     return LT_OK;
 }
@@ -147,24 +197,30 @@ int lt_cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const 
 typedef struct {
     cpu_backend *be;
     lt_buffer *y;
-    const lt_weight *w;
-    float scale;
+    const lt_embedding *e;
 } embed_call;
 
 static void embed_row(void *context, int32_t row, int32_t worker)
 {
     const embed_call *c = context;
-    (void)worker;
-    float *y = c->y->data + row * c->y->stride;
-    lt_unpack_row(c->w->form, c->w->levels, c->w->panels, c->w->n_in, c->be->batch->token[row], y);
-    if (c->scale != 1.0f)
-        for (int64_t i = 0; i < c->w->n_in; i++)
-            y[i] *= c->scale;
+    const lt_kernels *k = c->be->k;
+    const lt_weight *tokens = c->e->tokens, *positions = c->e->positions;
+    const int64_t n = tokens->n_in;
+    float *y = c->y->data + row * c->y->stride, *tmp = c->be->scratch[worker].row;
+    lt_unpack_row(tokens->form, tokens->levels, tokens->panels, n, c->be->batch->token[row], y);
+    if (c->e->scale != 1.0f)
+        k->scale(y, c->e->scale, n);
+    if (positions) {
+        lt_unpack_row(positions->form, positions->levels, positions->panels, n, c->be->batch->position[row], tmp);
+        k->add(y, tmp, 1.0f, n);
+    }
+    if (c->e->norm.kind)
+        lt_cpu_norm(k, &c->e->norm, y, y, n);
 }
 
-void lt_cpu_embed(lt_backend *base, lt_buffer *y, const lt_weight *w, float scale)
+void lt_cpu_embed(lt_backend *base, lt_buffer *y, const lt_embedding *e)
 {
     cpu_backend *be = cpu_of(base);
-    embed_call c = {be, y, w, scale};
+    embed_call c = {be, y, e};
     lt_cpu_each_row(be, embed_row, &c, be->batch->n_rows);
 }

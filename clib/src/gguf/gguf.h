@@ -15,6 +15,8 @@
 int lt_gguf_get_u32(const lt_gguf *g, const char *key, bool required, uint32_t *out);
 int lt_gguf_get_f32(const lt_gguf *g, const char *key, bool required, float *out);
 int lt_gguf_get_bool(const lt_gguf *g, const char *key, bool required, bool *out);
+/* n integers (n bools, 0 and 1): an array of that many or more, or one for all. */
+int lt_gguf_get_each(const lt_gguf *g, const char *key, bool required, bool bools, uint32_t *out, int32_t n);
 int lt_gguf_get_str(const lt_gguf *g, const char *key, bool required, const char **str, uint64_t *len); /* not NUL-terminated */
 
 bool lt_gguf_has(const lt_gguf *g, const char *key);

@@ -114,6 +114,29 @@ int lt_meta_u32(const lt_part *part, const char *key, bool required, uint32_t *o
     return LT_OK;
 }
 
+int lt_gguf_get_each(const lt_gguf *g, const char *key, bool required, bool bools, uint32_t *out, int32_t n)
+{
+    const lt_part *part = &g->parts[0];
+    const lt_pair *pair;
+    LT_TRY(find(part, key, required, &pair));
+    if (!pair)
+        return LT_OK;
+    const bool is_array = pair->type == LT_ARRAY;
+    const int32_t type = is_array ? pair->item_type : pair->type;
+    if (bools ? type != LT_BOOL : !is_integer(type))
+        return fail_type(part, key, bools ? "bool" : "u32", pair);
+    if (is_array && pair->n_items < (uint64_t)n)
+        return lt_fail(LT_E_FORMAT, "%s: key %s has %" PRIu64 " items, must have %" PRId32, part->map.shown, key, pair->n_items, n);
+    for (int32_t i = 0; i < n; i++) {
+        lt_meta m = {0};
+        lt_meta_scalar(type, pair->value + (is_array ? (uint64_t)i * lt_meta_type_size(type) : 0), &m);
+        if (m.i < 0 || m.i > UINT32_MAX)
+            return lt_fail(LT_E_FORMAT, "%s: key %s holds %" PRId64 ", must be from 0 to %" PRIu32, part->map.shown, key, m.i, UINT32_MAX);
+        out[i] = (uint32_t)m.i;
+    }
+    return LT_OK;
+}
+
 bool lt_gguf_has(const lt_gguf *g, const char *key)
 {
     return lt_meta_find(&g->parts[0], key) != NULL;

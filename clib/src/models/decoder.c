@@ -1,103 +1,148 @@
-/* decoder.c - the forward pass, top to bottom.  What differs between architectures is in the traits and the weights. */
+/* decoder.c - the forward pass, top to bottom.  What differs between architectures is in the layers that the file has filled. */
 #include "models/model.h"
-
-#include <math.h>
 
 #include "core/memory.h"
 #include "models/rope.h"
 
-enum { ROPE_FULL = 0, ROPE_WINDOW = 1 };
-
-static bool sees_window(const lt_model *m, int32_t layer)
-{
-    return m->traits->window_period && (layer + 1) % m->traits->window_period != 0;
-}
-
-static int32_t rope_of(const lt_model *m, int32_t layer)
-{
-    return sees_window(m, layer) ? ROPE_WINDOW : ROPE_FULL;
-}
-
 /* The file's per-frequency divisors, when it has them: float32 [n_rot/2]. */
-static int rope_factors(const lt_model *m, const lt_gguf *g, uint8_t *buffer, const float **out)
+static int rope_factors(const lt_model *m, const lt_gguf *g, const char *name, uint8_t *buffer, const float **out)
 {
-    const lt_tensor *t = lt_gguf_find_tensor(g, "rope_freqs.weight");
+    const lt_tensor *t = lt_gguf_find_tensor(g, name);
+    const int32_t n = m->h.rope[LT_ROPE_FULL].n_rot / 2;
     const uint8_t *bytes;
     *out = NULL;
     if (!t)
         return LT_OK;
-    if (t->type != 0 || t->ne[0] != (uint64_t)m->h.n_rot / 2 || t->n_dims != 1)
-        return lt_fail(LT_E_FORMAT, "%s: tensor rope_freqs.weight must be F32 [%d]", lt_gguf_path(g), m->h.n_rot / 2);
+    if (t->type != 0 || t->ne[0] != (uint64_t)n || t->n_dims != 1)
+        return lt_fail(LT_E_FORMAT, "%s: tensor %s must be F32 [%d]", lt_gguf_path(g), name, n);
     const int error = lt_gguf_read(g, t, 0, t->n_bytes, buffer, &bytes);
     if (error)
         return lt_gguf_fail_read(g, t, error);
     *out = (const float *)(const void *)bytes;
-    for (int32_t i = 0; i < m->h.n_rot / 2; i++)
-        if (!((*out)[i] > 1e-6f && (*out)[i] < 1e6f))
-            return lt_fail(LT_E_FORMAT, "%s: tensor rope_freqs.weight: element %d is %g", lt_gguf_path(g), i, (double)(*out)[i]);
+    for (int32_t i = 0; i < n; i++)
+        if (!((*out)[i] > 1e-6f && (*out)[i] <= 1e30f)) /* beyond 1e29: a pair that does not turn */
+            return lt_fail(LT_E_FORMAT, "%s: tensor %s: element %d is %g", lt_gguf_path(g), name, i, (double)(*out)[i]);
     return LT_OK;
 }
 
-lt_kv_shape lt_model_kv_shape(const lt_model *m, int32_t k_type, int32_t v_type)
+lt_kv_shape lt_model_kv_shape(const lt_model *m, lt_layer_shape *shapes, int32_t k_type, int32_t v_type)
 {
-    const lt_hparams *h = &m->h;
-    return (lt_kv_shape){.n_layers = h->n_layer,
-                         .n_head = h->n_head,
-                         .n_head_kv = h->n_head_kv,
-                         .k_dim = h->k_dim,
-                         .v_dim = h->v_dim,
+    for (int32_t i = 0; i < m->h.n_layer; i++)
+        shapes[i] = m->layers[i].shape;
+    return (lt_kv_shape){.layers = shapes,
+                         .n_layers = m->h.n_layer,
                          .k_type = k_type,
-                         .v_type = v_type};
+                         .v_type = v_type,
+                         .n_experts_used = m->h.router.n_used};
 }
 
-int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape)
+int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape, int32_t n_ctx)
 {
     const lt_hparams *h = &m->h;
     const float *factors;
+    const bool beyond = (float)n_ctx > h->original_ctx;
     _Alignas(LT_READ_ALIGN) uint8_t buffer[LT_MAX_HEAD_DIM / 2 * sizeof(float) + LT_READ_SLACK];
-    float frequency[2][LT_MAX_HEAD_DIM / 2];
-    lt_rope ropes[2];
-    LT_TRY(rope_factors(m, g, buffer, &factors));
-    for (int i = 0; i < 2; i++)
+    float frequency[LT_ROPE_KINDS][LT_MAX_HEAD_DIM / 2];
+    lt_rope ropes[LT_ROPE_KINDS];
+    LT_TRY(rope_factors(m, g,
+                        h->scaling != LT_SCALING_LONG ? "rope_freqs.weight"
+                        : beyond                      ? "rope_factors_long.weight"
+                                                      : "rope_factors_short.weight",
+                        buffer, &factors));
+    for (int i = 0; i < LT_ROPE_KINDS; i++)
         ropes[i] = (lt_rope){
-            .n_rot = h->n_rot,
-            .adjacent = m->traits->rope_adjacent,
-            .magnitude = lt_rope_frequencies(h, i == ROPE_WINDOW, factors, frequency[i]),
+            .n_rot = h->rope[i].n_rot,
+            .adjacent = m->traits->is & LT_ROPE_ADJACENT,
+            .magnitude = lt_rope_frequencies(h, &h->rope[i], factors, frequency[i]),
             .frequency = frequency[i],
         };
-    return m->be->ops->ready(m->be, shape, ropes, m->traits->window_period ? 2 : 1);
+    const int32_t n = m->traits->is & LT_ROPE_NONE ? 0 : m->has_windows && m->traits->is & LT_WINDOW_ROPE ? 2 : 1;
+    return m->be->ops->ready(m->be, shape, ropes, n);
+}
+
+static lt_product product(const lt_weight *w, const lt_weight *bias, lt_buffer *y)
+{
+    return (lt_product){.w = w, .bias = bias, .y = y};
+}
+
+static void attend(lt_model *m, const lt_layer *y, const lt_input *in)
+{
+    const lt_ops *op = m->be->ops;
+    op->matmul(m->be, in, (lt_product[]){product(y->q, y->q_bias, m->q), product(y->k, y->k_bias, m->k), product(y->v, y->v_bias, m->v)}, 3);
+    op->attend(m->be, &y->attention, m->q, m->k, m->v, m->attended);
+    op->matmul(m->be, &(lt_input){.x = m->attended}, (lt_product[]){product(y->o, y->o_bias, m->branch[0])}, 1);
+}
+
+/* An MLP; or a mixture of experts and, beside it, the expert that every row goes to. */
+static void feed_forward(lt_model *m, const lt_layer *y, const lt_input *in)
+{
+    const lt_ops *op = m->be->ops;
+    lt_product out[4];
+    int32_t n = 0;
+    if (y->router)
+        out[n++] = product(y->router, y->router_bias, m->routes);
+    if (y->shared_gate)
+        out[n++] = product(y->shared_gate, NULL, m->shared_gate);
+    if (y->gate)
+        out[n++] = product(y->gate, y->gate_bias, m->gate);
+    if (y->up)
+        out[n++] = product(y->up, y->up_bias, m->up);
+    op->matmul(m->be, in, out, n);
+    if (y->router) {
+        lt_experts experts = y->experts;
+        experts.in = (lt_input){.x = in->x, .norm = in->norm};
+        experts.logits = m->routes;
+        experts.y = m->branch[1];
+        op->experts(m->be, &experts);
+    }
+    if (!y->up)
+        return;
+    const lt_input mid = {.x = y->gate ? m->gate : m->up,
+                          .act = m->traits->act ? m->traits->act : LT_SILU,
+                          .up = y->gate ? m->up : NULL,
+                          .row_gate = y->shared_gate ? m->shared_gate : NULL};
+    op->matmul(m->be, &mid, (lt_product[]){product(y->down, y->down_bias, m->branch[y->router ? 2 : 1])}, 1);
+}
+
+static lt_addend attended(const lt_model *m, const lt_layer *y)
+{
+    return (lt_addend){m->branch[0], y->post_attn_norm, m->h.residual_scale};
+}
+static lt_addend fed(const lt_model *m, const lt_layer *y)
+{
+    return (lt_addend){m->branch[1], y->post_ffn_norm, m->h.residual_scale};
+}
+
+/* What layer y has left to be added to x: nothing before the first. */
+static lt_input after(const lt_model *m, const lt_layer *y)
+{
+    lt_input in = {.x = m->x};
+    if (!y)
+        return in;
+    int32_t n = 0;
+    if (y->parallel)
+        in.add[n++] = attended(m, y);
+    in.add[n++] = fed(m, y);
+    if (y->router && y->up)
+        in.add[n] = (lt_addend){.y = m->branch[2], .scale = m->h.residual_scale};
+    in.x_scale = y->out_scale;
+    return in;
 }
 
 void lt_model_forward(lt_model *m, const lt_batch *batch)
 {
     const lt_ops *op = m->be->ops;
-    const float eps = m->h.eps;
     op->begin(m->be, batch);
-    op->embed(m->be, m->x, m->embedding, m->traits->scale_embedding ? sqrtf((float)m->h.n_embd) : 1.0f);
+    op->embed(m->be, m->x, &m->embedding);
     for (int32_t i = 0; i < m->h.n_layer; i++) {
-        const lt_layer *y = &m->layers[i], *before = i ? y - 1 : NULL;
-        op->matmul(m->be,
-                   &(lt_input){.x = m->x,
-                               .add = before ? m->branch : NULL,
-                               .add_norm = before ? before->post_ffn_norm : NULL,
-                               .norm = y->attn_norm,
-                               .eps = eps},
-                   (lt_product[]){{y->q, y->q_bias, m->q}, {y->k, y->k_bias, m->k}, {y->v, y->v_bias, m->v}}, 3);
-        op->attend(m->be,
-                   &(lt_attention){.layer = i,
-                                   .n_head = m->h.n_head,
-                                   .window = sees_window(m, i) ? m->h.window : 0,
-                                   .rope = rope_of(m, i),
-                                   .scale = m->h.attention_scale,
-                                   .eps = eps,
-                                   .q_norm = y->q_norm,
-                                   .k_norm = y->k_norm},
-                   m->q, m->k, m->v, m->attended);
-        op->matmul(m->be, &(lt_input){.x = m->attended}, &(lt_product){y->o, y->o_bias, m->branch}, 1);
-        op->matmul(m->be, &(lt_input){.x = m->x, .add = m->branch, .add_norm = y->post_attn_norm, .norm = y->ffn_norm, .eps = eps},
-                   (lt_product[]){{y->gate, y->gate_bias, m->gate}, {y->up, y->up_bias, m->up}}, 2);
-        op->matmul(m->be, &(lt_input){.x = m->gate, .up = m->up, .gate = m->traits->gelu ? LT_GELU : LT_SILU},
-                   &(lt_product){y->down, y->down_bias, m->branch}, 1);
+        const lt_layer *y = &m->layers[i];
+        lt_input in = after(m, i ? y - 1 : NULL);
+        in.norm = y->attn_norm;
+        attend(m, y, &in);
+        in = (lt_input){.x = m->x, .norm = y->ffn_norm};
+        if (!y->parallel)
+            in.add[0] = attended(m, y);
+        feed_forward(m, y, &in);
     }
 }
 
@@ -105,21 +150,17 @@ void lt_model_move(lt_model *m, lt_move move)
 {
     int32_t rope[LT_MAX_LAYERS];
     for (int32_t i = 0; i < m->h.n_layer; i++)
-        rope[i] = rope_of(m, i);
+        rope[i] = m->layers[i].attention.rope;
     move.rope = rope;
     m->be->ops->move(m->be, &move);
 }
 
 void lt_model_logits(lt_model *m, const int32_t *rows, int32_t n_rows)
 {
-    const lt_layer *last = &m->layers[m->h.n_layer - 1];
-    m->be->ops->matmul(m->be,
-                       &(lt_input){.x = m->x,
-                                   .add = m->branch,
-                                   .add_norm = last->post_ffn_norm,
-                                   .norm = m->output_norm,
-                                   .eps = m->h.eps,
-                                   .rows = rows,
-                                   .n_rows = n_rows},
-                       &(lt_product){m->output, NULL, m->logits}, 1);
+    lt_input in = after(m, &m->layers[m->h.n_layer - 1]);
+    in.norm = m->output_norm;
+    in.scale = m->h.logit_scale != 1.0f ? m->h.logit_scale : 0.0f;
+    in.rows = rows;
+    in.n_rows = n_rows;
+    m->be->ops->matmul(m->be, &in, &(lt_product){.w = m->output, .bias = m->output_bias, .y = m->logits, .cap = m->h.logit_cap}, 1);
 }

@@ -1,5 +1,5 @@
 /* load.c - every tensor of the decoder by name, its shape checked against the hyper-parameters, handed to the backend. */
-#include "models/model.h"
+#include "models/loader.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -8,187 +8,258 @@
 
 #include "core/memory.h"
 
-typedef struct {
-    lt_model *m;
-    const lt_gguf *g;
-    int32_t *progress;
-    const lt_tensor **used; /* [n_total] */
-    int64_t n_used, n_total;
-} loader;
-
-static int report_progress(loader *l)
+/* The weight's size says what it is for: one head, each head, or all as one. */
+static int load_head_norm(lt_loader *l, int32_t layer, const char *part, int32_t n_heads, int32_t dim, lt_head_norm *out)
 {
-    if (!l->progress)
+    const uint32_t is = l->m->traits->is;
+    const lt_part_name weight = lt_part(layer, part, "weight"), bias = lt_part(layer, part, "bias");
+    const lt_tensor *t = lt_gguf_find_tensor(l->g, weight.text);
+    const bool each = t && n_heads > 1 && t->ne[0] == (uint64_t)dim && t->ne[1] == (uint64_t)n_heads,
+               all = t && !each && t->ne[0] != (uint64_t)dim;
+    if (is & LT_QK_NORM_BARE) {
+        if (l->m->layers[layer].attention.rope < 0 || l->m->h.router.n_expert >= 128) /* Maverick has none at all */
+            return LT_OK;
+        *out = (lt_head_norm){.norm = {.kind = LT_NORM_RMS, .eps = l->m->h.eps}, .late = true};
         return LT_OK;
-    int32_t seen = __atomic_load_n(l->progress, __ATOMIC_RELAXED);
-    const int32_t now = (int32_t)(l->n_used * 1000 / (l->n_total + 1));
-    if (seen < 0 || !__atomic_compare_exchange_n(l->progress, &seen, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-        return lt_fail(LT_E_IO, "%s: loading was cancelled", lt_gguf_path(l->g));
-    return LT_OK;
-}
-
-/* n_out 0: a vector of n_in.  Absent and not required: *out stays NULL. */
-static int load_weight(loader *l, const char *name, bool required, int64_t n_in, int64_t n_out, lt_weight_use use, lt_weight **out)
-{
-    const lt_tensor *t = lt_gguf_find_tensor(l->g, name);
-    if (!t)
-        return required ? lt_fail(LT_E_FORMAT, "%s: tensor %s is missing", lt_gguf_path(l->g), name) : LT_OK;
-    const uint64_t rows = n_out ? (uint64_t)n_out : 1;
-    if (t->ne[0] != (uint64_t)n_in || t->ne[1] != rows || t->ne[2] != 1 || t->ne[3] != 1)
-        return lt_fail(LT_E_FORMAT,
-                       "%s: tensor %s is [%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "], must be [%" PRId64 ", %" PRIu64 "]",
-                       lt_gguf_path(l->g), name, t->ne[0], t->ne[1], t->ne[2], t->ne[3], n_in, rows);
-    if (use == LT_USE_VECTOR && t->type != 0)
-        return lt_fail(LT_E_FORMAT, "%s: tensor %s has type %s, must be F32", lt_gguf_path(l->g), name, lt_type_name(t->type));
-    LT_TRY(report_progress(l));
-    LT_TRY(l->m->be->ops->weight(l->m->be, out, l->g, t, use));
-    l->m->n_params += n_in * (int64_t)rows;
-    l->used[l->n_used++] = t;
-    return LT_OK;
-}
-
-enum { OPTIONAL = 0, REQUIRED = 1 };
-
-static int load_part(loader *l, int32_t layer, const char *part, bool required, int64_t n_in, int64_t n_out, const lt_weight **out)
-{
-    char name[64];
-    lt_weight *w = NULL;
-    snprintf(name, sizeof name, "blk.%d.%s", layer, part);
-    LT_TRY(load_weight(l, name, required, n_in, n_out, n_out ? LT_USE_MATRIX : LT_USE_VECTOR, &w));
-    *out = w;
-    return LT_OK;
-}
-
-static int load_attention(loader *l, int32_t i, lt_layer *y)
-{
-    const lt_hparams *h = &l->m->h;
-    const lt_traits *t = l->m->traits;
-    const int64_t q = (int64_t)h->n_head * h->k_dim, k = (int64_t)h->n_head_kv * h->k_dim, v = (int64_t)h->n_head_kv * h->v_dim;
-    const int64_t a = (int64_t)h->n_head * h->v_dim;
-    LT_TRY(load_part(l, i, "attn_norm.weight", REQUIRED, h->n_embd, 0, &y->attn_norm));
-    LT_TRY(load_part(l, i, "attn_q.weight", REQUIRED, h->n_embd, q, &y->q));
-    LT_TRY(load_part(l, i, "attn_k.weight", REQUIRED, h->n_embd, k, &y->k));
-    LT_TRY(load_part(l, i, "attn_v.weight", REQUIRED, h->n_embd, v, &y->v));
-    LT_TRY(load_part(l, i, "attn_output.weight", REQUIRED, a, h->n_embd, &y->o));
-    LT_TRY(load_part(l, i, "attn_q.bias", t->qkv_bias, q, 0, &y->q_bias));
-    LT_TRY(load_part(l, i, "attn_k.bias", t->qkv_bias, k, 0, &y->k_bias));
-    LT_TRY(load_part(l, i, "attn_v.bias", t->qkv_bias, v, 0, &y->v_bias));
-    LT_TRY(load_part(l, i, "attn_output.bias", OPTIONAL, h->n_embd, 0, &y->o_bias));
-    if (t->qk_norm) {
-        LT_TRY(load_part(l, i, "attn_q_norm.weight", REQUIRED, h->k_dim, 0, &y->q_norm));
-        LT_TRY(load_part(l, i, "attn_k_norm.weight", REQUIRED, h->k_dim, 0, &y->k_norm));
     }
-    return t->post_norms ? load_part(l, i, "post_attention_norm.weight", REQUIRED, h->n_embd, 0, &y->post_attn_norm) : LT_OK;
+    if (!(is & LT_QK_NORM))
+        return LT_OK;
+    LT_TRY(lt_load_named_norm(l, weight.text, bias.text, !(is & (LT_LAYER_NORM | LT_QK_NORM_OPTIONAL)),
+                              all || each ? (int64_t)n_heads * dim : dim, &out->norm));
+    out->scope = all ? LT_ALL_HEADS : each ? LT_OWN_WEIGHT : LT_EACH_HEAD;
+    out->late = is & LT_QK_NORM_LATE;
+    return LT_OK;
 }
 
-static int load_mlp(loader *l, int32_t i, lt_layer *y)
+static int load_qkv(lt_loader *l, int32_t i, lt_layer *y)
 {
-    const lt_hparams *h = &l->m->h;
-    LT_TRY(load_part(l, i, "ffn_norm.weight", REQUIRED, h->n_embd, 0, &y->ffn_norm));
-    LT_TRY(load_part(l, i, "ffn_gate.weight", REQUIRED, h->n_embd, h->n_ff, &y->gate));
-    LT_TRY(load_part(l, i, "ffn_up.weight", REQUIRED, h->n_embd, h->n_ff, &y->up));
-    LT_TRY(load_part(l, i, "ffn_down.weight", REQUIRED, h->n_ff, h->n_embd, &y->down));
-    LT_TRY(load_part(l, i, "ffn_gate.bias", OPTIONAL, h->n_ff, 0, &y->gate_bias));
-    LT_TRY(load_part(l, i, "ffn_up.bias", OPTIONAL, h->n_ff, 0, &y->up_bias));
-    LT_TRY(load_part(l, i, "ffn_down.bias", OPTIONAL, h->n_embd, 0, &y->down_bias));
-    return l->m->traits->post_norms ? load_part(l, i, "post_ffw_norm.weight", REQUIRED, h->n_embd, 0, &y->post_ffn_norm) : LT_OK;
+    const lt_layer_shape *s = &y->shape;
+    const int64_t n_embd = l->m->h.n_embd, q = (int64_t)s->n_head * s->k_dim, k = (int64_t)s->n_head_kv * s->k_dim,
+                  v = (int64_t)s->n_head_kv * s->v_dim, all = q + k + v;
+    const bool bias = l->m->traits->is & LT_QKV_BIAS, fused = lt_find_part(l, i, "attn_qkv");
+    LT_TRY(
+        lt_load_part(l, i, fused ? "attn_qkv" : "attn_q", n_embd, fused ? (lt_rows){0, q, all} : lt_all_rows(q), bias, &y->q, &y->q_bias));
+    LT_TRY(
+        lt_load_part(l, i, fused ? "attn_qkv" : "attn_k", n_embd, fused ? (lt_rows){q, k, all} : lt_all_rows(k), bias, &y->k, &y->k_bias));
+    return lt_load_part(l, i, fused ? "attn_qkv" : "attn_v", n_embd, fused ? (lt_rows){q + k, v, all} : lt_all_rows(v), bias, &y->v,
+                        &y->v_bias);
 }
 
-static int load_ends(loader *l)
+static int load_attention(lt_loader *l, int32_t i, lt_layer *y)
+{
+    const lt_layer_shape *s = &y->shape;
+    const lt_traits *t = l->m->traits;
+    LT_TRY(lt_load_norm(l, i, lt_find_part(l, i, "attn_norm_2") ? "attn_norm_2" : "attn_norm", !(t->is & LT_NO_PRE_NORM), &y->attn_norm));
+    LT_TRY(load_qkv(l, i, y));
+    LT_TRY(lt_load_part(l, i, "attn_output", (int64_t)s->n_head * s->v_dim, lt_all_rows(l->m->h.n_embd), OPTIONAL, &y->o, &y->o_bias));
+    LT_TRY(load_head_norm(l, i, "attn_q_norm", s->n_head, s->k_dim, &y->attention.q_norm));
+    LT_TRY(load_head_norm(l, i, "attn_k_norm", s->n_head_kv, s->k_dim, &y->attention.k_norm));
+    lt_weight *sinks = NULL;
+    LT_TRY(lt_load_floats(l, lt_part(i, "attn_sinks", "weight").text, OPTIONAL, 0, s->n_head, s->n_head, &sinks));
+    y->attention.sinks = sinks;
+    if (t->is & LT_V_NORM)
+        y->attention.v_norm = (lt_head_norm){.norm = {.kind = LT_NORM_RMS, .eps = l->m->h.eps}};
+    return t->is & LT_POST_NORM ? lt_load_norm(l, i, "post_attention_norm", REQUIRED, &y->post_attn_norm) : LT_OK;
+}
+
+/* The MLP's norm; in a parallel block that has one only, attention's. */
+static int load_ffn_norm(lt_loader *l, int32_t i, lt_layer *y)
+{
+    const uint32_t is = l->m->traits->is;
+    const char *name = is & LT_FFN_NORM_LATE_NAME ? "post_attention_norm" : "ffn_norm";
+    lt_keys keys = {.g = l->g, .arch = l->m->traits->arch};
+    y->parallel = is & LT_PARALLEL && !lt_find_part(l, i, name);
+    if (is & LT_PARALLEL)
+        LT_TRY(lt_key_flag(&keys, "use_parallel_residual", &y->parallel));
+    if (!y->parallel || lt_find_part(l, i, name))
+        return lt_load_norm(l, i, name, !(is & LT_NO_PRE_NORM), &y->ffn_norm);
+    if (lt_find_part(l, i, "attn_norm_2"))
+        return lt_load_norm(l, i, "attn_norm", REQUIRED, &y->ffn_norm);
+    y->ffn_norm = y->attn_norm;
+    return LT_OK;
+}
+
+static int load_mlp(lt_loader *l, int32_t i, lt_layer *y)
+{
+    const int64_t n_embd = l->m->h.n_embd, n_ff = y->n_ff;
+    const lt_tensor *gate_up = lt_find_part(l, i, "ffn_gate") ? NULL : lt_find_part(l, i, "ffn_up");
+    const bool gated = !(l->m->traits->is & LT_UNGATED), fused = gated && gate_up && gate_up->ne[1] == 2 * (uint64_t)n_ff;
+    if (gated)
+        LT_TRY(lt_load_part(l, i, fused ? "ffn_up" : "ffn_gate", n_embd, fused ? (lt_rows){0, n_ff, 2 * n_ff} : lt_all_rows(n_ff), OPTIONAL,
+                            &y->gate, &y->gate_bias));
+    LT_TRY(
+        lt_load_part(l, i, "ffn_up", n_embd, fused ? (lt_rows){n_ff, n_ff, 2 * n_ff} : lt_all_rows(n_ff), OPTIONAL, &y->up, &y->up_bias));
+    return lt_load_part(l, i, "ffn_down", n_ff, lt_all_rows(n_embd), OPTIONAL, &y->down, &y->down_bias);
+}
+
+static int load_layer(lt_loader *l, int32_t i)
+{
+    lt_layer *y = &l->m->layers[i];
+    lt_weight *scale = NULL;
+    LT_TRY(load_attention(l, i, y));
+    LT_TRY(load_ffn_norm(l, i, y));
+    LT_TRY(lt_has_experts(l, i) ? lt_load_experts(l, i, y) : load_mlp(l, i, y));
+    if (l->m->traits->is & LT_POST_NORM)
+        LT_TRY(lt_load_norm(l, i, "post_ffw_norm", REQUIRED, &y->post_ffn_norm));
+    LT_TRY(lt_load_floats(l, lt_part(i, "layer_output_scale", "weight").text, OPTIONAL, 0, 1, 1, &scale));
+    y->out_scale = scale;
+    return LT_OK;
+}
+
+/* A price for distance that grows from head to head (Press et al. 2022, "Train Short, Test Long"). */
+static int create_slopes(lt_model *m)
+{
+    float slope[1024];
+    lt_weight *w;
+    const int32_t n_head = m->layers[0].shape.n_head;
+    int32_t power = 1;
+    while (power * 2 <= n_head)
+        power *= 2;
+    for (int32_t h = 0; h < n_head; h++)
+        slope[h] = exp2f(-m->h.alibi_max_bias / (float)power * (h < power ? (float)(h + 1) : (float)(h - power) + 0.5f));
+    LT_TRY(m->be->ops->vector(m->be, &w, slope, n_head));
+    for (int32_t i = 0; i < m->h.n_layer; i++)
+        m->layers[i].attention.slopes = w;
+    return LT_OK;
+}
+
+/* ---- what is before and after the layers ---- */
+
+static int load_embedding(lt_loader *l)
 {
     lt_model *m = l->m;
-    const lt_hparams *h = &m->h;
-    const bool tied = !lt_gguf_find_tensor(l->g, "output.weight");
-    LT_TRY(load_weight(l, "token_embd.weight", REQUIRED, h->n_embd, h->n_vocab, LT_USE_MATRIX, &m->embedding));
-    LT_TRY(load_weight(l, "output_norm.weight", REQUIRED, h->n_embd, 0, LT_USE_VECTOR, &m->output_norm));
-    if (tied)
-        m->output = m->embedding;
-    else
-        LT_TRY(load_weight(l, "output.weight", REQUIRED, h->n_embd, h->n_vocab, LT_USE_MATRIX, &m->output));
-    const lt_tensor *factors = lt_gguf_find_tensor(l->g, "rope_freqs.weight");
-    if (factors)
-        l->used[l->n_used++] = factors; /* read by lt_model_ready */
+    const int64_t n_embd = m->h.n_embd;
+    lt_weight *tokens = NULL, *positions = NULL;
+    LT_TRY(lt_load_matrix(l, "token_embd.weight", REQUIRED, n_embd, lt_all_rows(m->h.n_vocab), &tokens));
+    if (m->traits->is & LT_POSITIONS)
+        LT_TRY(lt_load_matrix(l, "position_embd.weight", REQUIRED, n_embd, lt_all_rows(m->h.n_ctx_train), &positions));
+    m->embedding = (lt_embedding){.tokens = tokens, .positions = positions, .scale = m->h.embedding_scale};
+    if (m->traits->is & LT_EMBEDDING_NORM)
+        LT_TRY(lt_load_named_norm(l, "token_embd_norm.weight", "token_embd_norm.bias", REQUIRED, n_embd, &m->embedding.norm));
     return LT_OK;
 }
 
-static int load_tensors(loader *l)
+static int load_output(lt_loader *l)
 {
-    LT_TRY(load_ends(l));
-    for (int32_t i = 0; i < l->m->h.n_layer; i++) {
-        LT_TRY(load_attention(l, i, &l->m->layers[i]));
-        LT_TRY(load_mlp(l, i, &l->m->layers[i]));
+    lt_model *m = l->m;
+    const int64_t n_embd = m->h.n_embd, n_vocab = m->h.n_vocab;
+    LT_TRY(lt_load_named_norm(l, "output_norm.weight", "output_norm.bias", REQUIRED, n_embd, &m->output_norm));
+    LT_TRY(lt_load_matrix(l, "output.weight", OPTIONAL, n_embd, lt_all_rows(n_vocab), &m->output));
+    LT_TRY(lt_load_floats(l, "output.bias", OPTIONAL, 0, n_vocab, n_vocab, &m->output_bias));
+    if (!m->output)
+        m->output = (lt_weight *)(uintptr_t)m->embedding.tokens;
+    return LT_OK;
+}
+
+/* Divisors of rotary frequencies, read by lt_model_ready. */
+static void use_rope_factors(lt_loader *l)
+{
+    static const char *const names[] = {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const lt_tensor *t = lt_gguf_find_tensor(l->g, names[i]);
+        if (t)
+            l->used[l->n_used++] = t;
     }
-    return LT_OK;
 }
 
-static bool is_used(const loader *l, const lt_tensor *t)
+static int load_tensors(lt_loader *l)
 {
-    int64_t i = 0;
-    while (i < l->n_used && l->used[i] != t)
-        i++;
-    return i < l->n_used;
+    LT_TRY(load_embedding(l));
+    LT_TRY(load_output(l));
+    use_rope_factors(l);
+    for (int32_t i = 0; i < l->m->h.n_layer; i++)
+        LT_TRY(load_layer(l, i));
+    return l->m->traits->is & LT_ALIBI ? create_slopes(l->m) : LT_OK;
 }
 
-/* Heads beside the language model's (classification, embedding) change nothing of what is served. */
-static bool is_other_head(const char *name)
+/* Heads beside the language model's (classification, embedding, the layers that predict further tokens) change nothing of what is
+ * served. */
+static bool is_other_head(const lt_loader *l, const char *name)
 {
-    return !strncmp(name, "cls", 3) || !strncmp(name, "dense_", 6);
+    int layer = -1;
+    return !strncmp(name, "cls", 3) || !strncmp(name, "dense_", 6) || (sscanf(name, "blk.%d.", &layer) == 1 && layer >= l->m->h.n_layer);
 }
 
 /* A decoder that skips a tensor of its model (a bias, a scale, one more norm) answers, and answers wrongly. */
-static int refuse_unread(const loader *l)
+static int refuse_unread(const lt_loader *l)
 {
     for (int64_t i = 0; i < l->n_total && l->n_used < l->n_total; i++) {
         lt_tensor_info t;
         LT_TRY(lt_gguf_tensor(l->g, i, &t));
-        if (!is_other_head(t.name) && !is_used(l, lt_gguf_find_tensor(l->g, t.name)))
+        if (!is_other_head(l, t.name) && !lt_is_used(l, lt_gguf_find_tensor(l->g, t.name)))
             return lt_fail(LT_E_UNSUPPORTED, "%s: tensor %s is in the file, but not in the %s decoder that this build has",
                            lt_gguf_path(l->g), t.name, l->m->traits->arch);
     }
     return LT_OK;
 }
 
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 static int create_buffers(lt_model *m, int32_t max_rows)
 {
     const lt_hparams *h = &m->h;
+    int64_t q = 0, k = 0, v = 0, attended = 0, ff = 0;
+    for (int32_t i = 0; i < h->n_layer; i++) {
+        const lt_layer_shape *s = &m->layers[i].shape;
+        q = larger(q, (int64_t)s->n_head * s->k_dim);
+        k = larger(k, (int64_t)s->n_head_kv * s->k_dim);
+        v = larger(v, (int64_t)s->n_head_kv * s->v_dim);
+        attended = larger(attended, (int64_t)s->n_head * s->v_dim);
+        ff = larger(ff, m->layers[i].n_ff);
+    }
+    const int32_t n_expert = h->router.n_expert;
     const struct {
         lt_buffer **out;
-        int64_t width;
+        int64_t width; /* 0: not needed */
     } wanted[] = {
         {&m->x, h->n_embd},
-        {&m->branch, h->n_embd},
-        {&m->q, (int64_t)h->n_head * h->k_dim},
-        {&m->k, (int64_t)h->n_head_kv * h->k_dim},
-        {&m->v, (int64_t)h->n_head_kv * h->v_dim},
-        {&m->attended, (int64_t)h->n_head * h->v_dim},
-        {&m->gate, h->n_ff},
-        {&m->up, h->n_ff},
+        {&m->branch[0], h->n_embd},
+        {&m->branch[1], h->n_embd},
+        {&m->branch[2], n_expert ? h->n_embd : 0},
+        {&m->routes, n_expert},
+        {&m->shared_gate, n_expert ? 1 : 0},
+        {&m->q, q},
+        {&m->k, k},
+        {&m->v, v},
+        {&m->attended, attended},
+        {&m->gate, ff},
+        {&m->up, ff},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-        LT_TRY(m->be->ops->buffer(m->be, wanted[i].out, max_rows, wanted[i].width));
+        if (wanted[i].width)
+            LT_TRY(m->be->ops->buffer(m->be, wanted[i].out, max_rows, wanted[i].width));
     return m->be->ops->buffer(m->be, &m->logits, m->max_outputs, h->n_vocab);
 }
 
 static int find_traits(lt_model *m, const lt_gguf *g)
 {
-    const char *arch;
+    const char *name;
     uint64_t len;
-    LT_TRY(lt_gguf_get_str(g, "general.architecture", true, &arch, &len));
-    m->traits = lt_traits_find(arch, len);
+    char arch[64] = "";
+    int32_t n_layer = 0;
+    LT_TRY(lt_gguf_get_str(g, "general.architecture", true, &name, &len));
+    memcpy(arch, name, len < sizeof arch ? len : 0);
+    lt_keys keys = {.g = g, .arch = arch};
+    LT_TRY(lt_key_count(&keys, "block_count", false, 1, LT_MAX_LAYERS, &n_layer));
+    m->traits = lt_traits_find(arch, n_layer);
     if (!m->traits)
-        return lt_fail(LT_E_UNSUPPORTED, "%s: architecture %.*s is not served", lt_gguf_path(g), (int)(len > 64 ? 64 : len), arch);
+        return lt_fail(LT_E_UNSUPPORTED, "%s: architecture %.*s is not served", lt_gguf_path(g), (int)(len > 64 ? 64 : len), name);
     return LT_OK;
 }
 
 int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be, int32_t max_rows, int32_t max_outputs, int32_t *progress)
 {
     *m = (lt_model){.be = be, .max_outputs = max_outputs};
-    loader l = {.m = m, .g = g, .progress = progress, .n_total = lt_gguf_n_tensors(g)};
+    lt_loader l = {.m = m, .g = g, .progress = progress, .n_total = lt_gguf_n_tensors(g)};
     LT_TRY(find_traits(m, g));
     LT_TRY(lt_hparams_read(&m->h, g, m->traits, n_vocab));
     m->layers = lt_alloc_zero((size_t)m->h.n_layer, sizeof *m->layers);
     if (!m->layers)
         return lt_fail(LT_E_NOMEM, "no memory for %d layers", m->h.n_layer);
+    LT_TRY(lt_layers_read(m, g));
     l.used = lt_alloc((size_t)l.n_total, sizeof *l.used);
     if (!l.used)
         return lt_fail(LT_E_NOMEM, "no memory for a list of %" PRId64 " tensors", l.n_total);

@@ -3,60 +3,129 @@
 #define LT_MODEL_H
 
 #include "backend.h"
+#include "models/keys.h"
 
-/* What an architecture is, as far as it differs from the plain pre-norm decoder with gated MLP. */
+/* What an architecture is, as far as it differs from the plain decoder: RMS norm before attention and MLP, rotary embedding of
+ * halves, gated MLP.  Fused q|k|v or gate|up, biases, tied embeddings and scales are as the file has them. */
+enum {
+    LT_ROPE_ADJACENT = 1 << 0,    /* rotary pairs (2i, 2i+1); otherwise (i, i + n/2) */
+    LT_ROPE_NONE = 1 << 1,
+    LT_ROPE_WINDOWS = 1 << 2,     /* where some layers have windows, only those rotate */
+    LT_ROPE_3_OF_4 = 1 << 3,      /* every fourth layer does not rotate */
+    LT_ALIBI = 1 << 4,            /* a price for distance instead */
+    LT_POSITIONS = 1 << 5,        /* a row for each position is added to the embedding */
+    LT_LAYER_NORM = 1 << 6,       /* layer norm everywhere, biases optional */
+    LT_BARE_NORM = 1 << 7,        /* norms have no weights */
+    LT_EMBEDDING_NORM = 1 << 8,   /* the embedding is normed */
+    LT_NO_PRE_NORM = 1 << 9,      /* attention and MLP see x as it is */
+    LT_POST_NORM = 1 << 10,       /* their outputs are normed before they are added */
+    LT_FFN_NORM_LATE_NAME = 1 << 11, /* the MLP's norm is called post_attention_norm in the file */
+    LT_PARALLEL = 1 << 12,        /* attention and MLP see the same x; one norm unless the file has two */
+    LT_QKV_BIAS = 1 << 13,        /* q, k, v have biases (optional elsewhere) */
+    LT_QK_NORM = 1 << 14,         /* norm of q and k, of each head or of all as the weight's size says */
+    LT_QK_NORM_LATE = 1 << 15,    /* ... after the rotation */
+    LT_QK_NORM_BARE = 1 << 16,    /* ... of each head, without weights, after the rotation */
+    LT_V_NORM = 1 << 17,          /* norm of each head of v, without weights */
+    LT_UNGATED = 1 << 18,         /* MLP: act(up) */
+    LT_EMBEDDING_SQRT = 1 << 19,  /* embeddings times sqrt(n_embd) unless the file says otherwise */
+    LT_LOGITS_DIVIDED = 1 << 20,  /* logit_scale divides; otherwise it multiplies */
+    LT_WINDOW_CHUNKS = 1 << 21,   /* windows lie side by side; otherwise they slide */
+    LT_WINDOW_ROPE = 1 << 22,     /* window layers rotate by a base of their own, unscaled */
+    LT_WINDOW_OPTIONAL = 1 << 23, /* no layer has a window when the file gives no width */
+    LT_HALF_FF = 1 << 24,         /* the file's feed_forward_length counts gate and up */
+    LT_UNSCALED = 1 << 25,        /* attention scale 1 */
+    LT_MINICPM_SCALES = 1 << 26,  /* scales that older files do not carry */
+    LT_LLAMA4_HEAT = 1 << 27,     /* likewise: queries of layers that do not rotate grow with their position */
+    LT_QK_NORM_OPTIONAL = 1 << 28,
+    LT_ROUTE_NORMALISED = 1 << 29, /* weights of a row's experts sum to one unless the file says otherwise */
+    LT_WEIGH_INPUT = 1 << 30      /* see lt_router */
+};
+
 typedef struct {
     const char *arch;        /* general.architecture */
-    bool rope_adjacent;      /* rotary pairs (2i, 2i+1); otherwise halves */
-    bool qkv_bias;           /* q, k, v have biases (optional elsewhere) */
-    bool qk_norm;            /* RMS norm of each q and k head before rope */
-    bool post_norms;         /* norm after attention and after the MLP, before their residual adds */
-    bool scale_embedding;    /* embeddings times sqrt(n_embd) */
-    bool gelu;               /* MLP gate: gelu (tanh) instead of silu */
+    uint32_t is;             /* the above, or-ed */
+    lt_act act;              /* of the MLP; LT_ACT_NONE: silu */
     int32_t window_period;   /* of so many layers the last sees everything, the others a window; 0: no windows */
-    float window_rope_base;  /* rope base of the window layers, unscaled */
+    int32_t window;          /* their width when the file gives none; 0: it must */
+    float window_rope_base;  /* 0: as the others' */
+    int32_t route;           /* scores of lt_router when the file does not say; 0: LT_ROUTE_SOFTMAX */
+    int32_t n_layer;         /* the row is for models of so many layers only, which is all that tells them apart; 0: for all */
 } lt_traits;
 
-const lt_traits *lt_traits_find(const char *arch, uint64_t len); /* NULL: not served */
+const lt_traits *lt_traits_find(const char *arch, int32_t n_layer); /* NULL: not served */
 
 enum { LT_MAX_LAYERS = 1024 };
 
+/* Rotary embedding of one kind of layer. */
 typedef struct {
-    int32_t n_layer, n_embd, n_ff, n_head, n_head_kv, k_dim, v_dim, n_rot, n_ctx_train, n_vocab, window;
-    float eps, attention_scale;
-    float rope_base, window_rope_base;
+    int32_t n_rot;
+    float base;
+    bool scaled;             /* by factor, factors of the file, yarn; otherwise plain */
+} lt_rope_kind;
+enum { LT_ROPE_FULL, LT_ROPE_WINDOW, LT_ROPE_KINDS };
+
+typedef struct {
+    int32_t n_layer, n_embd, n_ctx_train, n_vocab;
+    float eps;
+    float embedding_scale, residual_scale, logit_scale; /* multiply; 1: none */
+    float logit_cap, attention_cap, attention_clamp;    /* 0: none */
+    float alibi_max_bias;
+    lt_rope_kind rope[LT_ROPE_KINDS];
     float rope_factor;       /* positions are divided by it (linear, yarn); 1: none */
-    bool yarn;
-    float yarn_original_ctx, yarn_attention_factor, yarn_ext_factor, yarn_beta_fast, yarn_beta_slow;
+    enum { LT_SCALING_LINEAR, LT_SCALING_YARN, LT_SCALING_LONG } scaling; /* long: two sets of divisors, by the context in use */
+    float original_ctx, attention_factor;
+    float yarn_ext_factor, yarn_beta_fast, yarn_beta_slow, yarn_log_multiplier;
+    float heat; int32_t heat_floor, heat_offset; /* see lt_attention; heat 0: none */
+    lt_router router;        /* of all mixtures; n_expert 0: none */
 } lt_hparams;
+
+int lt_router_read(lt_router *r, lt_keys *k, const lt_traits *t);
 
 /* Reads and range-checks; every error names file, key, value and limit. */
 int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t n_vocab);
 
 typedef struct {
-    const lt_weight *attn_norm, *q, *k, *v, *o, *q_bias, *k_bias, *v_bias, *o_bias, *q_norm, *k_norm, *post_attn_norm;
-    const lt_weight *ffn_norm, *gate, *up, *down, *gate_bias, *up_bias, *down_bias, *post_ffn_norm;
+    lt_layer_shape shape;
+    int32_t n_ff;
+    lt_attention attention;  /* its numbers, norms of heads */
+    lt_norm attn_norm, post_attn_norm, ffn_norm, post_ffn_norm;
+    const lt_weight *q, *k, *v, *o, *q_bias, *k_bias, *v_bias, *o_bias;
+    const lt_weight *gate, *up, *down, *gate_bias, *up_bias, *down_bias;
+    const lt_weight *router, *router_bias; /* of a mixture of experts in place of the MLP, which then is the one that every row goes to ... */
+    const lt_weight *shared_gate;          /* ... times sigmoid of this; NULL: one */
+    lt_experts experts;      /* but for buffers */
+    const lt_weight *out_scale; /* x times it after the layer; NULL: none */
+    bool parallel;
 } lt_layer;
 
 typedef struct {
     const lt_traits *traits;
     lt_hparams h;
     lt_backend *be;          /* the model's own */
-    lt_weight *embedding, *output_norm, *output;
+    lt_embedding embedding;
+    lt_norm output_norm;
+    lt_weight *output, *output_bias;
     lt_layer *layers;
-    lt_buffer *x, *q, *k, *v, *attended, *branch, *gate, *up, *logits;
+    lt_buffer *x, *q, *k, *v, *attended, *gate, *up, *logits;
+    lt_buffer *branch[3];    /* what attention, MLP (or experts) and shared expert give */
+    lt_buffer *routes, *shared_gate; /* of models with experts */
     int64_t n_params;
     int32_t max_outputs;     /* rows of logits at a time */
     int32_t n_tensors_unused;
+    bool has_windows;
 } lt_model;
+
+/* Numbers of every layer: shapes, windows, which rotation. */
+int lt_layers_read(lt_model *m, const lt_gguf *g);
 
 /* Loads all weights into be (which stays the caller's).  *progress (may be NULL) goes towards 1000; negative cancels. */
 int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be, int32_t max_rows, int32_t max_outputs, int32_t *progress);
 void lt_model_unload(lt_model *m);
 
-lt_kv_shape lt_model_kv_shape(const lt_model *m, int32_t k_type, int32_t v_type); /* but for pages */
-/* Sets up KV pool and rope tables; after load. */
-int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape);
+/* The cache's shape but for pages; shapes has room for all layers and is what it points to. */
+lt_kv_shape lt_model_kv_shape(const lt_model *m, lt_layer_shape *shapes, int32_t k_type, int32_t v_type);
+/* Sets up KV pool and rope tables for contexts of up to n_ctx; after load. */
+int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape, int32_t n_ctx);
 
 /* One pass over the step's rows: appends their keys and values, leaves the hidden states for lt_model_logits. */
 void lt_model_forward(lt_model *m, const lt_batch *batch);

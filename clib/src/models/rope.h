@@ -5,6 +5,6 @@
 #include "models/model.h"
 
 /* Fills frequency[n_rot/2]; factors: the file's per-frequency divisors or NULL.  Returns the magnitude of sine and cosine. */
-float lt_rope_frequencies(const lt_hparams *h, bool window_layer, const float *factors, float *frequency);
+float lt_rope_frequencies(const lt_hparams *h, const lt_rope_kind *kind, const float *factors, float *frequency);
 
 #endif

@@ -23,6 +23,12 @@ export const props = (key) => getJson("props", key);
 export const slots = (key) => getJson("slots", key);
 export const metrics = async (key) => (await send("metrics", {}, key)).text();
 
+/** How many tokens a request for generate() makes the model read. */
+export async function count({ route, body }, key) {
+  if (route === "completion") return (await postJson("tokenize", { content: body.prompt }, key)).tokens.length;
+  return (await postJson("v1/chat/completions/input_tokens", { messages: body.messages }, key)).input_tokens;
+}
+
 // The two ways to ask for text.  read(chunk) -> what both come to: {text, probs, progress, timings, usage, outcome}.
 const ROUTES = {
   chat: { path: "v1/chat/completions", more: { stream_options: { include_usage: true } }, read: readChat },
@@ -97,6 +103,10 @@ async function* lines(stream) {
 
 async function getJson(path, key) {
   return (await send(path, {}, key)).json();
+}
+
+async function postJson(path, body, key) {
+  return (await send(path, { method: "POST", body: JSON.stringify(body) }, key)).json();
 }
 
 async function send(path, options, key) {

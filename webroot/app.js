@@ -6,7 +6,7 @@ import { Composer } from "./composer.js";
 import { $, toast } from "./dom.js";
 import { Log } from "./log.js";
 import { loadMarkdown } from "./message.js";
-import { showMeter } from "./meter.js";
+import { Meter } from "./meter.js";
 import { Server } from "./server.js";
 import { Settings, key, last } from "./store.js";
 import { freshChat } from "./tree.js";
@@ -17,9 +17,11 @@ const chat = new Chat(server, settings);
 const log = new Log(chat, {
   again: (reply) => chat.busy || chat.again(reply),
   goOn: () => chat.busy || chat.goOn(),
+  edit: () => log.newest("user").edit(),
   fresh: newChat,
 });
-const composer = new Composer(send);
+const meter = new Meter(chat, settings, server);
+const composer = new Composer(send, (text) => meter.draft(text));
 
 let notebook = null; // completion mode, fetched when first opened
 let sheet = null;
@@ -90,14 +92,6 @@ chat.addEventListener("busy", () => {
   if (stopHadFocus) composer.focus();
   if (chat.busy) loadMarkdown().then(() => log.redraw());
 });
-
-let meterDue = 0;
-const meter = () =>
-  (meterDue ||= requestAnimationFrame(() => {
-    meterDue = 0;
-    showMeter(chat.messages.findLast(({ stats }) => stats)?.stats, server.contextSize);
-  }));
-for (const event of ["path", "message"]) chat.addEventListener(event, meter);
 
 $(".ideas").addEventListener("click", ({ target }) => {
   if (target.matches("button") && !chat.busy) chat.send(target.textContent);
@@ -187,7 +181,6 @@ function showServer() {
   $(".model").textContent = server.model;
   $(".model").title = server.model;
   composer.sees = server.sees;
-  meter();
   if (state === "locked") askKey();
 }
 

@@ -7,13 +7,15 @@ const MAX_PICTURE_BYTES = 16 << 20;
 
 export class Composer {
   #send;
+  #written;
   #field = $(".composer textarea");
   #pictures = []; // Blobs
   #sees = false;
 
-  /** send(text, pictures) -> whether they were taken. */
-  constructor(send) {
+  /** send(text, pictures) -> whether they were taken; written(text): it is another now. */
+  constructor(send, written) {
     this.#send = send;
+    this.#written = written;
     const form = $(".composer");
     form.addEventListener("submit", (event) => (event.preventDefault(), this.#submit()));
     this.#field.addEventListener("input", () => this.#fit());
@@ -62,7 +64,9 @@ export class Composer {
     this.#submit();
   }
 
+  /** Another text: another height. */
   #fit() {
+    this.#written(this.#field.value);
     this.#field.style.height = "auto";
     this.#field.style.height = `${this.#field.scrollHeight}px`;
   }

@@ -31,7 +31,7 @@ export class Message {
   #foot = h("div", { class: "foot" });
   #probs = null; // the view of token probabilities, while it is open
 
-  /** act: {again, goOn, fresh}, what the buttons do beside those of the message itself. */
+  /** act: {again, goOn, edit, fresh}, what the buttons do beside those of the message itself. */
   constructor(message, chat, act) {
     this.#message = message;
     this.#chat = chat;
@@ -92,9 +92,10 @@ export class Message {
     const note = noteOf(message);
     if (!note) return [row];
     const isFull = message.error?.kind === "context";
-    const fresh = isFull ? h("button", { type: "button", onclick: this.#act.fresh }, "New chat") : "";
+    const button = (label, onclick) => h("button", { type: "button", onclick }, label);
+    const ways = isFull ? [button("New chat", this.#act.fresh), button("Edit the question", this.#act.edit)] : [];
     const mark = message.outcome === "error" ? "note error" : "note";
-    return [h("p", { class: mark, role: message.error ? "alert" : null }, note, " ", fresh), row];
+    return [h("p", { class: mark, role: message.error ? "alert" : null }, note, " ", ...ways), row];
   }
 
   /** "< 2 / 3 >" where the message has siblings. */

@@ -112,6 +112,10 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self._allowed():
             self._refuse(401, "Invalid API key", "authentication_error")
+        elif self.path.endswith("/input_tokens"):
+            self._json(200, {"input_tokens": sum(len(message["content"]) for message in body["messages"])})
+        elif self.path == "/tokenize":
+            self._json(200, {"tokens": list(range(len(body["content"])))})
         elif self.server.loading is not None:
             self._refuse(503, "Loading model", "unavailable_error")
         else:

@@ -179,7 +179,7 @@ class TestTrouble:
         reply = answered(page)
         assert "3000 tokens, and it holds 2048" in reply.inner_text()
         reply.get_by_role("button", name="New chat").wait_for()
-        page.locator(".user").get_by_label("Edit the message").click()
+        reply.get_by_role("button", name="Edit the question").click()
         server.refusal = None
         page.get_by_label("Edit the text").fill("A short story")
         page.get_by_role("button", name="Send", exact=True).first.click()

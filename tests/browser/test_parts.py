@@ -224,7 +224,7 @@ class TestRich:
         assert reply.locator("details").get_attribute("open") == "" and reply.locator("strong").inner_text() == "answer"
 
 
-class TestProgress:
+class TestContext:
     def test_long_prompt(self, page: Any, server: Any) -> None:
         gate = threading.Event()
         progress = {"total": 1000, "cache": 200, "processed": 600, "time_ms": 5}
@@ -235,3 +235,16 @@ class TestProgress:
         gate.set()
         assert "Reading" not in answered(page).inner_text()
         assert page.locator(".context").inner_text().strip() == "13 of 2,048 tokens of context"
+
+    def test_what_a_message_would_take(self, page: Any, server: Any) -> None:
+        page.get_by_text("Tiny-1B").wait_for()
+        page.get_by_label("Message", exact=True).fill("x" * 300)
+        page.get_by_text("300 of 2,048 tokens of context, with this message").wait_for()
+        page.get_by_label("Message", exact=True).fill("")
+        page.locator(".context").wait_for(state="hidden")
+        page.evaluate("localStorage['llamatw.settings'] = '{\"page.template_kind\": \"own\"}'")
+        page.reload()
+        page.get_by_text("Tiny-1B").wait_for()
+        page.get_by_label("Message", exact=True).fill("x" * 300)
+        page.get_by_text("tokens of context, with this message").wait_for()
+        assert server.requests == []

@@ -15,17 +15,18 @@ PY := $(VENV)/bin/python
 SYSTEM_CMAKE := $(shell command -v cmake 2>/dev/null)
 CMAKE := $(or $(SYSTEM_CMAKE),$(VENV)/bin/cmake)
 # An editable install of the Python side only: the engine is built by the one rule below.
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -C wheel.cmake=false -e
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --config-settings wheel.cmake=false -e
 C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_tables.c')
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib lint format hard attack bench compare sweep startup http plot flags size clean
+.PHONY: help serve test test-c lib vendor lint format hard attack bench compare sweep startup http plot flags size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
 	@echo "make test     run all tests, the C tests included (ARGS='-k name')"
 	@echo "make lib      build the engine into llamatw/_lib; then 'PYTHONPATH=. twistd -n llama' works from here"
+	@echo "make vendor   the page's libraries into webroot/vendor, from npm; 'make serve' and pip do it too"
 	@echo "make lint     ruff, mypy --strict, clang-format, C warnings as errors"
 	@echo "make format   lay out the C files by .clang-format"
 	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"
@@ -50,6 +51,10 @@ test: $(VENV)/.ready-test lib test-c
 lib: $(CMAKE)
 	@$(CMAKE) -S . -B $(BUILD) -DLLAMATW_TESTS=ON >/dev/null
 	@$(CMAKE) --build $(BUILD) --target llamatw -j$(JOBS)
+
+vendor: | $(VENV)/bin/python
+	$(INSTALL) .
+	@$(PY) frontend/vendor.py
 
 test-c: lib
 	@$(CMAKE) --build $(BUILD) -j$(JOBS)
@@ -100,20 +105,25 @@ size:
 	@$(PYTHON) -m bench.size
 
 clean:
-	rm -rf build llamatw/_lib/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
+	rm -rf build llamatw/_lib/*.so webroot/vendor .pytest_cache .mypy_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
 	find llamatw twisted tests bench -name __pycache__ -prune -exec rm -rf {} +
 
-# One stamp for each set of packages: made again when pyproject.toml changes.
+# One stamp for each set of packages: made again when pyproject.toml or the page's libraries change.  pip builds those
+# libraries as well, quietly, so vendor.py is asked once more: it does nothing, or says why the page goes without.
+INSTALLED := pyproject.toml $(wildcard frontend/*.*)
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llamatw needs Python 3.11 or newer (make PYTHON=...)")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.ready: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.ready: $(INSTALLED) | $(VENV)/bin/python
 	$(INSTALL) .
+	@$(PY) frontend/vendor.py || true
 	@touch $@
 
-$(VENV)/.ready-%: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.ready-%: $(INSTALLED) | $(VENV)/bin/python
 	$(INSTALL) '.[$*]'
+	@$(PY) frontend/vendor.py || true
 	@touch $@ $(VENV)/.ready
 
 $(VENV)/bin/cmake: | $(VENV)/bin/python

@@ -144,7 +144,7 @@ SERVER = [
         value="DIR",
         kind=directory,
         env=variable("STATIC_PATH"),
-        help="directory of static files, instead of the built-in page",
+        help="directory of static files, which come before the files of the built-in page",
     ),
     Flag(
         name="ui",

@@ -1,4 +1,4 @@
-"""Static files: the built-in page, or the directory that --path names.
+"""Static files: those of the directory that --path names, then those of the built-in page.
 
 A request names a file by segments; each must be an ordinary name, and what they lead to, links followed, must lie
 inside the directory.  Small files of a page: read whole, with an ETag of size and time, revalidated by the browser each
@@ -24,7 +24,7 @@ _TYPES = {
 _MAX_BYTES = 64 << 20
 _WORTH_GZIP = range(1 << 10, 1 << 20)  # bytes
 _TEXTS = ("text/", "application/json", "image/svg+xml")
-_TAKES_GZIP = re.compile(rb"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?:1|0?\.0*[1-9]|1\.0+)\d*\s*)?(?:,|$)", re.IGNORECASE)
+_TAKES_GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
 
 
 class Asset(msgspec.Struct, frozen=True):
@@ -55,8 +55,9 @@ def takes_gzip(accept_encoding: bytes | None) -> bool:
 
 
 class Assets:
-    def __init__(self, root: Path) -> None:
-        self._root = root.resolve()
+    def __init__(self, *roots: Path) -> None:
+        """roots: directories, of which the first that has a file serves it."""
+        self._roots = [root.resolve() for root in roots]
 
     def find(self, url_path: str) -> Asset | None:
         """The file that a decoded URL path means; "/dir/" means its index.html."""
@@ -65,18 +66,21 @@ class Assets:
             names[-1] = "index.html"
         if not all(map(_is_ordinary, names)):
             return None
-        try:
-            return self._asset(self._root.joinpath(*names).resolve())
-        except (OSError, RuntimeError, ValueError):  # unreadable, links in a ring, a name too long
-            return None
+        found = (_asset(root, names) for root in self._roots)
+        return next((asset for asset in found if asset), None)
 
-    def _asset(self, path: Path) -> Asset | None:
-        if not path.is_relative_to(self._root) or not path.is_file():
+
+def _asset(root: Path, names: list[str]) -> Asset | None:
+    try:
+        path = root.joinpath(*names).resolve()
+        if not path.is_relative_to(root) or not path.is_file():
             return None
         stat = path.stat()
         if stat.st_size > _MAX_BYTES:
             return None
         return Asset(path, content_type(path), f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"', stat.st_size)
+    except (OSError, RuntimeError, ValueError):  # unreadable, links in a ring, a name too long
+        return None
 
 
 def content_type(path: Path) -> str:

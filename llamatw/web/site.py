@@ -220,7 +220,8 @@ def make_site(engine: EngineService, settings: WebSettings, reactor: Any) -> Lla
     app = Klein()
     app.url_map.merge_slashes = False
     api = Api(engine, settings, reactor)
-    assets = Assets(Path(settings.path) if settings.path else paths.webroot()) if settings.ui else None
+    roots = [Path(settings.path)] if settings.path else []
+    assets = Assets(*roots, paths.webroot()) if settings.ui else None
     handle_errors(app, api)
     for dialect in (admin, models, props, metrics, slots, native, infill, openai, completions, openapi):
         dialect.add_routes(app, api)

@@ -74,6 +74,14 @@ def test_no_key_needed(locked):
     assert locked.request("OPTIONS", "/completion", Origin=ORIGIN).status == 200
 
 
+def test_path_comes_before_the_built_in_files(make_server, tmp_path):
+    (tmp_path / "index.html").write_text("mine")
+    server = make_server(path=str(tmp_path))
+    assert server.get("/").body == b"mine"
+    for path in ("/completion.js", "/json-schema-to-grammar.mjs", "/index.js"):
+        assert server.get(path).headers["content-type"] == "text/javascript; charset=utf-8"
+
+
 def test_file_that_is_named_like_a_route_opens_nothing(make_server, tmp_path):
     (tmp_path / "props").write_text("x")
     server = make_server(api_keys=("k",), path=str(tmp_path))
@@ -326,7 +334,7 @@ def test_not_compressed(page, tmp_path, header, path):
         "/etc/passwd",
         "//etc/passwd",
         "/sub",
-        "/",
+        "/sub/nothing",
     ],
 )
 def test_no_way_out_of_the_page(page, path):

@@ -5,7 +5,8 @@ import { $ } from "./dom.js";
 import { Message } from "./message.js";
 
 const NEAR_PX = 48;
-const AHEAD = "1200px"; // messages this near to the window are drawn
+const AHEAD = "1800px"; // messages this near to the window are drawn
+const FRAME_MS = 5; // of a frame, for drawing
 const SHARE = 4; // drawing takes at most this part of the time
 
 export class Log {
@@ -78,9 +79,8 @@ export class Log {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       this.#near.unobserve(target);
-      this.#draw(this.#byNode.get(target));
+      this.#change(this.#byNode.get(target));
     }
-    this.#follow();
   }
 
   #change(message) {
@@ -95,8 +95,12 @@ export class Log {
       this.#frame = requestAnimationFrame(() => this.#drawDue());
       return;
     }
-    for (const message of this.#due) this.#draw(message);
-    this.#due.clear();
+    for (const message of this.#due) {
+      this.#due.delete(message);
+      this.#draw(message);
+      if (performance.now() - begin > FRAME_MS) break; // the others in the next frame
+    }
+    if (this.#due.size > 0) this.#frame = requestAnimationFrame(() => this.#drawDue());
     this.#follow();
     const end = performance.now();
     this.#rest = end + (SHARE - 1) * (end - begin);

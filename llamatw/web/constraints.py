@@ -21,7 +21,7 @@ MAX_TRIGGERS = 64
 MAX_TRIGGER_BYTES = 256
 _LARK = "%llguidance"
 _ANY_OBJECT = '{"type": "object"}'
-_FORMATS = ("text", "json_object", "json_schema")
+FORMATS = ("text", "json_object", "json_schema")
 _TOKEN, _WORD, _PATTERN, _PATTERN_FULL = range(4)  # types of triggers, by the numbers that clients send
 
 
@@ -73,8 +73,8 @@ def _schemas(request: Generating) -> list[Wish | None]:
 
 
 def _response(response: ResponseFormat) -> Wish | None:
-    if response.type not in _FORMATS:
-        raise _bad(f"type must be one of {', '.join(_FORMATS)}, not {response.type[:40]!r}")
+    if response.type not in FORMATS:
+        raise _bad(f"type must be one of {', '.join(FORMATS)}, not {response.type[:40]!r}")
     named = response.json_schema
     if (named is not None and response.type != "json_schema") or (response.type == "text" and bytes(response.schema)):
         raise _bad(f"type {response.type} takes no such schema")

@@ -38,7 +38,8 @@ static int read_windows(lt_keys *k, const lt_hparams *h, const lt_traits *t, lay
     if (!period)
         return LT_OK;
     n->window = t->window;
-    LT_TRY(lt_key_count(k, "attention.sliding_window", !t->window && !(t->is & LT_WINDOW_OPTIONAL), 1, INT32_MAX, &n->window));
+    LT_TRY(lt_key_count(k, "attention.sliding_window", !t->window && !(t->is & LT_WINDOW_OPTIONAL), t->is & LT_WINDOW_OPTIONAL ? 0 : 1,
+                        INT32_MAX, &n->window));
     if (!n->window)
         return LT_OK;
     uint32_t one;
@@ -139,6 +140,8 @@ static int fill_layer(lt_keys *k, lt_model *m, const layer_numbers *n, int32_t i
                                   .heat_offset = h->heat_offset,
                                   .clamp = h->attention_clamp,
                                   .cap = h->attention_cap};
+    if (h->latent.n_kv)
+        lt_latent_shape(h, y);
     LT_TRY(lt_key_number(k, "attention.scale", false, 1e-6, 1e3, &y->attention.scale));
     return check_heads(k, m, i);
 }

@@ -32,7 +32,7 @@ enum {
     LT_LOGITS_DIVIDED = 1 << 20,  /* logit_scale divides; otherwise it multiplies */
     LT_WINDOW_CHUNKS = 1 << 21,   /* windows lie side by side; otherwise they slide */
     LT_WINDOW_ROPE = 1 << 22,     /* window layers rotate by a base of their own, unscaled */
-    LT_WINDOW_OPTIONAL = 1 << 23, /* no layer has a window when the file gives no width */
+    LT_WINDOW_OPTIONAL = 1 << 23, /* no layer has a window when the file gives no width, or 0 */
     LT_HALF_FF = 1 << 24,         /* the file's feed_forward_length counts gate and up */
     LT_UNSCALED = 1 << 25,        /* attention scale 1 */
     LT_MINICPM_SCALES = 1 << 26,  /* scales that older files do not carry */
@@ -49,12 +49,13 @@ enum {
     LT_MIX_TILED = 1 << 2,        /* not which, but: v heads go round the k heads; otherwise those of a k head follow each other */
     LT_MIX_ROPE_BY_FILE = 1 << 3  /* attention rotates unless rope.scaling.finetuned is false */
 };
+enum { LT_MAX_LAYERS = 1024, LT_ALL_LAYERS = LT_MAX_LAYERS + 1 };
 
 typedef struct {
     const char *arch;        /* general.architecture */
     uint32_t is;             /* the above, or-ed */
     lt_act act;              /* of the MLP; LT_ACT_NONE: silu */
-    int32_t window_period;   /* of so many layers the last sees everything, the others a window; 0: no windows */
+    int32_t window_period;   /* of so many layers the last sees everything, the others a window; 0: no windows; LT_ALL_LAYERS: no last */
     int32_t window;          /* their width when the file gives none; 0: it must */
     float window_rope_base;  /* 0: as the others' */
     lt_mix_kind mixer;       /* of recurrent layers; LT_MIX_NONE: there are none */
@@ -65,8 +66,6 @@ typedef struct {
 
 const lt_traits *lt_traits_find(const char *arch, int32_t n_layer); /* NULL: not served */
 
-enum { LT_MAX_LAYERS = 1024 };
-
 /* Rotary embedding of one kind of layer. */
 typedef struct {
     int32_t n_rot;
@@ -74,6 +73,12 @@ typedef struct {
     bool scaled;             /* by factor, factors of the file, yarn; otherwise plain */
 } lt_rope_kind;
 enum { LT_ROPE_FULL, LT_ROPE_WINDOW, LT_ROPE_KINDS };
+
+typedef struct { /* attention with a latent (latent.c); n_kv 0: with keys and values of its own */
+    int32_t n_kv, n_q; /* widths of the latent, and of the one that queries come from; n_q 0: from x */
+    int32_t k_dim;     /* of a head as trained */
+    float scale;
+} lt_latent;
 
 typedef struct {
     int32_t n_layer, n_embd, n_ctx_train, n_vocab;
@@ -90,9 +95,11 @@ typedef struct {
     float heat; int32_t heat_floor, heat_offset; /* see lt_attention; heat 0: none */
     lt_router router;        /* of all mixtures; n_expert 0: none */
     lt_mix_numbers mix;      /* of recurrent layers */
+    lt_latent latent;
 } lt_hparams;
 
 int lt_router_read(lt_router *r, lt_keys *k, const lt_traits *t);
+int lt_latent_read(lt_hparams *h, lt_keys *k);
 
 /* Reads and range-checks; every error names file, key, value and limit. */
 int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t n_vocab);
@@ -106,6 +113,9 @@ typedef struct {
     const lt_weight *attn_gate; /* what attention gives times sigmoid of this; NULL: one */
     bool is_recurrent;
     lt_mixer *mixer;         /* of recurrent layers: instead of attention or beside it */
+    const lt_weight *q_a, *q_rope, *k_b, *v_b; /* of attention with a latent: q is what does not rotate, k what does, v the latent */
+    lt_norm q_a_norm;
+    int32_t v_head;
     const lt_weight *gate, *up, *down, *gate_bias, *up_bias, *down_bias;
     const lt_weight *router, *router_bias; /* of a mixture of experts in place of the MLP, which then is the one that every row goes to ... */
     const lt_weight *shared_gate;          /* ... times sigmoid of this; NULL: one */
@@ -127,6 +137,7 @@ typedef struct {
     lt_mix_buffers mix;
     lt_input rest;           /* what the last layer has left to be added to x */
     lt_buffer *routes, *shared_gate; /* of models with experts */
+    lt_buffer *q_latent, *heads;     /* of models with a latent; heads: what of q does not rotate, then the heads' values */
     int64_t n_params;
     int32_t max_outputs;     /* rows of logits at a time */
     int32_t n_tensors_unused;
@@ -135,6 +146,7 @@ typedef struct {
 
 /* Numbers of every layer: shapes, windows, which rotation. */
 int lt_layers_read(lt_model *m, const lt_gguf *g);
+void lt_latent_shape(const lt_hparams *h, lt_layer *y);
 
 /* Loads all weights into be (which stays the caller's).  *progress (may be NULL) goes towards 1000; negative cancels. */
 int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be, int32_t max_rows, int32_t max_outputs, int32_t *progress);

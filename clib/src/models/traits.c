@@ -10,7 +10,7 @@ enum { QWEN_DELTA = LT_QK_NORM | LT_FFN_NORM_LATE_NAME | LT_ROUTE_NORMALISED };
 
 static const lt_traits table[] = {
     /* Llama's own block, and with one difference or another. */
-    {.arch = "llama", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
+    {.arch = "llama", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED | LT_WINDOW_OPTIONAL, .window_period = LT_ALL_LAYERS}, /* Mistral */
     {.arch = "mistral3", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
     {.arch = "arcee", .is = LT_ROPE_ADJACENT | LT_UNGATED, .act = LT_RELU2},
     {.arch = "internlm2", .is = LT_ROPE_ADJACENT},
@@ -23,7 +23,7 @@ static const lt_traits table[] = {
     {.arch = "smollm3", .is = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4},
     {.arch = "chatglm", .is = LT_ROPE_ADJACENT},
     {.arch = "glm4", .is = LT_ROPE_ADJACENT | LT_POST_NORM},
-    {.arch = "phi3"},
+    {.arch = "phi3", .is = LT_WINDOW_OPTIONAL, .window_period = LT_ALL_LAYERS},
     {.arch = "exaone"},
     {.arch = "orion", .is = LT_LAYER_NORM},
     {.arch = "plamo", .is = LT_PARALLEL},
@@ -50,11 +50,15 @@ static const lt_traits table[] = {
     {.arch = "llama4", .is = LLAMA_4, .window_period = 4, .window = 8192, .route = LT_ROUTE_SIGMOID},
     {.arch = "granitemoe", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED, .route = LT_ROUTE_SOFTMAX_CHOSEN},
     {.arch = "ernie4_5-moe", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
+    {.arch = "deepseek", .is = LT_ROPE_ADJACENT},
+    {.arch = "deepseek2", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID, .n_layer = 47}, /* GLM 4.7 Flash */
+    {.arch = "deepseek2", .is = LT_ROPE_ADJACENT},
+    {.arch = "minicpm3", .is = LT_LOGITS_DIVIDED | LT_MINICPM_SCALES},
     {.arch = "qwen2moe", .is = LT_QKV_BIAS},
     {.arch = "qwen3moe", .is = LT_QK_NORM | LT_ROUTE_NORMALISED},
     {.arch = "qwen3vlmoe", .is = LT_QK_NORM | LT_ROUTE_NORMALISED},
     {.arch = "olmoe", .is = LT_QK_NORM},
-    {.arch = "phimoe", .is = LT_LAYER_NORM | LT_ROUTE_NORMALISED},
+    {.arch = "phimoe", .is = LT_LAYER_NORM, .route = LT_ROUTE_SOFTMAX_NEAR},
     {.arch = "hunyuan-moe", .is = LT_QK_NORM | LT_QK_NORM_LATE | LT_ROUTE_NORMALISED},
     {.arch = "glm4moe", .is = LT_QKV_BIAS | LT_QK_NORM | LT_QK_NORM_OPTIONAL | LT_FFN_NORM_LATE_NAME, .route = LT_ROUTE_SIGMOID},
     {.arch = "minimax-m2", .is = LT_QK_NORM | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID},

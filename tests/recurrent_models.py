@@ -108,7 +108,7 @@ def write(arch: str, path: Path, numbers: dict[str, int] | None = None, parts: T
         put = writer.add_bool if isinstance(n, bool) else writer.add_uint32
         put(f"{arch}.ssm.{name}", n)
     _add_attention(writer, arch)
-    shapes._add_vocabulary(writer, N_VOCAB)
+    shapes.add_vocabulary(writer, N_VOCAB)
     for name, values in _tensors(arch, np.random.default_rng(1), parts or {}):
         writer.add_tensor(name, values)
     writer.write_header_to_file()

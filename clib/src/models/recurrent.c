@@ -134,7 +134,6 @@ static void fill_delta(lt_mixer *x, const lt_mix_numbers *n, const lt_mix_buffer
                           .y = part(b->in, 2 * shared)};
     x->gate.x = x->delta.y;
     x->gate.z = x->gate.y = part(b->z, 0);
-    x->scan.n_head = 0;
 }
 
 void lt_mixer_fill(lt_mixer *x, lt_mix_kind kind, const lt_mix_numbers *n, const lt_mix_buffers *b, int32_t layer, float eps)

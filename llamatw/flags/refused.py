@@ -18,7 +18,6 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 _GPU = "this build computes on the processor"
-_FETCH = "a model is a file or a name that -m knows"
 _LORA = "adapters are not served yet"
 _MEDIA = "images and sound are not served yet"
 _EMBEDDINGS = "embeddings and ranking are not served yet"
@@ -80,11 +79,8 @@ REFUSED = [
     _valued("threads sleep when there is nothing to do", "--poll --poll-batch", "0"),
     _valued("one thread speaks HTTP", "--threads-http", "-1 1", "THREADS_HTTP"),
     # where models come from
-    _valued(_FETCH, "-mu --model-url", env="MODEL_URL"),
-    _valued(_FETCH, "-hf -hfr --hf-repo", env="HF_REPO"),
-    _valued(_FETCH, "-hff --hf-file", env="HF_FILE"),
-    _valued(_FETCH, "-hft --hf-token -dr --docker-repo -cl --cache-list"),
-    _switch(_FETCH, "--offline", env="OFFLINE"),
+    _valued("models come from files, repositories (-hf) and URLs (-mu)", "-dr --docker-repo", env="DOCKER_REPO"),
+    _switch("the cache is a directory of files: see docs/operating.md", "-cl --cache-list"),
     _valued(_LORA, "--lora", env="LORA"),
     _valued(_LORA, "--lora-scaled --lora-base --control-vector --control-vector-scaled --control-vector-layer-range"),
     _switch(_LORA, "--lora-init-without-apply"),

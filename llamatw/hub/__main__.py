@@ -1,0 +1,78 @@
+"""The process that fetches.  Its job is the first line of standard input; when that ends, so does the process: whoever
+started it is gone.  It leaves signals alone, so being told to end ends it at once, with all that came on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from llamatw.errors import ModelError
+from llamatw.hub import cache, download, listing, token
+from llamatw.hub.job import Job, Report
+from llamatw.hub.web import Web
+
+
+def main() -> None:
+    from twisted.internet import reactor
+
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    work: Any = reactor
+    work.callWhenRunning(lambda: Deferred.fromCoroutine(_run(job, work)).addBoth(lambda _: work.stop()))
+    work.run(installSignalHandlers=False)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+async def _run(job: Job, reactor: Any) -> None:
+    try:
+        _report(Report(path=str(await fetch(job, reactor))))
+    except ModelError as error:
+        _report(Report(error=error.message))
+    except OSError as error:
+        _report(Report(error=f"{error.filename or job.folder}: {error.strerror or error}"))
+
+
+async def fetch(job: Job, reactor: Any) -> Path:
+    """The model's first file.  A hub that cannot be asked, or says no, leaves what the cache has."""
+    web = Web(reactor, job.endpoint, token.find(job.wanted.token), job.patience)
+    where = Path(job.folder)
+    try:
+        files = await web.patiently(lambda: listing.find(web, job.endpoint, job.wanted), _say)
+    except ModelError as error:
+        path = cache.find(where, job.wanted)
+        if path is None:
+            raise
+        _say(f"{error.message}; taking what is in the cache")
+        return path
+    directory = where / cache.version(files)
+    if not cache.is_complete(directory, files):
+        directory.mkdir(parents=True, exist_ok=True)
+        download.check_room(directory, files)
+        for file in files:
+            await download.fetch(web, file, directory, _say)
+        cache.seal(directory, files)
+    return directory / files[0].path
+
+
+def _say(line: str) -> None:
+    _report(Report(progress=line))
+
+
+def _report(report: Report) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

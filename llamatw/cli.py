@@ -80,8 +80,9 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _pull(arguments: argparse.Namespace) -> None:
     name = arguments.name
-    is_here = name is None or name in models.MODELS or os.path.exists(name)
-    print(models.resolve(name, remote=None if is_here else remote(name)))
+    is_known = name is None or name in models.MODELS or os.path.exists(name)
+    wanted = None if is_known else remote(name)
+    print(models.resolve(name) if wanted is None else models.resolve(remote=wanted))
 
 
 def _tokenize(arguments: argparse.Namespace) -> None:

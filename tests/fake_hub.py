@@ -1,4 +1,4 @@
-"""A hub and the host that it sends downloads to, on two addresses of this machine, with the faults that a test asks for."""
+"""A hub and the store that it sends downloads to, under two names of this machine, with faults that tests ask for."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class FakeHub:
         self.sizes: dict[str, int] = {}  # lies about sizes
         self.status: list[int] = []  # of the next answers, instead of what is asked for
         self.cuts: list[int] = []  # bytes after which the next downloads break off
+        self.changes: dict[str, bytes] = {}  # what files are once their sizes have been asked for
         self.hold = threading.Event()  # cleared: downloads wait after half of the file
         self.hold.set()
         self.etags = True
@@ -96,8 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _tree(self, begin: int) -> None:
         entries = [_entry(self.fake, path, data) for path, data in self.fake.files.items()]
         following = begin + PAGE
-        url = f"{self.fake.next_page or self.fake.endpoint}/api/models/{REPO}/tree/main?recursive=true&cursor={following}"
-        more = {"Link": f'<{url}>; rel="next"'} if following < len(entries) else {}
+        where = f"{self.fake.next_page or self.fake.endpoint}/api/models/{REPO}/tree/main"
+        link = f'<{where}?recursive=true&cursor={following}>; rel="next"'
+        more = {"Link": link} if following < len(entries) else {}
         self._answer(200, json.dumps(entries[begin:following]).encode(), **more)
 
     def _file(self, path: str) -> None:
@@ -116,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
         if begin >= len(data):
             self._answer(416, b"", Content_Range=f"bytes */{len(data)}")
             return
+        if path in fake.changes:
+            fake.files[path] = fake.changes.pop(path)
         self._answer(206, data[begin : end + 1], Content_Range=f"bytes {begin}-{end}/{len(data)}", **headers)
 
     def _answer(self, status: int, body: bytes, **headers: str) -> None:

@@ -25,8 +25,14 @@ def main() -> None:
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work: Any = reactor
-    work.callWhenRunning(lambda: Deferred.fromCoroutine(_run(job, work)).addBoth(lambda _: work.stop()))
+    work.callWhenRunning(_start, job, work)
     work.run(installSignalHandlers=False)
+
+
+def _start(job: Job, reactor: Any) -> None:
+    """What nobody expected goes to standard error, of which the last line is shown."""
+    running = Deferred.fromCoroutine(_run(job, reactor))
+    running.addErrback(lambda failure: failure.printTraceback()).addBoth(lambda _: reactor.stop())
 
 
 def _end_with_parent() -> None:
@@ -44,17 +50,17 @@ async def _run(job: Job, reactor: Any) -> None:
 
 
 async def fetch(job: Job, reactor: Any) -> Path:
-    """The model's first file.  A hub that cannot be asked, or says no, leaves what the cache has."""
+    """The model's first file.  A hub that cannot be asked, or says no, leaves what the cache has, at once."""
     web = Web(reactor, job.endpoint, token.find(job.wanted.token), job.patience)
     where = Path(job.folder)
+    kept = cache.find(where, job.wanted)
     try:
-        files = await web.patiently(lambda: listing.find(web, job.endpoint, job.wanted), _say)
+        files = await web.patiently(lambda: listing.find(web, job.endpoint, job.wanted), _say, 1 if kept else None)
     except ModelError as error:
-        path = cache.find(where, job.wanted)
-        if path is None:
+        if kept is None:
             raise
         _say(f"{error.message}; taking what is in the cache")
-        return path
+        return kept
     directory = where / cache.version(files)
     if not cache.is_complete(directory, files):
         directory.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ def remote(text: str) -> Remote | None:
     """What somebody means who gives one word: a URL, a repository, or neither."""
     if text.startswith(("http://", "https://")):
         return Remote(url=web_address(text))
-    if not _REPOSITORY.fullmatch(text):
+    if not _REPOSITORY.fullmatch(text) or text.endswith(".gguf"):  # the latter: a path, mistyped
         return None
     repo, tag = repository(text)
     return Remote(repo=repo, tag=tag)

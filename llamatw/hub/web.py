@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+from OpenSSL import SSL
+from service_identity import VerificationError
 from treq.client import HTTPClient
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
@@ -73,9 +75,11 @@ class Web:
     def drop(self, response: Any) -> None:
         response.deliverBody(_Dropper())
 
-    async def patiently(self, attempt: Callable[[], Awaitable[T]], say: Callable[[str], object]) -> T:
+    async def patiently(
+        self, attempt: Callable[[], Awaitable[T]], say: Callable[[str], object], n_tries: int | None = None
+    ) -> T:
         """What an attempt gives in the end; it raises Transient to be called again, after a pause."""
-        for n in range(1, self.patience.n_tries):
+        for n in range(1, n_tries or self.patience.n_tries):
             try:
                 return await attempt()
             except Transient as failure:
@@ -100,10 +104,13 @@ class Web:
             )
         except CancelledError:
             raise Transient(f"{_host(url)} does not answer") from None
-        except ModelError:
-            raise
         except Exception as failure:
-            raise Transient(f"{_host(url)} cannot be reached: {_reason(failure)}") from failure
+            bottom = _bottom(failure)
+            if isinstance(bottom, ModelError):
+                raise bottom from None
+            if isinstance(bottom, SSL.Error | VerificationError):
+                raise ModelError(f"{_host(url)}: its certificate is not to be trusted: {_reason(bottom)}") from None
+            raise Transient(f"{_host(url)} cannot be reached: {_reason(bottom)}") from None
 
     def _is_trusted(self, url: str) -> bool:
         return self._token is not None and names.origin(url) == self._origin
@@ -154,15 +161,17 @@ def _seconds(text: str) -> float:
     return float(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0.0
 
 
-def _reason(failure: Exception) -> str:
-    """The words of what lies at the bottom of a failed request."""
+def _bottom(failure: BaseException) -> BaseException:
+    """What lies at the bottom of a failed request."""
     inner = getattr(failure, "reasons", None)
-    if inner:
-        return _reason(inner[0].value)
+    return _bottom(inner[0].value) if inner else failure
+
+
+def _reason(failure: BaseException) -> str:
     if isinstance(failure, error.DNSLookupError):
         return "no such host (offline?)"
     if isinstance(failure, error.ConnectError | error.ConnectionClosed):
-        return failure.__doc__.rstrip(".") if failure.__doc__ else type(failure).__name__
+        return (failure.__doc__ or "").rstrip(".")
     return " ".join(str(failure).split())[:200] or type(failure).__name__
 
 

@@ -1,4 +1,4 @@
-"""The process that fetches, for many jobs: one job a line in, its reports out.  Starting one for each takes a second."""
+"""The process that fetches, for many jobs: one a line in, its reports out.  Starting it for each takes a second."""
 
 from __future__ import annotations
 

@@ -160,8 +160,9 @@ def test_a_busy_hub_is_asked_again(fake: FakeHub, fetch: Fetcher) -> None:
 
 def test_what_is_in_the_cache_serves_when_the_hub_says_no(fake: FakeHub, fetch: Fetcher) -> None:
     path = fetch(WANTED)
-    fake.status = [500] * 3
-    assert fetch(WANTED) == path
+    for status in (500, 401, 404):
+        fake.status = [status]
+        assert fetch(WANTED) == path
     assert "taking what is in the cache" in fetch.said[-1]
     fake.hub.shutdown()
     fake.hub.server_close()
@@ -202,7 +203,7 @@ def test_a_new_version_replaces_the_old_one(fake: FakeHub, fetch: Fetcher) -> No
     assert fetch(WANTED).read_bytes() == DATA[::-1]
 
 
-@pytest.mark.parametrize("path", ["../../../evil.gguf", "/evil.gguf", "a/../../evil.gguf", ".ssh/evil.gguf", "a\\evil.gguf"])
+@pytest.mark.parametrize("path", "../../../evil.gguf /evil.gguf a/../../evil.gguf .ssh/evil.gguf a\\evil.gguf".split())
 def test_names_that_lead_out_of_the_cache(fake: FakeHub, fetch: Fetcher, tmp_path: Path, path: str) -> None:
     fake.files = {path: DATA}
     assert "not a name that a model's file can have" in fetch.refusal(WANTED)
@@ -216,7 +217,7 @@ def test_a_hub_that_is_none(fake: FakeHub, fetch: Fetcher) -> None:
     assert "does not answer as a hub does" in fetch.refusal(WANTED)
 
 
-# ---- a URL of its own -------------------------------------------------------------------------------------------------
+# ---- a URL of its own ------------------------------------------------------------------------------------------------
 
 
 def test_a_url_is_fetched_once_and_again_when_it_changes(fake: FakeHub, fetch: Fetcher) -> None:
@@ -238,6 +239,13 @@ def test_a_url_that_changes_between_two_tries(fake: FakeHub, fetch: Fetcher) -> 
     fetch.refusal(wanted)
     assert [path.stat().st_size for path in fetch.partials()] == [3000]
     fake.files[MODEL] = DATA[::-1]
+    assert fetch(wanted).read_bytes() == DATA[::-1]
+
+
+def test_a_url_that_changes_once_its_size_is_known(fake: FakeHub, fetch: Fetcher) -> None:
+    wanted = Remote(url=fake_hub.url(fake, MODEL))
+    fake.changes[MODEL] = DATA[::-1]
+    assert "has changed at its host" in fetch.refusal(wanted)
     assert fetch(wanted).read_bytes() == DATA[::-1]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from llamatw.errors import ModelError
 from llamatw.hub import cache, download, listing, token
@@ -30,13 +31,18 @@ def main() -> None:
 
 
 def _start(job: Job, reactor: Any) -> None:
-    """What nobody expected goes to standard error, of which the last line is shown."""
-    running = Deferred.fromCoroutine(_run(job, reactor))
-    running.addErrback(lambda failure: failure.printTraceback()).addBoth(lambda _: reactor.stop())
+    Deferred.fromCoroutine(_run(job, reactor)).addErrback(_unexpected).addBoth(lambda _: reactor.stop())
+
+
+def _unexpected(failure: Failure) -> None:
+    """To standard error, of which whoever started us shows the last line."""
+    failure.printTraceback(file=sys.stderr)  # type: ignore[no-untyped-call]
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    """Past Python's buffers, whose lock would be held at the end of the process."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     os._exit(1)
 
 

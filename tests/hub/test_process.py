@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench import shapes
 from llamatw import models
 from llamatw.errors import ModelError
 from llamatw.hub import web
+from llamatw.hub.job import Job, Report
 from llamatw.settings import Remote
 from tests import fake_hub
 from tests.fake_hub import REPO, FakeHub
@@ -114,6 +116,28 @@ def test_who_is_killed_takes_the_fetching_process_along(fake: FakeHub, tmp_path:
     parent.wait()
     threading.Timer(0.5, fake.hold.set).start()
     assert models.resolve(remote=WANTED).read_bytes() == DATA
+
+
+def test_the_process_ends_by_itself(fake: FakeHub, tmp_path: Path) -> None:
+    """Also while whoever started it still waits."""
+    job = Job(wanted=WANTED, endpoint=fake.endpoint, folder=str(tmp_path / "cache"))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-m", "llamatw.hub"], **pipes) as process:
+        process.stdin.write(msgspec.json.encode(job) + b"\n")
+        process.stdin.flush()
+        reports = [msgspec.json.decode(line, type=Report) for line in process.stdout]
+        assert (process.wait(60), process.stderr.read()) == (0, b"")
+    assert Path(reports[-1].path).read_bytes() == DATA
+
+
+def test_what_nobody_expected_is_on_standard_error(tmp_path: Path) -> None:
+    program = "from llamatw.hub import __main__; __main__.listing = None; __main__.main()"
+    job = msgspec.json.encode(Job(wanted=WANTED, endpoint="http://127.0.0.1:1", folder=str(tmp_path))) + b"\n"
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process:
+        process.stdin.write(job)
+        process.stdin.flush()
+        assert b"AttributeError: 'NoneType' object has no attribute 'find'" in process.stderr.read()
 
 
 def test_a_process_that_dies_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_table
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib vendor lint format hard attack bench compare sweep startup http plot flags size clean
+.PHONY: help serve test test-c lib vendor lint format hard attack schemas bench compare sweep startup http plot flags compat size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
@@ -30,7 +30,8 @@ help:
 	@echo "make lint     ruff, mypy --strict, clang-format, C warnings as errors"
 	@echo "make format   lay out the C files by .clang-format"
 	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"
-	@echo "make attack   send 10,000 bad requests to a real server that serves somebody else meanwhile (ATTACKS=...)"
+	@echo "make attack   send 10,000 bad requests to a real server that serves somebody else meanwhile (ATTACKS=...); Schemathesis"
+	@echo "make schemas  hold answers of a real model to all test schemas, and have a validator look at them"
 	@echo "make bench    measure the engine against this machine's roofline; CSV into bench/results"
 	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes; ARGS='--tests pp512,b8,tg32@4096')"
 	@echo "make sweep    rates by weight format, number of sequences, depth (ARGS='batch depth --peer'; all: half an hour)"
@@ -38,6 +39,7 @@ help:
 	@echo "make http     drive a real server: latencies, crowds, clients that leave (ARGS='flood poisson:rate=8')"
 	@echo "make plot     docs/speed.svg from bench/results"
 	@echo "make flags    docs/flags.md from the table of flags"
+	@echo "make compat   docs/compat.md from tests/compat.txt"
 	@echo "make size     lines per folder, long functions"
 	@echo "make clean    remove what was built (not $(VENV))"
 
@@ -76,7 +78,10 @@ hard: $(CMAKE)
 	  echo "$$mask: $$test"; LT_CPU_MASK=$$mask $$test; done; done
 
 attack: $(VENV)/.ready-test lib
-	LLAMATW_ATTACKS=$(ATTACKS) $(PY) -m pytest -s tests/test_bad_requests.py $(ARGS)
+	LLAMATW_ATTACKS=$(ATTACKS) LLAMATW_CASES=150 $(PY) -m pytest -s tests/test_bad_requests.py tests/test_schemathesis.py $(ARGS)
+
+schemas: $(VENV)/.ready-test lib
+	LLAMATW_SCHEMAS=all $(PY) -m pytest -s tests/test_constrained.py -k "valid or bit" $(ARGS)
 
 bench: $(VENV)/.ready lib
 	$(PY) -m bench.engine $(ARGS)
@@ -97,9 +102,13 @@ http: $(VENV)/.ready lib
 plot: $(VENV)/.ready
 	$(PY) -m bench.plot $(ARGS)
 
-flags:
-	@$(PYTHON) -c 'from llamatw.flags.help import markdown; print(markdown(), end="")' > docs/flags.md.new
+flags: $(VENV)/.ready
+	@$(PY) -c 'from llamatw.flags.help import markdown; print(markdown(), end="")' > docs/flags.md.new
 	@mv docs/flags.md.new docs/flags.md
+
+compat:
+	@$(PYTHON) -m tests.compat > docs/compat.md.new
+	@mv docs/compat.md.new docs/compat.md
 
 size:
 	@$(PYTHON) -m bench.size

@@ -96,7 +96,7 @@ def _web(values: Values) -> WebSettings:
         api_keys=values["api-key"] + values["api-key-file"],
         allowed_hosts=values["allowed-hosts"],
         cors=_cors(values),
-        aliases=tuple(sorted(set(values["alias"] or ()))),
+        aliases=_aliases(values),
         tags=values["tags"],
         n_predict=values["n-predict"],
         defaults=_defaults(values),
@@ -250,6 +250,13 @@ def _remote(values: Values) -> Remote | None:
     if tag and values["hf-file"] is not None:
         raise UsageMistake(f"--hf-file and the {tag} of --hf-repo were given: give one")
     return Remote(repo=repo, tag=tag, file=values["hf-file"] or "", token=values["hf-token"])
+
+
+def _aliases(values: Values) -> tuple[str, ...]:
+    """A path in the cache tells nobody which model it is, so one of a hub has its name there."""
+    wanted = _remote(values)
+    named = (names.shown(wanted),) if wanted is not None and wanted.repo else ()
+    return tuple(sorted(set(values["alias"] or named)))
 
 
 def _of(flag: str, reading: Callable[[str], T], text: str) -> T:

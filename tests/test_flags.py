@@ -1,4 +1,4 @@
-"""The table of flags: environment, refusals, nearest spellings, help, docs/flags.md; every flag has a test."""
+"""The table of flags: environment, refusals, nearest spellings, help, docs/flags.md.  For effects see compat.txt."""
 
 from __future__ import annotations
 
@@ -17,91 +17,6 @@ from tests.test_options import parse as settings_of
 from tests.test_options import refusal
 
 ROOT = Path(__file__).parent.parent
-
-# Flag: the test that shows what it does, beside those of its spellings and bounds in test_options.py.
-SHOWN_BY = {
-    "help": "test_twistd.py::test_help",
-    "version": "test_options.py::test_version",
-    "model": "test_twistd.py::test_serves_a_model",
-    "hf-repo": "hub/test_process.py::test_a_server_that_is_stopped",
-    "hf-file": "test_flags.py::test_models_from_afar",
-    "hf-token": "test_flags.py::test_models_from_afar",
-    "model-url": "test_flags.py::test_models_from_afar",
-    "offline": "hub/test_process.py::test_offline",
-    "load-mode": "test_flags_engine.py::test_the_same_bits_however_loaded",
-    "mlock": "test_flags_engine.py::test_mlock",
-    "mmap": "test_flags_engine.py::test_the_same_bits_however_loaded",
-    "numa": "test_flags_engine.py::test_numa_changes_nothing_but_places",
-    "override-kv": "test_flags_model.py::test_overrides_are_seen_and_checked",
-    "ctx-size": "test_twistd.py::test_serves_a_model",
-    "parallel": "test_twistd.py::test_serves_a_model",
-    "kv-unified": "test_flags_model.py::test_divided_context",
-    "batch-size": "capi/test_engine.py::test_",
-    "ubatch-size": "test_flags.py::test_the_smaller_batch",
-    "cache-type-k": "test_options.py::test_spellings",
-    "cache-type-v": "test_options.py::test_spellings",
-    "cache-ram": "test_options.py::test_spellings",
-    "context-shift": "test_options.py::test_spellings",
-    "grp-attn-n": "test_remap.py::test_",
-    "grp-attn-w": "test_remap.py::test_",
-    "flash-attn": "test_flags.py::test_attention_has_one_kind",
-    "cont-batching": "engine/test_scheduler.py::test_not_continuous",
-    "rope-scaling": "test_flags_model.py::test_positions_are_the_metadata_that_they_stand_for",
-    "rope-scale": "test_flags_model.py::test_positions_are_the_metadata_that_they_stand_for",
-    "rope-freq-scale": "test_flags.py::test_positions",
-    "rope-freq-base": "test_flags_model.py::test_positions_are_the_metadata_that_they_stand_for",
-    "yarn-orig-ctx": "test_flags_model.py::test_positions_are_the_metadata_that_they_stand_for",
-    "yarn-ext-factor": "test_flags_model.py::test_every_yarn_flag_counts",
-    "yarn-attn-factor": "test_flags_model.py::test_every_yarn_flag_counts",
-    "yarn-beta-slow": "test_flags_model.py::test_every_yarn_flag_counts",
-    "yarn-beta-fast": "test_flags_model.py::test_every_yarn_flag_counts",
-    "threads": "test_flags_engine.py::test_threads",
-    "threads-batch": "test_flags_engine.py::test_threads",
-    "step-target-ms": "engine/test_scheduler.py::test_",
-    "max-queue": "engine/test_service.py::test_",
-    "max-queue-tokens": "engine/test_service.py::test_",
-    "spec-type": "test_options.py::test_spellings",
-    "spec-draft-n-max": "test_options.py::test_spellings",
-    "host": "test_listen.py::test_several_places",
-    "port": "test_listen.py::test_several_places",
-    "reuse-port": "test_listen.py::test_reuse_port",
-    "ssl-key-file": "test_listen.py::test_tls",
-    "ssl-cert-file": "test_listen.py::test_tls",
-    "timeout": "web/test_channel.py::test_a_body_that_stops",
-    "api-key": "web/test_site.py::test_key_needed",
-    "api-key-file": "test_options.py::test_key_file",
-    "allowed-hosts": "web/test_origins.py::test_known_hosts",
-    "cors-origins": "web/test_origins.py::test_listed_origins",
-    "cors-methods": "web/test_origins.py::test_listed_origins",
-    "cors-headers": "web/test_origins.py::test_listed_origins",
-    "cors-credentials": "web/test_origins.py::test_listed_origins",
-    "alias": "web/test_admin.py::test_models",
-    "tags": "web/test_admin.py::test_models",
-    "api-prefix": "web/test_access.py::test_api_prefix",
-    "path": "web/test_site.py::test_files",
-    "ui": "web/test_access.py::test_no_page",
-    "slots": "web/test_access.py::test_slots_and_props_routes",
-    "props": "web/test_access.py::test_slots_and_props_routes",
-    "spm-infill": "test_options.py::test_flags_of_routes",
-    "prefill-assistant": "test_options.py::test_flags_of_routes",
-    "metrics": "web/test_metrics.py::test_",
-    "slot-save-path": "test_slots_end_to_end.py::test_",
-    "system-prompt-file": "test_options.py::test_system_prompt_file",
-    "chat-template": "web/test_openai.py::test_template_flags",
-    "chat-template-file": "test_flags.py::test_chat_templates",
-    "jinja": "web/test_openai.py::test_template_flags",
-    "n-predict": "web/test_native.py::test_limits",
-    "verbose": "test_options.py::test_every_flag",
-    "log-file": "web/test_access.py::test_log_file",
-    "log-disable": "web/test_site.py::test_access_log",
-} | {flag.name: "web/test_access.py::test_defaults_of_requests" for flag in FLAGS if flag.field}
-
-
-def test_every_flag_has_a_test() -> None:
-    assert SHOWN_BY.keys() == {flag.name for flag in FLAGS}
-    for place in set(SHOWN_BY.values()):
-        file, _, name = place.partition("::")
-        assert f"def {name}" in (ROOT / "tests" / file).read_text(encoding="utf-8"), place
 
 
 def test_spellings_are_nobody_elses() -> None:
@@ -220,6 +135,8 @@ def test_attention_has_one_kind() -> None:
 def test_models_from_afar(tmp_path) -> None:
     remote = settings_of("-hf", "a/b:Q8_0", "-hft", "secret").engine.remote
     assert remote == Remote(repo="a/b", tag="Q8_0", token="secret")
+    assert settings_of("-hf", "a/b:Q8_0").web.aliases == ("a/b:Q8_0",)
+    assert settings_of("-hf", "a/b:Q8_0", "-a", "x").web.aliases == ("x",)
     assert settings_of("-hfr", "a/b", "-hff", "x/y.gguf").engine.remote == Remote(repo="a/b", file="x/y.gguf")
     assert settings_of("-mu", "https://a/b.gguf").engine.remote == Remote(url="https://a/b.gguf")
     assert settings_of("--offline").engine.offline

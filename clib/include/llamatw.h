@@ -86,7 +86,7 @@ LT_API int lt_dequantize(int32_t type, const void *src, uint64_t n_bytes, float 
 typedef struct lt_vocab lt_vocab;
 
 enum {
-    LT_TOK_ADD_SPECIAL = 1,   /* add BOS / EOS as the model's metadata asks */
+    LT_TOK_ADD_SPECIAL = 1,   /* add BOS / EOS / separator as the model's metadata asks */
     LT_TOK_PARSE_SPECIAL = 2  /* text such as "<|im_end|>" becomes the control token */
 };
 enum { LT_DETOK_SPECIAL = 1 };  /* show control tokens as their text instead of nothing */
@@ -96,7 +96,8 @@ typedef struct {
     int32_t bos, eos, eot, unk, pad;   /* -1 when the model has none */
     int32_t add_bos, add_eos;          /* 0 or 1 */
     int32_t add_space_prefix;
-    int32_t kind;                      /* 1 SPM, 2 BPE */
+    int32_t kind;                      /* 1 SPM, 2 BPE, 3 WordPiece, 4 unigram, 5 RWKV */
+    int32_t sep, add_sep;              /* the separator behind a text, -1: none; whether it is added */
 } lt_vocab_info;
 
 LT_API int lt_vocab_open(lt_vocab **out, const lt_gguf *g);        /* keeps nothing of g */

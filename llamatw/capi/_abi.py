@@ -80,7 +80,10 @@ class Tensor(Structure):
 class Vocab(Structure):
     _fields_ = [
         (name, c_int32)
-        for name in ("n_tokens", "bos", "eos", "eot", "unk", "pad", "add_bos", "add_eos", "add_space_prefix", "kind")
+        for name in (
+            *("n_tokens", "bos", "eos", "eot", "unk", "pad"),
+            *("add_bos", "add_eos", "add_space_prefix", "kind", "sep", "add_sep"),
+        )
     ]
 
 

@@ -215,7 +215,9 @@ class VocabInfo(msgspec.Struct, frozen=True, kw_only=True):
     add_bos: bool
     add_eos: bool
     add_space_prefix: bool
-    kind: str  # "spm" or "bpe"
+    kind: str  # "spm", "bpe", "wpm" (WordPiece), "ugm" (unigram) or "rwkv"
+    sep: int = -1
+    add_sep: bool = False
 
 
 class TensorInfo(msgspec.Struct, frozen=True, kw_only=True):

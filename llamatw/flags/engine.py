@@ -125,7 +125,7 @@ CONTEXT = [
     Flag(
         name="kv-unified",
         also=("-kvu",),
-        off=("--no-kv-unified",),
+        off=("-no-kvu", "--no-kv-unified"),
         default=True,
         env=variable("KV_UNIFIED"),
         help="one request may use all of the context; --no-kv-unified divides it by --parallel",

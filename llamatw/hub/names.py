@@ -54,10 +54,10 @@ def remote(text: str) -> Remote | None:
 
 
 def shown(wanted: Remote) -> str:
-    """For messages.  A URL's query may hold a signature, so it is left out."""
+    """Its name, for messages and replies.  A URL's query may hold a signature, so it is left out."""
     if wanted.url:
         return wanted.url.partition("?")[0]
-    return wanted.repo + (f":{wanted.tag}" if wanted.tag else "") + (f" {wanted.file}" if wanted.file else "")
+    return wanted.repo + (f":{wanted.tag}" if wanted.tag else "") + (f"/{wanted.file}" if wanted.file else "")
 
 
 def endpoint(environment: Mapping[str, str] = os.environ) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -51,8 +52,8 @@ def run(job: Job, lock: IO[str], cancel: Event, progress: Callable[[str], None])
 def _reports(child: subprocess.Popen[bytes], job: Job, cancel: Event) -> Iterator[Report]:
     assert child.stdin is not None
     assert child.stdout is not None
-    child.stdin.write(msgspec.json.encode(job) + b"\n")
-    child.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # it has died: it will have said why
+        os.write(child.stdin.fileno(), msgspec.json.encode(job) + b"\n")  # less than a pipe holds
     rest = b""
     while True:
         if cancel.is_set():

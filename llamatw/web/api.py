@@ -24,6 +24,7 @@ from llamatw.errors import BadRequest, LlamatwError, NotFound
 from llamatw.settings import SystemPrompt, WebSettings
 from llamatw.text import templates
 from llamatw.text.chat import ChatTemplate
+from llamatw.text.thoughts import Tags
 from llamatw.web import constraints, prompts, reply, sampling, schema
 from llamatw.web.generation import Generation
 from llamatw.web.probs import Entries
@@ -37,7 +38,7 @@ _LONG = 64 << 10  # characters or tokens
 _MAX_COMPILING = 2
 _TIMEOUT_HEADER = b"x-request-timeout"
 _MAX_TIMEOUT_S = 86_400
-_SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?")
+_SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,24})?")
 
 T = TypeVar("T")
 Request = Any  # twisted.web.server.Request, which has no types
@@ -83,12 +84,19 @@ class Api:
         return schema.decode(kind, raw)
 
     async def order(
-        self, request: Request, body: schema.Generating, repeat_penalty: float, cuts_prompt: bool = False
+        self,
+        request: Request,
+        body: schema.Generating,
+        repeat_penalty: float,
+        cuts_prompt: bool = False,
+        thought: Callable[[], Tags | None] = lambda: None,
     ) -> schema.Order:
-        """Checks everything and fills in the defaults."""
+        """Checks everything and fills in the defaults.  thought: what the answer may begin with, once that is asked."""
         schema.fill(body, self.settings.defaults)
         schema.check(body)
         wish = constraints.wish(body, self.engine)
+        if wish is not None:
+            wish = constraints.behind_thought(wish, thought(), self.engine)
         return schema.order(
             body,
             await self._sampling(body, repeat_penalty),
@@ -162,12 +170,12 @@ class Api:
             raise BadRequest(f"system_prompt has {n_tokens} tokens, the context is {n_ctx}", "system_prompt")
 
     def start(self, stack: ExitStack, ids: list[list[int]], order: schema.Order) -> list[Generation]:
-        """Queues sequences, order.n for each prompt, one after the other; they end with the stack.  n answers share
+        """Queues sequences, order.n_made for each prompt, one after the other; they end with the stack.  They share
         their prompt's pages and differ in their seeds.  An empty prompt is answered with nothing, at once."""
-        n_all = len(ids) * order.n
+        n_all = len(ids) * order.n_made
         if n_all > self.engine.capacity:
             raise _too_many(n_all, self.engine.capacity, order.n_field)
-        seeded = [_reseeded(order.params, index) for index in range(order.n)]
+        seeded = [_reseeded(order.params, index) for index in range(order.n_made)]
         generations = []
         for prompt in ids:
             for params in [self._behind(prompt, params) for params in seeded]:
@@ -190,6 +198,19 @@ class Api:
         events = EventStream(request, self.reactor, ping_s=order.ping_s, max_stall_s=max_stall_s)
         events.open()
         return events
+
+
+async def finished(generations: list[Generation], order: schema.Order) -> list[Generation]:
+    """Runs all to the end.  Of each prompt's the best are told: those whose tokens were the likeliest on average."""
+    for generation in generations:
+        await generation.finish()
+    if order.n_made == order.n:
+        return generations
+    told = []
+    for first in range(0, len(generations), order.n_made):
+        made = generations[first : first + order.n_made]
+        told += sorted(made, key=lambda generation: generation.likelihood, reverse=True)[: order.n]
+    return told
 
 
 async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:

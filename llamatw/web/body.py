@@ -1,38 +1,75 @@
 """What is looked at in the bytes of a body before they are decoded: what would be dear to decode, or decode wrongly.
 
-Keys that stand twice count as they stand last: nobody else reads a body before us and could have read it differently.
+Of a name that stands twice in an object the decoder takes the last and says nothing, so these are looked for, too.
 """
 
 from __future__ import annotations
 
 import re
 
-from llamatw.errors import BadRequest
-from llamatw.web.bounds import MAX_COMMAS, MAX_DEPTH
+import msgspec
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+from llamatw.errors import BadRequest
+from llamatw.web.bounds import MAX_COMMAS, MAX_DEPTH, MAX_OBJECTS
+
+_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_STRING = re.compile(_TEXT, re.DOTALL)
+_NAMES = re.compile(rb"%s(?![ \t\r\n]*+:)|(%s|[{}])" % (_TEXT, _TEXT), re.DOTALL)  # strings that are none: empty groups
+_ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*+\\u003[aA]")
+_MAX_SEARCHED = 1 << 20  # bytes; in more, a wrong name is not looked for
 _PAIR = re.compile(rb"\[\]|\{\}")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def check_json(body: bytes) -> None:
-    """400 for too many values, too deep ones, and bytes that are no UTF-8."""
+    """400 for too many values or objects, too deep ones, and bytes that are no UTF-8."""
     if body.count(b",") > MAX_COMMAS:
         raise BadRequest(f"the body holds more than {MAX_COMMAS} commas: too many values")
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(body):
-        raise BadRequest(f"the body is nested too deeply: more than {MAX_DEPTH} arrays and objects in one another")
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _check_brackets(_STRING.sub(b"", body).translate(None, _NO_BRACKETS))
     try:
         body.decode()  # the decoder does not look into the strings that it skips
     except UnicodeDecodeError as error:
         raise BadRequest(f"the body is not valid JSON: {error}") from None
 
 
-def _is_deep(body: bytes) -> bool:
+def _check_brackets(brackets: bytes) -> None:
     """Takes the innermost pairs away again and again: each round is one level.  What does not go away is no JSON."""
-    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
+    if brackets.count(b"{") > MAX_OBJECTS:
+        raise BadRequest(f"the body holds more than {MAX_OBJECTS} objects")
     for _ in range(MAX_DEPTH):
         n_before = len(brackets)
         brackets = _PAIR.sub(b"", brackets)
         if len(brackets) == n_before:
-            return False
-    return bool(brackets)
+            return
+    if brackets:
+        raise BadRequest(f"the body is nested too deeply: more than {MAX_DEPTH} arrays and objects in one another")
+
+
+def check_names(body: bytes) -> None:
+    """400 for a name that stands twice in an object; msgspec.DecodeError for what cannot be decoded.
+
+    What the decoder has kept, written down again, has a colon for each name and those within strings.  Where the body
+    has more, names were dropped."""
+    n_colons = body.count(b":")
+    if b"\\u003" in body:
+        n_colons += len(_ESCAPED_COLON.findall(body))
+    if msgspec.json.encode(msgspec.json.decode(body)).count(b":") != n_colons:
+        name = _twice(body) if len(body) <= _MAX_SEARCHED else None
+        raise BadRequest(f"{'a name' if name is None else repr(name)} stands twice in one object of the body", name)
+
+
+def _twice(body: bytes) -> str | None:
+    """The first such name."""
+    objects: list[set[str]] = []
+    for part in filter(None, _NAMES.findall(body)):
+        if part == b"{":
+            objects.append(set())
+        elif part == b"}":
+            objects.pop()
+        else:
+            name: str = msgspec.json.decode(part)
+            if name in objects[-1]:
+                return name[:64]
+            objects[-1].add(name)
+    return None

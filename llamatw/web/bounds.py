@@ -10,6 +10,7 @@ MAX_HEAD_BYTES = 16 << 10  # request line and headers together
 MAX_HEADERS = 100
 MAX_DEPTH = 64  # of arrays and objects in one another
 MAX_COMMAS = 2_000_000  # no more values than that: decoding them holds up everybody, and each becomes an object
+MAX_OBJECTS = 100_000  # dearer than other values
 
 HEAD_S = 10.0  # from a request's first byte to the end of its headers
 BODY_GRACE_S = 10.0  # a body may take this, and a second for each ...

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import ClassVar
 
 from llamatw.web import native, probs, reply
-from llamatw.web.api import Api, Request, answer, stream, together
+from llamatw.web.api import Api, Request, answer, finished, stream, together
 from llamatw.web.generation import Generation, Placed
 from llamatw.web.schema import Order
 from llamatw.web.sse import DONE, EventStream, frame
@@ -22,7 +22,7 @@ class Choices:
     chunk_object: ClassVar[str]
 
     def __init__(self, api: Api, order: Order, generations: list[Generation], prompts: list[str]) -> None:
-        """generations: order.n for each prompt.  prompts: as texts."""
+        """generations: order.n_made for each prompt.  prompts: as texts."""
         self.api = api
         self._prompts = prompts
         self._model = api.model
@@ -52,13 +52,18 @@ class Choices:
         """A choice's content in a chunk; None: no text."""
         raise NotImplementedError
 
+    def parts(self, index: int, text: str | None) -> list[reply.Json]:
+        """The chunks that a piece of a choice makes; None: there is no more."""
+        return [] if text is None else [self.part(text)]
+
     def logprobs(self, index: int, entries: Sequence[Placed]) -> reply.Json | None:
         """Of a choice, or of a chunk of it; None: not wanted."""
-        return self.api.entries.openai(entries, self._order.params)
+        return self.api.entries.openai(entries, self._order)
 
     async def finish(self) -> reply.Json:
-        for generation in self._generations:
-            await generation.finish()
+        told = await finished(self._generations, self._order)
+        usage = self._usage()  # of all that were made
+        self._generations = told
         found = [generation.probs for generation in self._generations]
         work = sum(map(probs.size, found))
         shown = await self.api.run(lambda: [self.logprobs(*choice) for choice in enumerate(found)], work)
@@ -70,7 +75,7 @@ class Choices:
             **self._envelope,
             "object": self.object,
             "choices": choices,
-            "usage": self._usage(),
+            "usage": usage,
             "timings": reply.timings(self._generations[0].timings),
             **self._native(0),
         }
@@ -106,11 +111,16 @@ class Choices:
             for progress in piece.progress:
                 await chunk(self.part(None), **more, **reply.prompt_progress(progress))
             if piece.text or piece.probs:
-                await chunk(self.part(piece.text), logprobs=self.logprobs(index, piece.probs), **more)
+                shown = self.logprobs(index, piece.probs)
+                for content in self.parts(index, piece.text) or [self.part(None)] * bool(piece.probs):
+                    await chunk(content, logprobs=shown, **more)
+                    shown = None
+        for content in self.parts(index, None):
+            await chunk(content)
         await chunk(self.part(None), reply.finish_reason(generation), **timed(), **self._native(index))
 
     def _usage(self) -> reply.Json:
-        return reply.usage(self._generations, self._order.n)
+        return reply.usage(self._generations, self._order.n_made)
 
     def _native(self, index: int) -> reply.Json:
         """`verbose`: the native answer within this one."""

@@ -43,7 +43,7 @@ class TextChoices(Choices):
         return {"text": text or ""}
 
     def logprobs(self, index: int, entries: Sequence[Placed]) -> reply.Json | None:
-        return self.api.entries.text(entries, self._order.params)
+        return self.api.entries.text(entries, self._order)
 
 
 class EchoingChoices(TextChoices):
@@ -61,7 +61,7 @@ def add_routes(app: Klein, api: Api) -> None:
     async def completions(request: Request) -> bytes:
         body = api.body(request, TextRequest)
         order = await api.order(request, body, OPENAI_REPEAT_PENALTY)
-        if body.echo and order.params.wants_probs:
+        if body.echo and order.shows.probs:
             raise NotSupported("logprobs of an echoed prompt are not supported in this build", "echo")
         parsed = prompts.parse(body.prompt, api.engine.capacity)
         for prompt in parsed:

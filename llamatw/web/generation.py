@@ -120,6 +120,11 @@ class Generation:
         n_total = self.n_prompt + len(self.tokens) - self._stream.n_dropped
         return n_total - 1 if self.tokens else n_total
 
+    @property
+    def likelihood(self) -> float:
+        """The mean of its tokens' log-probabilities; 0 where there are none."""
+        return sum(placed.probs.logprob for placed in self.probs) / len(self.probs) if self.probs else 0.0
+
     def __enter__(self) -> Generation:
         return self
 

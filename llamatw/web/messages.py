@@ -20,9 +20,9 @@ from llamatw.web.schema import Flag, Generating, Number, Object, Objects, Text
 MAX_MESSAGES = 4096
 MAX_VARIABLES = 32
 MAX_VARIABLE_BYTES = 64 << 10  # of all, as JSON
-_SERVED_ROLES = ("system", "developer", "user", "assistant")
-_UNSERVED_ROLES = ("tool", "function")
-_UNSERVED_PARTS = ("image_url", "input_image", "input_audio", "input_video", "video_url", "file", "refusal")
+SERVED_ROLES = ("system", "developer", "user", "assistant")
+UNSERVED_ROLES = ("tool", "function")
+UNSERVED_PARTS = ("image_url", "input_image", "input_audio", "input_video", "video_url", "file", "refusal")
 _VARIABLE = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)
 _OURS = {*GLOBALS, "messages", "add_generation_prompt", "bos_token", "eos_token", "tools", "documents", "self", "loop"}
 
@@ -121,9 +121,9 @@ def _turns(request: ChatRequest) -> list[Message]:
 
 
 def _role(message: ChatMessage) -> str:
-    if message.role in _UNSERVED_ROLES or message.tool_calls:
+    if message.role in UNSERVED_ROLES or message.tool_calls:
         raise NotSupported("messages: tool calls and their results are not supported in this build", "messages")
-    if message.role not in _SERVED_ROLES:
+    if message.role not in SERVED_ROLES:
         raise BadRequest(f"messages: unknown role {message.role[:40]!r}", "messages")
     return "system" if message.role == "developer" else message.role
 
@@ -137,7 +137,7 @@ def _content(message: ChatMessage) -> str:
 
 
 def _part_text(part: ContentPart) -> str:
-    if part.type in _UNSERVED_PARTS:
+    if part.type in UNSERVED_PARTS:
         raise NotSupported(f"messages: content of type {part.type} is not supported in this build", "messages")
     if part.type != "text" or part.text is None:
         raise BadRequest(f"messages: a content part of type {part.type[:40]!r} must be text", "messages")

@@ -11,7 +11,7 @@ from klein import Klein
 
 from llamatw.settings import SystemPrompt
 from llamatw.web import probs, prompts, reply
-from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, stream, together
+from llamatw.web.api import NATIVE_REPEAT_PENALTY, Api, Request, answer, finished, stream, together
 from llamatw.web.generation import Generation, Placed
 from llamatw.web.schema import CompletionRequest, DetokenizeRequest, Order, TokenizeRequest
 from llamatw.web.sse import EventStream, frame
@@ -25,14 +25,14 @@ class Completions(msgspec.Struct, frozen=True):
     order: Order
     prompts: list[object]  # as they are shown in the answers
     is_list: bool  # the answer in one piece is a list
-    generations: list[Generation]  # order.n for each prompt
+    generations: list[Generation]  # order.n_made for each prompt
     settings: reply.Json
     api: Api
 
-    def final(self, index: int) -> reply.Json:
+    def final(self, index: int, generation: Generation) -> reply.Json:
         return reply.completion(
             index,
-            self.generations[index],
+            generation,
             prompt=self.prompts[index // self.order.n],
             model=self.api.model,
             settings=self.settings,
@@ -42,12 +42,12 @@ class Completions(msgspec.Struct, frozen=True):
 
     async def finish(self) -> reply.Json | list[reply.Json]:
         """The answer in one piece: an object, or a list of them, prompt by prompt."""
-        for generation in self.generations:
-            await generation.finish()
-        found = [generation.probs for generation in self.generations]
+        told = await finished(self.generations, self.order)
+        found = [generation.probs for generation in told]
         shown = await self.api.run(lambda: [self._probs(entries) for entries in found], sum(map(probs.size, found)))
         finals = [
-            reply.select({**self.final(index), **more}, self.order.shows.fields) for index, more in enumerate(shown)
+            reply.select({**self.final(index, told[index]), **more}, self.order.shows.fields)
+            for index, more in enumerate(shown)
         ]
         return finals if self.is_list else finals[0]
 
@@ -61,10 +61,10 @@ class Completions(msgspec.Struct, frozen=True):
             shown = self._probs(piece.probs)
             for event in reply.partials(index, generation, piece, timed=self.order.shows.timings, probs=shown):
                 await events.send(frame(reply.encode(event)))
-        await events.send(frame(reply.encode(self.final(index))))
+        await events.send(frame(reply.encode(self.final(index, generation))))
 
     def _probs(self, entries: Sequence[Placed]) -> reply.Json:
-        return self.api.entries.native(entries, self.order.params)
+        return self.api.entries.native(entries, self.order)
 
 
 def add_routes(app: Klein, api: Api) -> None:

@@ -21,11 +21,27 @@ from llamatw import __version__, errors
 from llamatw.web import admin, reply
 from llamatw.web.api import JSON, Api, Request
 from llamatw.web.completions import TextRequest
+from llamatw.web.constraints import FORMATS, ResponseFormat
 from llamatw.web.infill import InfillRequest
 from llamatw.web.limits import LIMITS, UNSERVED, Limit
-from llamatw.web.messages import ChatRequest
+from llamatw.web.messages import (
+    MAX_MESSAGES,
+    SERVED_ROLES,
+    UNSERVED_PARTS,
+    UNSERVED_ROLES,
+    ChatMessage,
+    ChatRequest,
+    ContentPart,
+)
 from llamatw.web.props import PropsRequest
-from llamatw.web.schema import CompletionRequest, DetokenizeRequest, Generating, SlotFileRequest, TokenizeRequest
+from llamatw.web.schema import (
+    MAX_STOPS,
+    CompletionRequest,
+    DetokenizeRequest,
+    Generating,
+    SlotFileRequest,
+    TokenizeRequest,
+)
 
 OPEN_PATHS = ("/health", "/v1/health", "/openapi.json")
 _PAGE = ("GET /", "GET /{name}")
@@ -81,7 +97,8 @@ ROUTES: dict[str, Route] = {
 _UNSERVED_ROUTES = frozenset(f"{method} {path}" for method, path in admin.UNSERVED)
 _STREAMED = (_COMPLETION, _CHAT, ROUTES["POST /infill"], ROUTES["POST /v1/completions"])
 
-_PARTS: Schema = {"type": "array", "items": {"type": ["string", "integer"]}}
+_ID: Schema = {"type": "integer", "minimum": 0}  # how many there are depends on the model
+_PARTS: Schema = {"type": "array", "items": {"anyOf": [{"type": "string"}, _ID]}}
 _STRING: Schema = {
     "type": "object",
     "required": ["prompt_string"],
@@ -91,12 +108,25 @@ _ONE: list[Schema] = [{"type": ["string", "null"]}, _STRING]
 _PROMPT: Schema = {"anyOf": [*_ONE, _PARTS]}
 _SOME: list[Schema] = [*_ONE, {**_PARTS, "minItems": 1}]
 _PROMPTS: Schema = {"anyOf": [*_SOME, {"type": "array", "minItems": 1, "items": {"anyOf": _SOME}}]}
-_FORMS: dict[tuple[type, str], Schema] = {  # of the fields that prompts.py reads
+_STOPS: Schema = {"type": "array", "maxItems": MAX_STOPS, "items": {"type": ["string", "null"], "minLength": 1}}
+_FORMS: dict[tuple[type, str], Schema] = {  # of fields that are more than their Struct says
     (TokenizeRequest, "content"): _PROMPT,
+    (DetokenizeRequest, "tokens"): {"anyOf": [{"type": "array", "items": _ID}, {"type": "null"}]},
     (InfillRequest, "prompt"): _PROMPT,
     (CompletionRequest, "prompt"): _PROMPTS,
     (TextRequest, "prompt"): _PROMPTS,
+    (SlotFileRequest, "filename"): {"type": "string", "pattern": r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}$"},
+    (ChatRequest, "messages"): {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MAX_MESSAGES,
+        "items": {"$ref": "#/components/schemas/ChatMessage"},
+    },
+    (ChatMessage, "role"): {"enum": [*SERVED_ROLES, *UNSERVED_ROLES], "description": "The last two: 501."},
+    (ContentPart, "type"): {"enum": ["text", *UNSERVED_PARTS], "description": "All but text: 501."},
+    (ResponseFormat, "type"): {"enum": [*FORMATS]},
 }
+_INNER = {kind.__name__: kind for kind in (ChatMessage, ContentPart, ResponseFormat)}
 _PARAMETERS: dict[str, Schema] = {
     "slot": {"in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}},
     "name": {"in": "path", "required": True, "schema": {"type": "string"}},
@@ -105,7 +135,7 @@ _PARAMETERS: dict[str, Schema] = {
     "X-Request-Timeout": {
         "in": "header",
         "description": "Seconds from arrival to the last token.",
-        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 86_400},
+        "schema": {"type": "number", "minimum": 0.001, "maximum": 86_400},
     },
 }
 _QUERIES = {"POST /slots/{slot}": ["action"], "GET /slots": ["fail_on_no_slot"]}
@@ -198,7 +228,8 @@ def _components() -> Schema:
     _, schemas = msgspec.json.schema_components(kinds.values(), ref_template="#/components/schemas/{name}")
     for name, schema in schemas.items():
         schema["properties"] = {
-            field: _property(kinds.get(name), field, given) for field, given in schema["properties"].items()
+            field: _property(kinds.get(name, _INNER.get(name)), field, given)
+            for field, given in schema["properties"].items()
         }
     return {
         "schemas": {**schemas, "Error": _error()},
@@ -211,11 +242,13 @@ def _components() -> Schema:
 
 
 def _property(kind: type | None, field: str, given: Schema) -> Schema:
-    """One field of a body.  kind: the body's Struct; None for a Struct within one."""
+    """One field of a body.  kind: the body's Struct, or one within it; None for those that say all themselves."""
     if kind is None:
         return given
     given = {name: value for name, value in given.items() if name != "default" or value is not None}
-    if field in LIMITS:
+    if issubclass(kind, Generating) and field == "stop":
+        given = {"anyOf": [{"type": ["string", "null"], "minLength": 1}, _STOPS]}
+    elif field in LIMITS:
         given = {"anyOf": [*_ranged(given["anyOf"], LIMITS[field])]}
     elif (kind, field) in _FORMS:
         given = _FORMS[kind, field]

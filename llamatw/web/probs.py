@@ -19,8 +19,9 @@ from typing import Any
 
 import msgspec
 
-from llamatw.engine.sequence import Choices, GenerationParams, TokenProbs
+from llamatw.engine.sequence import Choices, TokenProbs
 from llamatw.web.generation import Placed
+from llamatw.web.schema import Order
 
 Json = dict[str, Any]
 
@@ -41,24 +42,24 @@ class Entries:
     def __init__(self, detokenize: Callable[[list[int]], bytes]) -> None:
         self._text = lru_cache(_N_TEXTS)(lambda token: _text(detokenize([token])))
 
-    def native(self, entries: Iterable[Placed], params: GenerationParams) -> Json:
+    def native(self, entries: Iterable[Placed], order: Order) -> Json:
         """`completion_probabilities` with old and new keys, or nothing where it is not wanted."""
-        if not params.wants_probs:
+        if not order.shows.probs:
             return {}
-        post = params.sampling.post_sampling_probs
+        post = order.params.sampling.post_sampling_probs
         shown = [_raw({**self._entry(probs, post), **self._old(probs)}) for _, probs in entries]
         return {"completion_probabilities": shown}
 
-    def openai(self, entries: Iterable[Placed], params: GenerationParams) -> Json | None:
+    def openai(self, entries: Iterable[Placed], order: Order) -> Json | None:
         """`logprobs` of a chat's choice; None: not wanted."""
-        if not params.wants_probs:
+        if not order.shows.probs:
             return None
-        post = params.sampling.post_sampling_probs
+        post = order.params.sampling.post_sampling_probs
         return {"content": [_raw(self._entry(probs, post)) for _, probs in entries]}
 
-    def text(self, entries: Sequence[Placed], params: GenerationParams) -> Json | None:
+    def text(self, entries: Sequence[Placed], order: Order) -> Json | None:
         """Of a text completion's choice: as lists, too, with places in the text."""
-        shown = self.openai(entries, params)
+        shown = self.openai(entries, order)
         if shown is None:
             return None
         return {

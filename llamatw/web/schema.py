@@ -15,7 +15,7 @@ from llamatw.engine.constraint import Constraint
 from llamatw.engine.sequence import GenerationParams, SamplingParams
 from llamatw.errors import BadRequest, NotSupported
 from llamatw.settings import MAX_DRAFT, SystemPrompt
-from llamatw.web.body import check_json
+from llamatw.web.body import check_json, check_names
 from llamatw.web.limits import LIMITS, UNSERVED
 
 MAX_STOPS = 16
@@ -162,6 +162,8 @@ class Shows(msgspec.Struct, frozen=True, kw_only=True):
     progress: bool  # of reading the prompt, in a stream
     timings: bool  # in every event of a stream
     native: bool  # the native answer, within an OpenAI answer
+    probs: bool  # of the tokens
+    thoughts_apart: bool  # from the answer, where they are told from it
     fields: tuple[str, ...]  # only those of an answer in one piece; (): all
 
 
@@ -174,7 +176,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     n_indent: int  # of generated lines, at the least
     shows: Shows
     n: int  # answers to each prompt
-    n_field: str  # by which name they were asked for
+    n_made: int  # of which these are the best; equal in a stream
+    n_field: str  # by which name so many were asked for
     n_bytes: int  # of the request
     served: list[Any]  # as in Caller
     ping_s: int | None  # None: the server's own interval; -1: no comments
@@ -189,7 +192,9 @@ def decode(kind: type[Body], body: bytes) -> Body:
     """The body as `kind`; 400 for anything else."""
     check_json(body)
     try:
-        return msgspec.json.decode(body, type=kind)
+        decoded = msgspec.json.decode(body, type=kind)
+        check_names(body)
+        return decoded
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, ValueError) as error:
@@ -213,6 +218,7 @@ def _invalid(message: str) -> BadRequest:
 
 def check(request: Generating) -> None:
     """Ranges first, so that nonsense is 400 also where a sensible value would be 501."""
+    stop_words(request.stop)
     for name, limit in LIMITS.items():
         value = getattr(request, name.replace(".", "_"), None)
         if value is None:
@@ -243,9 +249,10 @@ def order(
     limit = _capped(_whole(_one_of(request, "n_predict", "max_tokens", "max_completion_tokens"), -1), n_predict)
     predict_ms = _whole(request.t_max_predict_ms, -1)
     n_probs, post_probs = _n_probs(request), bool(request.post_sampling_probs)
+    n, n_made, n_field = _n_answers(request)
     params = GenerationParams(
         sampling=msgspec.structs.replace(sampling, n_probs=n_probs or 0, post_sampling_probs=post_probs),
-        wants_probs=n_probs is not None,
+        wants_probs=n_probs is not None or n_made > n,
         max_tokens=limit,
         cache_prompt=request.cache_prompt is not False,
         slot=_slot(request, n_slots),
@@ -265,35 +272,42 @@ def order(
         stop=stop_words(request.stop),
         stream=bool(request.stream),
         n_indent=_whole(request.n_indent, 0),
-        shows=_shows(request, verbose),
-        n=_n_answers(request),
-        n_field="n" if request.n_cmpl is None else "n_cmpl",
+        shows=_shows(request, verbose, n_probs is not None),
+        n=n,
+        n_made=n_made,
+        n_field=n_field,
         n_bytes=caller.n_bytes,
         served=caller.served,
         ping_s=None if request.sse_ping_interval is None else int(request.sse_ping_interval),
     )
 
 
-def _shows(request: Generating, verbose: bool) -> Shows:
+def _shows(request: Generating, verbose: bool, probs: bool) -> Shows:
     return Shows(
         usage=bool(request.stream_options and request.stream_options.include_usage),
         tokens=bool(request.return_tokens),
         progress=bool(request.return_progress and request.stream),
         timings=bool(request.timings_per_token),
         native=verbose if request.verbose is None else request.verbose,
+        probs=probs,
+        thoughts_apart=request.reasoning_format != "none",
         fields=tuple(request.response_fields or ()),
     )
 
 
-def _n_answers(request: Generating) -> int:
-    """To each prompt.  Choosing the best of more than that many needs their probabilities."""
+def _n_answers(request: Generating) -> tuple[int, int, str]:
+    """To each prompt: how many are told, how many are made, and the field that says so."""
     n = _whole(_one_of(request, "n", "n_cmpl"), 1)
     best_of = _whole(request.best_of, n)
     if best_of < n:
         raise BadRequest(f"best_of must be at least n, which is {n}, not {best_of}", "best_of")
+    if best_of > n and request.stream:
+        raise BadRequest(
+            f"best_of above n, which is {n}, cannot be streamed: which is best is known at the end", "best_of"
+        )
     if best_of > n:
-        raise NotSupported("best_of above n is not supported in this build", "best_of")
-    return n
+        return n, best_of, "best_of"
+    return n, n, "n" if request.n_cmpl is None else "n_cmpl"
 
 
 def _capped(limit: int, cap: int) -> int:

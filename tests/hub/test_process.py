@@ -140,11 +140,16 @@ def test_what_nobody_expected_is_on_standard_error(tmp_path: Path) -> None:
         assert b"AttributeError: 'NoneType' object has no attribute 'find'" in process.stderr.read()
 
 
-def test_a_process_that_dies_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONSTARTUP", "")
-    monkeypatch.setattr(sys, "path", ["/nowhere"])
-    monkeypatch.chdir("/")
-    with pytest.raises(ModelError, match=r"the process that fetches the model has died: .*llamatw"):
+@pytest.mark.parametrize(
+    "program", ["read job; echo 'out of luck' >&2; exit 3", "exec <&-; sleep 0.2; echo 'out of luck' >&2"]
+)
+def test_a_process_that_dies_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """Also when it does not even read its job."""
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{program}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(ModelError, match="the process that fetches the model has died: out of luck"):
         models.resolve(remote=WANTED)
 
 

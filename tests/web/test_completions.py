@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from llamatw.engine.sequence import Choices, TokenProbs
+from llamatw.engine.stream import TokenStream
+from llamatw.web.generation import Generation, Placed
 from tests.web.test_infill import BOS, IDS, MID, PRE, SUF, seen_prompts, teach
 
 PATH = "/v1/completions"
@@ -109,8 +113,36 @@ def test_suffix(server):
 def test_best_of(server):
     assert len(complete(server, n=2, best_of=2)["choices"]) == 2
     server.post(PATH, {"prompt": "a", "n": 2, "best_of": 1}).error(400, "best_of")
-    server.post(PATH, {"prompt": "a", "n": 2, "best_of": 3}).error(501, "best_of")
-    server.post("/completion", {"prompt": "a", "best_of": 3}).error(501, "best_of")
+    server.post(PATH, {"prompt": "a", "n": 2, "best_of": 3, "stream": True}).error(400, "best_of")
+    server.post(PATH, {"prompt": "a", "best_of": 256}).error(400, "best_of")
+
+
+def test_the_best_are_told(server, monkeypatch):
+    server.engine.say = "ab"
+    likelihoods = iter([-3.0, -1.0, -9.0, -7.0])
+    made = []
+
+    def likelihood(generation):
+        made.append(generation)
+        return next(likelihoods)
+
+    monkeypatch.setattr(Generation, "likelihood", property(likelihood))
+    answer = complete(server, prompt=["x", "yy"], best_of=2, echo=True)
+    assert texts(answer) == ["xab", "yyab"] and [choice["index"] for choice in answer["choices"]] == [0, 1]
+    assert all(choice["logprobs"] is None for choice in answer["choices"]), "they are for the choice only"
+    assert answer["usage"]["completion_tokens"] == sum(len(generation.tokens) for generation in made) == 12
+    assert answer["usage"]["prompt_tokens"] == sum(generation.n_prompt for generation in made[::2])
+    likelihoods = iter([-3.0, -1.0, -2.0])
+    native = server.post("/completion", {"prompt": "x", "best_of": 3, "seed": 5}).json
+    assert (native["index"], native["content"]) == (0, "ab") and "completion_probabilities" not in native
+
+
+def test_likelihood_is_the_mean_of_the_logarithms():
+    generation = Generation(TokenStream(0, 1, lambda *_: None))
+    assert generation.likelihood == 0
+    entry = TokenProbs(97, -1.0, 0.5, Choices(b""), Choices(b""))
+    generation.probs = [Placed(0, entry), Placed(1, msgspec.structs.replace(entry, logprob=-4.0))]
+    assert generation.likelihood == -2.5
 
 
 def test_native_fields_and_penalty(server):

@@ -191,3 +191,9 @@ def test_template_flags(make_server):
     server.service._model = msgspec.structs.replace(server.engine.model, chat_template="{{ 'Q:' }}")
     assert server.post("/v1/chat/completions", hello).error(400)["type"] == "chat_template_rejected"
     assert server.get("/props").json["chat_template_caps"] == {}
+
+
+@pytest.mark.parametrize("path", ["/apply-template", "/v1/chat/completions/input_tokens"])
+def test_routes_that_generate_nothing_check_stops_too(server, path):
+    body = {"messages": [{"role": "user", "content": "a"}], "stop": ["a"] * 17}
+    server.post(path, body).error(400, "stop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 
 import pytest
@@ -168,6 +169,46 @@ def test_malformed_json(server, path, body):
     assert (reply.status, reply.json["error"]["type"]) == (400, "invalid_request_error")
 
 
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"content":"a","content":"a"}', "content"),
+        (b'{"content":"a","x":1,"con\\u0074ent" : "b"}', "content"),
+        (b'{"content":"a","x":[{"y":1}, {"y":2, "z":{"y":3}, "y"\t:4}]}', "y"),
+        (b'{"content":"a","\\"{":1,"\\"{":1}', '"{'),
+        (b'{"content":"a","":1,"":1}', ""),
+        (b'{"content":"\\u003A \\\\u003a","x":1,"x":1}', "x"),
+    ],
+)
+def test_a_name_that_stands_twice(server, body, name):
+    error = server.request("POST", "/tokenize", body).error(400, name)
+    assert error["message"] == f"{name!r} stands twice in one object of the body"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"content":"a","x":{"content":"content"},"y":[{"a":1},{"a":1},"a","a"]}',
+        b'{"content":"\\"x\\": \\"x\\":","x":"\\\\","y":"x:"}',
+        b'{"content":"{ \\"content\\": {"}',
+        b'{"content":"\\u003A: \\\\\\u003a \\\\u003a","x:":1}',
+    ],
+)
+def test_names_that_stand_once_in_each_object(server, body):
+    assert server.request("POST", "/tokenize", body).status == 200
+
+
+def test_a_name_that_stands_twice_in_a_long_body(server):
+    body = b'{"content":"%s","x":1,"x":2}' % (b"a" * 2_000_000)
+    assert server.request("POST", "/tokenize", body).error(400)["message"].startswith("a name stands twice")
+
+
+def test_too_many_objects(server):
+    body = b'{"content":"%s","x":[%s{}]}'
+    assert server.request("POST", "/tokenize", body % (b"{" * 200_000, b"{}," * 9)).status == 200
+    assert "100000 objects" in server.request("POST", "/tokenize", body % (b"", b"{}," * 100_000)).error(400)["message"]
+
+
 def test_body_whatever_its_content_type(server):
     reply = server.post("/completion", {"prompt": "a"}, Content_Type="application/x-www-form-urlencoded")
     assert reply.status == 200
@@ -290,6 +331,31 @@ def test_files(page, path, kind, body):
     again = page.get(path, If_None_Match=reply.headers["etag"])
     assert (again.status, again.body) == (304, b"")
     assert page.request("HEAD", path).status == 200
+
+
+def test_text_travels_compressed_where_it_is_taken(page, tmp_path):
+    text = b"let answer = 42;\n" * 400
+    (tmp_path / "public" / "large.js").write_bytes(text)
+    plain, packed = page.get("/large.js"), page.get("/large.js", Accept_Encoding="br, gzip;q=0.5")
+    assert (plain.body, "content-encoding" in plain.headers) == (text, False)
+    assert (gzip.decompress(packed.body), packed.headers["content-encoding"]) == (text, "gzip")
+    assert len(packed.body) == int(packed.headers["content-length"]) < 200
+    assert plain.headers["vary"] == packed.headers["vary"] == "accept-encoding"
+    assert plain.headers["etag"] != packed.headers["etag"]
+    again = page.get("/large.js", Accept_Encoding="gzip", If_None_Match=packed.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+    (tmp_path / "public" / "large.js").write_bytes(text * 2)
+    assert gzip.decompress(page.get("/large.js", Accept_Encoding="gzip").body) == text * 2
+
+
+@pytest.mark.parametrize(
+    ("header", "path"), [("gzip;q=0", "/large.js"), ("br", "/large.js"), ("gzip", "/hello.txt"), ("gzip", "/app.png")]
+)
+def test_not_compressed(page, tmp_path, header, path):
+    (tmp_path / "public" / "large.js").write_bytes(b"a" * 5000)
+    (tmp_path / "public" / "app.png").write_bytes(b"a" * 5000)
+    reply = page.get(path, Accept_Encoding=header)
+    assert reply.status == 200 and "content-encoding" not in reply.headers
 
 
 @pytest.mark.parametrize(

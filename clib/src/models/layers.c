@@ -34,7 +34,8 @@ static int read_windows(lt_keys *k, const lt_hparams *h, const lt_traits *t, lay
     if (!period)
         return LT_OK;
     n->window = t->window;
-    LT_TRY(lt_key_count(k, "attention.sliding_window", !t->window && !(t->is & LT_WINDOW_OPTIONAL), 1, INT32_MAX, &n->window));
+    LT_TRY(lt_key_count(k, "attention.sliding_window", !t->window && !(t->is & LT_WINDOW_OPTIONAL), t->is & LT_WINDOW_OPTIONAL ? 0 : 1,
+                        INT32_MAX, &n->window));
     if (!n->window)
         return LT_OK;
     uint32_t one;

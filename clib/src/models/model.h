@@ -31,7 +31,7 @@ enum {
     LT_LOGITS_DIVIDED = 1 << 20,  /* logit_scale divides; otherwise it multiplies */
     LT_WINDOW_CHUNKS = 1 << 21,   /* windows lie side by side; otherwise they slide */
     LT_WINDOW_ROPE = 1 << 22,     /* window layers rotate by a base of their own, unscaled */
-    LT_WINDOW_OPTIONAL = 1 << 23, /* no layer has a window when the file gives no width */
+    LT_WINDOW_OPTIONAL = 1 << 23, /* no layer has a window when the file gives no width, or 0 */
     LT_HALF_FF = 1 << 24,         /* the file's feed_forward_length counts gate and up */
     LT_UNSCALED = 1 << 25,        /* attention scale 1 */
     LT_MINICPM_SCALES = 1 << 26,  /* scales that older files do not carry */
@@ -41,11 +41,13 @@ enum {
     LT_WEIGH_INPUT = 1 << 30      /* see lt_router */
 };
 
+enum { LT_MAX_LAYERS = 1024, LT_ALL_LAYERS = LT_MAX_LAYERS + 1 };
+
 typedef struct {
     const char *arch;        /* general.architecture */
     uint32_t is;             /* the above, or-ed */
     lt_act act;              /* of the MLP; LT_ACT_NONE: silu */
-    int32_t window_period;   /* of so many layers the last sees everything, the others a window; 0: no windows */
+    int32_t window_period;   /* of so many layers the last sees everything, the others a window; 0: no windows; LT_ALL_LAYERS: no last */
     int32_t window;          /* their width when the file gives none; 0: it must */
     float window_rope_base;  /* 0: as the others' */
     int32_t route;           /* scores of lt_router when the file does not say; 0: LT_ROUTE_SOFTMAX */
@@ -53,8 +55,6 @@ typedef struct {
 } lt_traits;
 
 const lt_traits *lt_traits_find(const char *arch, int32_t n_layer); /* NULL: not served */
-
-enum { LT_MAX_LAYERS = 1024 };
 
 /* Rotary embedding of one kind of layer. */
 typedef struct {

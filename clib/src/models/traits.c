@@ -8,7 +8,7 @@ enum { GEMMA_3 = LT_EMBEDDING_SQRT | LT_POST_NORM | LT_QK_NORM | LT_WINDOW_ROPE,
 
 static const lt_traits table[] = {
     /* Llama's own block, and with one difference or another. */
-    {.arch = "llama", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
+    {.arch = "llama", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED | LT_WINDOW_OPTIONAL, .window_period = LT_ALL_LAYERS}, /* Mistral */
     {.arch = "mistral3", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
     {.arch = "arcee", .is = LT_ROPE_ADJACENT | LT_UNGATED, .act = LT_RELU2},
     {.arch = "internlm2", .is = LT_ROPE_ADJACENT},
@@ -21,7 +21,7 @@ static const lt_traits table[] = {
     {.arch = "smollm3", .is = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4},
     {.arch = "chatglm", .is = LT_ROPE_ADJACENT},
     {.arch = "glm4", .is = LT_ROPE_ADJACENT | LT_POST_NORM},
-    {.arch = "phi3"},
+    {.arch = "phi3", .is = LT_WINDOW_OPTIONAL, .window_period = LT_ALL_LAYERS},
     {.arch = "exaone"},
     {.arch = "orion", .is = LT_LAYER_NORM},
     {.arch = "plamo", .is = LT_PARALLEL},

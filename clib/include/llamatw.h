@@ -219,15 +219,18 @@ typedef struct {
 } lt_engine_opts;
 
 typedef struct {
-    int64_t n_params, weight_bytes, kv_bytes, scratch_bytes;
+    int64_t n_params, weight_bytes;
+    int64_t kv_bytes, scratch_bytes; /* kv: pages, and the states of recurrent layers */
     int64_t page_bytes;        /* of one page of the KV cache, all layers: what lt_seq_read_page gives */
-    int64_t state_bytes;       /* of a sequence's recurrent layers; 0: the model has none.  With them, guesses, lt_seq_shift, self-extend
-                                * and saved histories are LT_E_UNSUPPORTED */
-    int32_t n_ctx, n_ctx_train, n_vocab, n_embd, n_layer, n_head, n_head_kv;
+    int64_t state_bytes;       /* of a sequence's recurrent layers; 0: the model has none.  With them, guesses and saved histories are
+                                * LT_E_UNSUPPORTED */
+    int32_t n_ctx, n_ctx_train, n_vocab, n_embd, n_layer;
+    int32_t n_head, n_head_kv; /* of the layers that have most */
     int32_t n_seqs, n_batch, n_pages, page_tokens;
     int32_t n_threads, n_threads_batch;
     int32_t n_nodes;           /* NUMA nodes with processors that may be used */
     int32_t n_tensors_unused;  /* in the file for another use of the model (classification); any other is refused */
+    int32_t can_shift;         /* 0: lt_seq_shift and self-extend are LT_E_UNSUPPORTED (recurrent layers, learned positions, keys scaled after rotation) */
     char arch[32];
 } lt_engine_info;
 

@@ -137,14 +137,6 @@ static int create_pool(lt_engine *e)
     return plan.n_groups ? lt_pool_bind(e->pool, plan.cpus, plan.n_groups) : LT_OK;
 }
 
-static int refuse_group(const lt_engine *e)
-{
-    if (e->opts.group_n > 1 && e->model.has_windows)
-        return lt_fail(LT_E_UNSUPPORTED, "group_n is %d: self-extend is not served for %s, some of whose layers see a window only",
-                       e->opts.group_n, e->model.traits->arch);
-    return e->opts.group_n > 1 ? lt_refuse_recurrent(e, "self-extend") : LT_OK;
-}
-
 /* With recurrent layers, two checkpoints for each sequence, and as many more as fit into half of cache_bytes. */
 static int64_t size_states(lt_engine *e, lt_kv_shape *shape)
 {
@@ -165,7 +157,7 @@ static int create_cache(lt_engine *e)
     lt_kv_shape shape = lt_model_kv_shape(&e->model, shapes, e->opts.k_type, e->opts.v_type);
     int64_t page_bytes;
     const int64_t cache_bytes = size_states(e, &shape);
-    LT_TRY(refuse_group(e));
+    LT_TRY(lt_refuse_group(e));
     LT_TRY(e->be->ops->page_bytes(e->be, &shape, &page_bytes));
     shape.page_tokens = LT_PAGE;
     shape.max_pages = (e->n_ctx + LT_PAGE - 1) / LT_PAGE;
@@ -263,7 +255,7 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
     *out = (lt_engine_info){
         .n_params = e->model.n_params,
         .weight_bytes = m.weight_bytes,
-        .kv_bytes = m.kv_bytes,
+        .kv_bytes = m.kv_bytes + m.state_bytes,
         .scratch_bytes = m.scratch_bytes,
         .page_bytes = m.page_bytes,
         .state_bytes = e->state_bytes,
@@ -272,8 +264,6 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
         .n_vocab = h->n_vocab,
         .n_embd = h->n_embd,
         .n_layer = h->n_layer,
-        .n_head = e->model.layers[0].shape.n_head,
-        .n_head_kv = e->model.layers[0].shape.n_head_kv,
         .n_seqs = e->opts.n_seqs,
         .n_batch = e->opts.n_batch,
         .n_pages = e->n_pages,
@@ -282,7 +272,13 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
         .n_threads = e->opts.n_threads,
         .n_threads_batch = e->opts.n_threads_batch,
         .n_tensors_unused = e->model.n_tensors_unused,
+        .can_shift = lt_can_shift(e),
     };
+    for (int32_t i = 0; i < h->n_layer; i++) {
+        const lt_layer_shape *s = &e->model.layers[i].shape;
+        out->n_head = s->n_head > out->n_head ? s->n_head : out->n_head;
+        out->n_head_kv = s->n_head_kv > out->n_head_kv ? s->n_head_kv : out->n_head_kv;
+    }
     snprintf(out->arch, sizeof out->arch, "%s", e->model.traits->arch);
     return LT_OK;
 }

@@ -69,6 +69,8 @@ struct lt_engine {
 
 /* remap.c */
 int lt_check_group(const lt_engine_opts *o);
+int lt_refuse_group(const lt_engine *e);   /* self-extend, for models that it makes nothing of */
+bool lt_can_shift(const lt_engine *e);     /* no recurrent layers, keys can be turned */
 int32_t lt_window_left(const lt_engine *e, const lt_seq *q); /* tokens that a row may go until the self-extend window is full */
 /* Divides the positions of full windows of those sequences that are to go on.  LT_E_KV_FULL: some may be done, which shows nowhere. */
 int lt_regroup_rows(lt_engine *e, const lt_row *rows, int32_t n_rows);

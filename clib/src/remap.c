@@ -22,6 +22,30 @@ static int check_seq(const lt_engine *e, int32_t seq)
     return LT_OK;
 }
 
+/* Why keys cannot be turned to another position; NULL: they can. */
+static const char *why_fixed(const lt_model *m)
+{
+    if (m->embedding.positions)
+        return "has learned positions, whose part in a key cannot be changed";
+    for (const lt_layer *y = m->layers; y < m->layers + m->h.n_layer; y++)
+        if (y->attention.k_norm.late && y->attention.k_norm.norm.weight)
+            return "scales keys after their rotation";
+    return NULL;
+}
+
+bool lt_can_shift(const lt_engine *e)
+{
+    return !e->n_checkpoints && !why_fixed(&e->model);
+}
+
+/* what: the beginning of the sentence. */
+static int refuse_turns(const lt_engine *e, const char *what)
+{
+    LT_TRY(lt_refuse_recurrent(e, what));
+    const char *why = why_fixed(&e->model);
+    return why ? lt_fail(LT_E_UNSUPPORTED, "%s: %s %s", what, e->model.traits->arch, why) : LT_OK;
+}
+
 /* Pages from cell `first` on become the sequence's alone; moves `n` of its cells, by e->turns. */
 static int move_cells(lt_engine *e, int32_t seq, int32_t first, int32_t from, int32_t n)
 {
@@ -45,7 +69,7 @@ static int check_shift(const lt_engine *e, int32_t seq, int32_t n_keep, int32_t 
 {
     LT_TRY(check_seq(e, seq));
     const lt_seq *q = &e->seqs[seq];
-    LT_TRY(lt_refuse_recurrent(e, "context shift"));
+    LT_TRY(refuse_turns(e, "context shift"));
     if (e->opts.group_n > 1)
         return lt_fail(LT_E_UNSUPPORTED, "sequence %d: with self-extend (group_n %d) a context is not shifted", seq, e->opts.group_n);
     if (q->poisoned)
@@ -92,6 +116,19 @@ int lt_check_group(const lt_engine_opts *o)
     if (o->group_n > 1 && (o->group_w < 1 || o->group_w % o->group_n))
         return lt_fail(LT_E_ARG, "group_w is %d, must be a positive multiple of group_n, which is %d", o->group_w, o->group_n);
     return LT_OK;
+}
+
+/* Windows and the prices of distances count cells, which stay as many. */
+int lt_refuse_group(const lt_engine *e)
+{
+    const lt_model *m = &e->model;
+    if (e->opts.group_n == 1)
+        return LT_OK;
+    if (m->has_windows || m->traits->is & LT_ALIBI)
+        return lt_fail(LT_E_UNSUPPORTED, "group_n is %d: self-extend is not served for %s, %s", e->opts.group_n, m->traits->arch,
+                       m->has_windows ? "some of whose layers see a window only"
+                                      : "which has a price for distance in the place of rotation");
+    return refuse_turns(e, "self-extend");
 }
 
 static bool stands_at_boundary(const lt_engine *e, const lt_seq *q)

@@ -140,6 +140,7 @@ class Info(Structure):
         *[(name, c_int32) for name in ("n_ctx", "n_ctx_train", "n_vocab", "n_embd", "n_layer", "n_head", "n_head_kv")],
         *[(name, c_int32) for name in ("n_seqs", "n_batch", "n_pages", "page_tokens")],
         *[(name, c_int32) for name in ("n_threads", "n_threads_batch", "n_nodes", "n_tensors_unused")],
+        ("can_shift", c_int32),
         ("arch", c_char * 32),
     ]
 

@@ -205,7 +205,8 @@ class Engine:
     def _describe(self) -> EngineInfo:
         raw = _abi.Info()
         check(self._lib.lt_engine_describe(self._handle, ctypes.byref(raw)))
-        return EngineInfo(**{**_fields(raw), "arch": raw.arch.decode("utf-8", "replace")})
+        arch = raw.arch.decode("utf-8", "replace")
+        return EngineInfo(**{**_fields(raw), "arch": arch, "can_shift": bool(raw.can_shift)})
 
 
 _NO_CHOICES = Choices()
@@ -309,6 +310,7 @@ def _model_info(gguf: Gguf, overridden: Metadata, info: EngineInfo, vocab: Vocab
         n_params=info.n_params,
         size_bytes=sum(tensor.n_bytes for tensor in gguf.tensors()),
         is_recurrent=info.state_bytes > 0,
+        can_shift=info.can_shift,
         chat_template=template if isinstance(template, str) else None,
         bos_token=vocab.token_text(vocab.info.bos),
         eos_token=vocab.token_text(vocab.info.eos),

@@ -173,7 +173,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     kv_bytes: int
     scratch_bytes: int
     page_bytes: int  # of one page of the KV cache, all layers
-    state_bytes: int = 0  # of a sequence's recurrent layers; with them, no guesses, shifts or saved histories
+    state_bytes: int = 0  # of a sequence's recurrent layers; with them, no guesses or saved histories
     n_ctx: int
     n_ctx_train: int
     n_vocab: int
@@ -189,6 +189,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_threads_batch: int = 1
     n_nodes: int = 1
     n_tensors_unused: int = 0
+    can_shift: bool = True  # no recurrent layers, and keys can be turned to another position
     arch: str
 
 
@@ -245,7 +246,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_embd: int
     n_params: int
     size_bytes: int  # of the tensors in the file
-    is_recurrent: bool = False  # some layers have a state: no guesses, context shifts, self-extend or saved slots
+    is_recurrent: bool = False  # some layers have a state: no guesses or saved slots
+    can_shift: bool = True  # not so, and keys can be turned: context shifts, self-extend
     chat_template: str | None
     bos_token: str  # text of the token, "" when the model has none
     eos_token: str

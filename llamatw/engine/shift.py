@@ -18,9 +18,11 @@ class Drop(NamedTuple):
 
 
 def check_context(model: ModelInfo) -> None:
-    """ModelError for contexts none of whose tokens could be dropped: too small, or in a recurrent state."""
-    if model.is_recurrent:
-        raise ModelError(f"--context-shift is not served for {model.arch}: recurrent layers forget no single token")
+    """ModelError for contexts none of whose tokens could be dropped: too small, or what is kept of them cannot be
+    taken apart or moved."""
+    if not model.can_shift:
+        reason = "recurrent layers forget no single token" if model.is_recurrent else "its keys cannot be turned"
+        raise ModelError(f"--context-shift is not served for {model.arch}: {reason}")
     if model.n_ctx < _MARGIN:
         raise ModelError(f"--context-shift needs a context of {_MARGIN} tokens at least, this one has {model.n_ctx}")
 

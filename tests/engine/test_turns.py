@@ -237,9 +237,10 @@ def test_smaller_contexts_are_not_served_with_shifts():
         check_context(msgspec.structs.replace(FakeEngine().model, n_ctx=3))
 
 
-def test_recurrent_models_are_not_served_with_shifts():
-    with pytest.raises(ModelError, match="--context-shift is not served for fake: recurrent layers"):
-        check_context(msgspec.structs.replace(FakeEngine().model, is_recurrent=True))
+@pytest.mark.parametrize(("is_recurrent", "reason"), [(True, "recurrent layers"), (False, "its keys cannot be turned")])
+def test_models_that_cannot_be_shifted_are_not_served_so(is_recurrent, reason):
+    with pytest.raises(ModelError, match=f"--context-shift is not served for fake: {reason}"):
+        check_context(msgspec.structs.replace(FakeEngine().model, is_recurrent=is_recurrent, can_shift=False))
 
 
 def test_a_full_context_that_cannot_be_shifted_ends_alone():

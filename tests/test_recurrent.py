@@ -205,6 +205,7 @@ def test_norms_without_weights_are_norms_of_ones(tmp_path: Path, engine_library:
         ("mamba2", {"time_step_rank": 7}, {}, r"inner_size by time_step_rank: 128 is not a multiple of 7"),
         ("qwen35", {"group_count": 3}, {}, r"inner_size by group_count: 128 is not a multiple of 3"),
         ("qwen35", {"group_count": 16}, {}, r"time_step_rank by group_count: 8 is not a multiple of 16"),
+        ("mamba2", {"state_size": 4096, "group_count": 64}, {}, r"ssm.group_count is 64, must be 1..32"),
         ("qwen35", {"state_size": 0}, {}, r"qwen35.ssm.state_size is 0, must be 1..4096"),
         ("qwen35", {"state_size": 4096}, {}, r"blk.0.attn_qkv.weight is \[64, 192, 1, 1\], must be"),
         ("mamba2", {}, {"ssm_conv1d.weight": (192, 3)}, r"blk.0.ssm_conv1d.weight has 576 elements, must have 768"),

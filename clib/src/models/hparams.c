@@ -91,6 +91,18 @@ static int read_eps(lt_keys *k, lt_hparams *h, const lt_traits *t)
     return lt_key_number(k, names[own ? first : 1 - first], true, 1e-12, 0.1, &h->eps);
 }
 
+/* Keys that say of a decoder what no row does. */
+static int refuse_keys(lt_keys *k)
+{
+    static const char *const counts[] = {"attention.shared_kv_layers", "embedding_length_per_layer_input"};
+    int32_t none = 0;
+    bool causal = true;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        LT_TRY(lt_key_count(k, counts[i], false, 0, 0, &none));
+    LT_TRY(lt_key_flag(k, "attention.causal", &causal));
+    return causal ? LT_OK : lt_fail(LT_E_UNSUPPORTED, "%s: %s is false: such a model writes no text", lt_gguf_path(k->g), k->key);
+}
+
 int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t n_vocab)
 {
     lt_keys k = {.g = g, .arch = t->arch};
@@ -103,6 +115,7 @@ int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t
     LT_TRY(lt_key_count(&k, "context_length", true, 1, 1 << 28, &h->n_ctx_train));
     int32_t vocab_size = n_vocab;
     LT_TRY(lt_key_count(&k, "vocab_size", false, n_vocab, n_vocab, &vocab_size));
+    LT_TRY(refuse_keys(&k));
     LT_TRY(read_eps(&k, h, t));
     LT_TRY(read_ropes(&k, h, t));
     LT_TRY(lt_router_read(&h->router, &k, t));

@@ -150,19 +150,18 @@ static int load_layer(lt_loader *l, int32_t i)
 }
 
 /* A price for distance that grows from head to head (Press et al. 2022, "Train Short, Test Long"). */
-static int create_slopes(lt_model *m)
+static int create_slopes(lt_model *m, lt_layer *y)
 {
     float slope[1024];
     lt_weight *w;
-    const int32_t n_head = m->layers[0].shape.n_head;
+    const int32_t n_head = y->shape.n_head;
     int32_t power = 1;
     while (power * 2 <= n_head)
         power *= 2;
     for (int32_t h = 0; h < n_head; h++)
         slope[h] = exp2f(-m->h.alibi_max_bias / (float)power * (h < power ? (float)(h + 1) : (float)(h - power) + 0.5f));
     LT_TRY(m->be->ops->vector(m->be, &w, slope, n_head));
-    for (int32_t i = 0; i < m->h.n_layer; i++)
-        m->layers[i].attention.slopes = w;
+    y->attention.slopes = w;
     return LT_OK;
 }
 
@@ -195,15 +194,19 @@ static int load_output(lt_loader *l)
     return LT_OK;
 }
 
-/* Divisors of rotary frequencies, read by lt_model_ready. */
-static void use_rope_factors(lt_loader *l)
+/* Divisors of rotary frequencies, read by lt_model_ready: one set, or two between which the context in use decides. */
+static int use_rope_factors(lt_loader *l)
 {
-    static const char *const names[] = {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    static const char *const names[] = {"rope_factors_long.weight", "rope_factors_short.weight", "rope_freqs.weight"};
+    const bool two = l->m->h.scaling == LT_SCALING_LONG;
+    for (int i = two ? 0 : 2; i < (two ? 2 : 3) && !(l->m->traits->is & LT_ROPE_NONE); i++) {
         const lt_tensor *t = lt_gguf_find_tensor(l->g, names[i]);
         if (t)
             l->used[l->n_used++] = t;
+        else if (two)
+            return lt_fail(LT_E_FORMAT, "%s: tensor %s is missing", lt_gguf_path(l->g), names[i]);
     }
+    return LT_OK;
 }
 
 static int check_experts(const lt_loader *l)
@@ -222,11 +225,13 @@ static int load_tensors(lt_loader *l)
 {
     LT_TRY(load_embedding(l));
     LT_TRY(load_output(l));
-    use_rope_factors(l);
+    LT_TRY(use_rope_factors(l));
     for (int32_t i = 0; i < l->m->h.n_layer; i++)
         LT_TRY(load_layer(l, i));
     LT_TRY(check_experts(l));
-    return l->m->traits->is & LT_ALIBI ? create_slopes(l->m) : LT_OK;
+    for (int32_t i = 0; l->m->traits->is & LT_ALIBI && i < l->m->h.n_layer; i++)
+        LT_TRY(create_slopes(l->m, &l->m->layers[i]));
+    return LT_OK;
 }
 
 /* Heads beside the language model's (classification, embedding, the layers that predict further tokens) change nothing of what is
@@ -295,7 +300,7 @@ static int create_buffers(lt_model *m, int32_t max_rows)
     return m->be->ops->buffer(m->be, &m->logits, m->max_outputs, h->n_vocab);
 }
 
-static int find_traits(lt_model *m, const lt_gguf *g)
+static int find_traits(lt_model *m, const lt_gguf *g, int32_t n_vocab)
 {
     const char *name;
     uint64_t len;
@@ -305,7 +310,7 @@ static int find_traits(lt_model *m, const lt_gguf *g)
     memcpy(arch, name, len < sizeof arch ? len : 0);
     lt_keys keys = {.g = g, .arch = arch};
     LT_TRY(lt_key_count(&keys, "block_count", false, 1, LT_MAX_LAYERS, &n_layer));
-    m->traits = lt_traits_find(arch, n_layer);
+    m->traits = lt_traits_find(arch, n_layer, n_vocab);
     if (!m->traits)
         return lt_fail(LT_E_UNSUPPORTED, "%s: architecture %.*s is not served", lt_gguf_path(g), (int)(len > 64 ? 64 : len), name);
     return LT_OK;
@@ -315,7 +320,7 @@ int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be
 {
     *m = (lt_model){.be = be, .max_outputs = max_outputs};
     lt_loader l = {.m = m, .g = g, .progress = progress, .n_total = lt_gguf_n_tensors(g)};
-    LT_TRY(find_traits(m, g));
+    LT_TRY(find_traits(m, g, n_vocab));
     LT_TRY(lt_hparams_read(&m->h, g, m->traits, n_vocab));
     m->layers = lt_alloc_zero((size_t)m->h.n_layer, sizeof *m->layers);
     if (!m->layers)

@@ -61,10 +61,10 @@ typedef struct {
     lt_mix_kind mixer;       /* of recurrent layers; LT_MIX_NONE: there are none */
     uint32_t mixes;          /* LT_MIX_BESIDE .. */
     int32_t route;           /* scores of lt_router when the file does not say; 0: LT_ROUTE_SOFTMAX */
-    int32_t n_layer;         /* the row is for models of so many layers only, which is all that tells them apart; 0: for all */
+    int32_t n_layer, n_vocab; /* the row is for models of so many layers and tokens only, which is all that tells them apart; 0: any */
 } lt_traits;
 
-const lt_traits *lt_traits_find(const char *arch, int32_t n_layer); /* NULL: not served */
+const lt_traits *lt_traits_find(const char *arch, int32_t n_layer, int32_t n_vocab); /* NULL: not served */
 
 /* Rotary embedding of one kind of layer. */
 typedef struct {

@@ -1,6 +1,8 @@
 /* recurrent.c - the numbers of recurrent layers, and their part of the forward pass. */
 #include "models/recurrent.h"
 
+enum { LT_MAX_SHARED = 1 << 17 }; /* values of B or C, or of q or k, over all groups: buffers are made before tensors are seen */
+
 static int check_multiple(const lt_keys *k, const char *what, int32_t n, int32_t of)
 {
     return n % of == 0 ? LT_OK
@@ -20,7 +22,7 @@ int lt_mix_numbers_read(lt_mix_numbers *n, lt_keys *k, lt_mix_kind kind, int32_t
     LT_TRY(lt_key_count(k, "ssm.time_step_rank", true, 1, 1 << 14, &n->n_head));
     if (kind == LT_MIX_MAMBA)
         return lt_key_flag(k, "ssm.dt_b_c_rms", &n->norms_dt_b_c);
-    LT_TRY(lt_key_count(k, "ssm.group_count", true, 1, 1 << 12, &n->n_group));
+    LT_TRY(lt_key_count(k, "ssm.group_count", true, 1, LT_MAX_SHARED / n->n_state, &n->n_group));
     LT_TRY(check_multiple(k, "inner_size by time_step_rank", n->n_inner, n->n_head));
     LT_TRY(check_multiple(k, "inner_size by group_count", n->n_inner, n->n_group));
     return check_multiple(k, "time_step_rank by group_count", n->n_head, n->n_group);

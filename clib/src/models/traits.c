@@ -6,7 +6,7 @@
 enum { LLAMA_4 = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4 | LT_WINDOW_CHUNKS | LT_QK_NORM_BARE | LT_LLAMA4_HEAT | LT_WEIGH_INPUT };
 enum { GEMMA_3 = LT_EMBEDDING_SQRT | LT_POST_NORM | LT_QK_NORM | LT_WINDOW_ROPE, GPT = LT_LAYER_NORM | LT_UNGATED };
 
-enum { QWEN_DELTA = LT_QK_NORM | LT_FFN_NORM_LATE_NAME | LT_ROUTE_NORMALISED };
+enum { QWEN_DELTA = LT_QK_NORM | LT_FFN_NORM_LATE_NAME | LT_ROUTE_NORMALISED, GLM_FLASH = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED };
 
 static const lt_traits table[] = {
     /* Llama's own block, and with one difference or another. */
@@ -51,7 +51,8 @@ static const lt_traits table[] = {
     {.arch = "granitemoe", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED, .route = LT_ROUTE_SOFTMAX_CHOSEN},
     {.arch = "ernie4_5-moe", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
     {.arch = "deepseek", .is = LT_ROPE_ADJACENT},
-    {.arch = "deepseek2", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID, .n_layer = 47}, /* GLM 4.7 Flash */
+    {.arch = "deepseek2", .is = GLM_FLASH, .route = LT_ROUTE_SIGMOID, .n_layer = 47, .n_vocab = 154880},
+    {.arch = "deepseek2", .is = GLM_FLASH, .route = LT_ROUTE_SIGMOID, .n_layer = 48, .n_vocab = 154880}, /* with what predicts further */
     {.arch = "deepseek2", .is = LT_ROPE_ADJACENT},
     {.arch = "minicpm3", .is = LT_LOGITS_DIVIDED | LT_MINICPM_SCALES},
     {.arch = "qwen2moe", .is = LT_QKV_BIAS},
@@ -103,10 +104,10 @@ static const lt_traits table[] = {
     {.arch = "persimmon", .is = GPT | LT_QK_NORM, .act = LT_RELU2},
 };
 
-const lt_traits *lt_traits_find(const char *arch, int32_t n_layer)
+const lt_traits *lt_traits_find(const char *arch, int32_t n_layer, int32_t n_vocab)
 {
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (!strcmp(table[i].arch, arch) && (!table[i].n_layer || table[i].n_layer == n_layer))
-            return &table[i];
+    for (const lt_traits *t = table; t < table + sizeof table / sizeof *table; t++)
+        if (!strcmp(t->arch, arch) && (!t->n_layer || t->n_layer == n_layer) && (!t->n_vocab || t->n_vocab == n_vocab))
+            return t;
     return NULL;
 }

@@ -35,7 +35,7 @@ def logits_of(path: Path) -> np.ndarray:
 
 
 def mutants(model: Model) -> Iterator[tuple[str, Model]]:
-    """What is wrong, and the model.  A tensor that is just not there may be one that others of its architecture lack."""
+    """What is wrong, and the model.  A tensor that is just not there may be one that its kin lack."""
     for name, key in model.keys.items():
         for value in wrong_values(key) if name.startswith(f"{model.arch}.") else []:
             yield f"{name} = {value}", Model({**model.keys, name: value}, model.tensors, model.data)

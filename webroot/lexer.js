@@ -6,13 +6,14 @@ const MAX_BLOCK = 20_000; // characters; a block that is longer goes on in a new
 const MAX_DEPTH = 8; // of quotes and lists in each other, and of emphasis
 const MAX_TEXT = 3000; // characters; a longer text goes through the lexer in parts
 const MAX_WORK = 1e6; // characters times signs of a part: from each sign the lexer may look to the end
-const MAX_FORMULA = 2000; // characters within a line
 const SIGNS = /[*_~[!<$\\]/g;
 const BREAK = /^<br ?\/?>/i;
 const WEB = /^(?:https?:\/\/|mailto:)/i;
 const WORD_END = /[\p{L}\p{N}]$/u;
 const NEXT = /\s*\S.*\n.*\n/y; // the two lines that say what comes next, even a table
-const CLOSING = { $$: "$$", "\\[": "\\]", "\\(": "\\)" };
+const FORMULA =
+  /^(?:(\$\$?)(?=[^\s$])((?:\\[^]|[^\\$]){1,2000})(?<!\s)\1(?![\d$])|\\\(([^]{1,2000}?)\\\)|\\\[([^]{1,2000}?)\\\])/;
+const CLOSING = { $$: "$$", "\\[": "\\]" };
 
 /** Tags are text, but for line breaks; a definition of links is text as well: it may come long after they are shown. */
 class Rules extends Tokenizer {
@@ -90,18 +91,13 @@ function display(src) {
   return { type: "unclosed", raw, tokens: this.lexer.inline(raw.trim()) };
 }
 
-/** $x$, $$x$$, \(x\) or \[x\].  A dollar with a space inside of it, or a letter or digit outside, is money or a name. */
+/** A dollar with a space inside of it, or a letter or digit outside, is money or a name. */
 function formula(src, before) {
-  const [mark] = /^(?:\$\$(?=\S)|\$(?=[^\s$])|\\[([])/.exec(src) ?? [];
-  if (!mark || (mark[0] === "$" && WORD_END.test(before.at(-1)?.raw ?? ""))) return undefined;
-  const isMoney = (end) => /[\s\\$]/.test(src[end - 1]) || /[\d$]/.test(src[end + mark.length] ?? "");
-  const closing = CLOSING[mark] ?? mark;
-  const last = Math.min(src.length, MAX_FORMULA);
-  let end = src.indexOf(closing, mark.length + 1);
-  while (mark[0] === "$" && end >= 0 && end < last && isMoney(end)) end = src.indexOf(closing, end + mark.length);
-  if (end < 0 || end >= last) return undefined;
-  const raw = src.slice(0, end + mark.length);
-  return { type: "math", raw, tex: raw.slice(mark.length, -mark.length), display: mark === "$$" || mark === "\\[" };
+  const found = FORMULA.exec(src);
+  if (!found || (found[1] && WORD_END.test(before.at(-1)?.raw ?? ""))) return undefined;
+  const [raw, dollars, tex, inline, display] = found;
+  const isDisplay = dollars === "$$" || display !== undefined;
+  return { type: "math", raw, tex: tex ?? inline ?? display, display: isDisplay };
 }
 
 /** Where in a paragraph the line begins that such a block interrupts it with. */
@@ -122,15 +118,14 @@ const OPTIONS = {
   },
 };
 
-const texts = new WeakMap(); // tokens that are not found yet -> their lexer and text
+const inliner = new BoundedLexer(OPTIONS);
 
 /** The tokens within a token's text, found when first asked for: of what is shown already nobody asks. */
 export function within({ tokens }) {
-  const found = texts.get(tokens);
-  texts.delete(tokens);
-  if (!found) return tokens;
-  Object.assign(found.lexer.state, { inLink: false, linkEmitted: false });
-  return found.lexer.inlineTokens(found.src, tokens);
+  const { unread } = tokens;
+  if (unread === undefined) return tokens;
+  delete tokens.unread;
+  return inliner.inlineTokens(unread, tokens);
 }
 
 export const isWeb = (url) => WEB.test(url) && URL.canParse(url);
@@ -138,11 +133,10 @@ export const isWeb = (url) => WEB.test(url) && URL.canParse(url);
 function lex(src) {
   const lexer = new BoundedLexer(OPTIONS);
   const tokens = lexer.blockTokens(src);
-  for (const { src, tokens } of lexer.inlineQueue) texts.set(tokens, { lexer, src });
+  for (const { src, tokens } of lexer.inlineQueue) tokens.unread = src; // a WeakMap would cost the collector 20 ms
   return tokens;
 }
 
-new BoundedLexer(OPTIONS); // gives the tokenizer its rules
 const { tokenizer } = OPTIONS;
 
 function longLine(src) {

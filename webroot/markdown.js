@@ -86,8 +86,7 @@ class Shown {
 
 const text = (value) => document.createTextNode(value);
 const element = (tag) => ({ make: () => h(tag), parts: within });
-const anchor = (href, ...inner) =>
-  h("a", { href, target: "_blank", rel: "noopener noreferrer nofollow" }, ...inner);
+const anchor = (href, ...inner) => h("a", { href, target: "_blank", rel: "noopener noreferrer nofollow" }, ...inner);
 
 const rawOf = (cells) => cells.map((cell) => cell.text).join("|");
 const ofRows = ({ rows }) => rows.map((cells) => ({ type: "row", raw: rawOf(cells), cells }));

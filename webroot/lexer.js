@@ -95,9 +95,8 @@ function display(src) {
 function formula(src, before) {
   const found = FORMULA.exec(src);
   if (!found || (found[1] && WORD_END.test(before.at(-1)?.raw ?? ""))) return undefined;
-  const [raw, dollars, tex, inline, display] = found;
-  const isDisplay = dollars === "$$" || display !== undefined;
-  return { type: "math", raw, tex: tex ?? inline ?? display, display: isDisplay };
+  const [raw, dollars, between, round, square] = found;
+  return { type: "math", raw, tex: between ?? round ?? square, display: dollars === "$$" || square !== undefined };
 }
 
 /** Where in a paragraph the line begins that such a block interrupts it with. */
@@ -144,16 +143,16 @@ function longLine(src) {
   return end > MAX_BLOCK ? paragraph(src.slice(0, end)) : undefined;
 }
 
-const window = (src) => (src.length > MAX_BLOCK ? src.slice(0, src.lastIndexOf("\n", MAX_BLOCK) + 1) : src);
+const firstPart = (src) => (src.length > MAX_BLOCK ? src.slice(0, src.lastIndexOf("\n", MAX_BLOCK) + 1) : src);
 
 /** The outermost tokens of a text: {token, end, isSettled}, settled where no text that may follow can change it.
- *  Code, thoughts and long lines are found whole.  All else goes through the lexer a window at a time, and the last
- *  block in a window that is not the end begins the next one. */
+ *  Code, thoughts and long lines are found whole.  All else goes through the lexer in parts, and the last block of a
+ *  part that is not the end begins the next one. */
 export function* blocks(text) {
   for (let at = 0; at < text.length;) {
     const rest = text.slice(at);
     const whole = tokenizer.space(rest) ?? thoughts(rest) ?? tokenizer.fences(rest) ?? longLine(rest);
-    const src = whole ? whole.raw : window(rest);
+    const src = whole ? whole.raw : firstPart(rest);
     const tokens = whole ? [whole] : lex(src);
     const last = tokens.findLastIndex(({ type }) => type !== "space");
     for (const token of src.length < rest.length && last > 0 ? tokens.slice(0, last) : tokens) {

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
@@ -23,7 +23,7 @@ from jinja2 import TemplateError
 
 from llamatw.errors import TemplateRejected
 from llamatw.text.abilities import probe
-from llamatw.text.sandbox import MAX_WEIGHT, TemplateSandbox, TooCostly
+from llamatw.text.sandbox import TemplateSandbox, TooCostly, assembled
 
 MAX_SOURCE = 1 << 20  # characters of a template
 
@@ -67,13 +67,11 @@ class ChatTemplate:
     def abilities(self) -> dict[str, bool]:
         """What the template can do, found out when first asked for."""
 
-        def render(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
-            constants = {**self._constants, "tools": tools}
-            return _guarded(
-                lambda: _capped(self._generate(messages=messages, add_generation_prompt=False, **constants))
-            )
+        return probe(self.write, lambda error: isinstance(error.__cause__, TooCostly))
 
-        return probe(render, lambda error: isinstance(error.__cause__, TooCostly))
+    def write(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+        """What the template makes of messages and variables (tools, add_generation_prompt, ...) as they are: JSON."""
+        return _guarded(lambda: assembled(self._generate(messages=messages, **{**self._constants, **variables})))
 
     def render(
         self,
@@ -86,17 +84,13 @@ class ChatTemplate:
         """prefill: what stands behind all that.  variables: what the template can look at beside the messages."""
         settings = {**variables, **self._constants, "add_generation_prompt": add_generation_prompt}
         mark = f"\ue000{secrets.token_hex(8)}\ue001"
-        text = self._run(((m.role, m.content) for m in messages), settings)
-        marked = self._run(((m.role, _marked(m.content, mark)) for m in messages), settings)
+        text = self.write([{"role": m.role, "content": m.content} for m in messages], **settings)
+        marked = self.write([{"role": m.role, "content": _marked(m.content, mark)} for m in messages], **settings)
         pieces = _split(marked, mark) if marked.replace(mark, "") == text else None
         if pieces is not None and prefill:
             pieces = (*pieces, Piece(prefill, False))
         contents = (*(m.content for m in messages), prefill)
         return Rendered(text + prefill, pieces, contents, tuple(_texts(list(variables.items()))))
-
-    def _run(self, messages: Iterable[tuple[str, str]], settings: Mapping[str, Any]) -> str:
-        turns = [{"role": role, "content": content} for role, content in messages]
-        return _guarded(lambda: _capped(self._generate(messages=turns, **settings)))
 
 
 def prompt_ids(
@@ -175,16 +169,6 @@ def _split(marked: str, mark: str) -> tuple[Piece, ...] | None:
         return None
     pieces = (Piece(text, index % 2 == 0) for index, text in enumerate(parts))
     return tuple(piece for piece in pieces if piece.text)
-
-
-def _capped(parts: Iterable[str]) -> str:
-    out, size = [], 0
-    for part in parts:
-        size += len(part)
-        if size > MAX_WEIGHT:
-            raise TooCostly(f"the rendered prompt has more than {MAX_WEIGHT} characters")
-        out.append(part)
-    return "".join(out)
 
 
 def _guarded(work: Callable[[], T]) -> T:

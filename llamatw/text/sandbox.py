@@ -54,6 +54,7 @@ _PLAIN_FILTERS = _names(
     "lower map max min reject rejectattr reverse safe select selectattr sort striptags title trim truncate unique "
     "upper urlencode wordcount"
 )
+_JINJAS_OWN = _names("_loop_vars _block_vars")  # what calls within loops and blocks are given beside their arguments
 # A piece of a % format, with its width and precision.
 _CONVERSION = re.compile(r"%(?:\([^)]*\))?[-#0 +]*(\*|\d*)(?:\.(\*|\d*))?")
 
@@ -368,14 +369,11 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         __self.spend(CALL_STEPS)
         owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
-        if isinstance(owner, str):
-            match name:
-                case "replace":
-                    return _replace(owner, *args, **kwargs)
-                case "join":
-                    return _glued(owner, *args)
-                case "format":
-                    return assembled([_Formatter(__self).vformat(owner, args, kwargs)])
+        if isinstance(owner, str) and name in ("replace", "join", "format"):
+            own = {key: value for key, value in kwargs.items() if key not in _JINJAS_OWN}
+            if name == "format":
+                return assembled([_Formatter(__self).vformat(owner, args, own)])
+            return _replace(owner, *args, **own) if name == "replace" else _glued(owner, *args, **own)
         return _weighed(super().call(__context, __obj, *args, **kwargs))
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:

@@ -113,14 +113,20 @@ def test_texts_become_no_control_tokens(name: str) -> None:
 
 # What /props tells of each template, in short; the names of those that can do just that.
 ABILITIES = {
-    "string system": "alpaca baichuan chatml command-r dbrx deepseek-r1 deepseek-v2 ernie-4.5 exaone-3 hunyuan-a13b hunyuan- "
-    "dense internlm-2 llama-2 llama-3 minicpm mixtral monarch olmo-2 openchat phi-3.5-moe phi-3 phi-4 "
-    "qwen-1.5 rwkv-world smollm2 stablelm-2 stablelm-zephyr vicuna yi zephyr",
+    "string system": (
+        "alpaca baichuan chatml command-r dbrx deepseek-r1 deepseek-v2 ernie-4.5 exaone-3 hunyuan-a13b "
+        "hunyuan-dense internlm-2 llama-2 llama-3 minicpm mixtral monarch olmo-2 openchat phi-3.5-moe phi-3 phi-4 "
+        "qwen-1.5 rwkv-world smollm2 stablelm-2 stablelm-zephyr vicuna yi zephyr"
+    ),
     "string typed system": "apertus-parts gemma-3 mistral-v7-tekken",
-    "string system tools calls parallel objects": "command-r-plus-tools command-r7b falcon-h1 firefunction hermes-3-tools jamba minicpm-3 mistral-nemo "
-    "mistral-v3-tools nemotron-nano qwen-2.5 qwen-3-coder qwen-3 seed-oss",
+    "string system tools calls parallel objects": (
+        "command-r-plus-tools command-r7b falcon-h1 firefunction hermes-3-tools jamba minicpm-3 mistral-nemo "
+        "mistral-v3-tools nemotron-nano qwen-2.5 qwen-3-coder qwen-3 seed-oss"
+    ),
     "string system calls parallel": "deepseek-v3",
-    "string typed system tools calls parallel objects": "devstral exaone-4 gemma-4 glm-4.5 granite-4 kimi-k2 llama-3.2 llama-4",
+    "string typed system tools calls parallel objects": (
+        "devstral exaone-4 gemma-4 glm-4.5 granite-4 kimi-k2 llama-3.2 llama-4"
+    ),
     "string system tools": "falcon-3 gigachat glm-4 granite-3 lfm2 phi-4-mini smollm3",
     "string system tools calls parallel": "functionary-3",
     "string": "gemma mistral-v1 orion",

@@ -118,7 +118,7 @@ BUILT_IN: dict[str, str] = {
         f"<{BAR}Assistant{BAR}>",
     ),
     "exaone-moe": _plain(_same("<|ROLE|>\n", "<|endofturn|>\n", _ROLES), "<|assistant|>\n", bos=""),
-    "exaone3": _plain(_EXAONE, "[|assistant|]"),
+    "exaone3": _plain(_EXAONE, "[|assistant|]", bos=""),
     "exaone4": _plain({**_EXAONE, "tool": ("[|tool|]", "[|endofturn|]\n")}, "[|assistant|]", bos=""),
     "falcon3": _plain(_same("<|ROLE|>\n", "\n", _ROLES), "<|assistant|>\n", bos=""),
     "gemma": _merged(
@@ -204,7 +204,7 @@ BUILT_IN: dict[str, str] = {
     "megrez": _plain(
         _same("<|role_start|>ROLE<|role_end|>", "<|turn_end|>", _ROLES), "<|role_start|>assistant<|role_end|>", bos=""
     ),
-    "minicpm": _plain({"system": ("", ""), "user": ("<用户>", "<AI>"), "assistant": ("", "")}),
+    "minicpm": _plain({"system": ("", ""), "user": ("<用户>", "<AI>"), "assistant": ("", "")}, bos=""),
     "mistral-v1": _merged({"user": (" [INST] ", " [/INST]"), "assistant": (" ", "{eos}")}),
     "mistral-v3": _merged({"user": ("[INST] ", "[/INST]"), "assistant": (" ", "{eos}")}),
     "mistral-v3-tekken": _merged({"user": ("[INST]", "[/INST]"), "assistant": ("", "{eos}")}),

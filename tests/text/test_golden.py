@@ -14,7 +14,7 @@ import pytest
 from llamatw.errors import TemplateRejected
 from llamatw.text import sandbox
 from llamatw.text.chat import ChatTemplate, Message, prompt_ids
-from llamatw.text.templates import BUILT_IN
+from llamatw.text.templates import BUILT_IN, choose
 from tests.text.conversations import CONVERSATIONS, FOLDER, GOLDEN, TODAY, variables
 
 SOURCES = {path.stem: path.read_text() for path in sorted(FOLDER.glob("*.jinja"))}
@@ -53,6 +53,36 @@ def test_as_transformers_writes_it(name: str, monkeypatch: pytest.MonkeyPatch) -
             assert wanted[0] in got[0]
         else:
             assert got == wanted, title
+
+
+# Templates in the manner of models' own that write conversations of text as a built-in one does, and bear its marks.
+SAME = {
+    "chatml": "chatml dbrx qwen-1.5 qwen-2.5 qwen-3 qwen-3-coder smollm2 stablelm-2 minicpm-3",
+    "command-r": "command-r command-r-plus-tools",
+    "deepseek2": "deepseek-v2",
+    "gemma": "gemma-3",
+    "gigachat": "gigachat",
+    "granite": "granite-3 granite-4",
+    "hunyuan-dense": "hunyuan-dense",
+    "kimi-k2": "kimi-k2",
+    "llama2": "llama-2",
+    "llama3": "llama-3",
+    "llama4": "llama-4",
+    "minicpm": "minicpm",
+    "mistral-v7-tekken": "mistral-v7-tekken devstral",
+    "openchat": "openchat",
+    "phi4": "phi-4",
+    "seed_oss": "seed-oss",
+    "solar-open": "solar-open",
+    "zephyr": "zephyr",
+}
+
+
+@pytest.mark.parametrize(("built_in", "names"), SAME.items())
+def test_built_in_ones_write_what_the_models_own_do(built_in: str, names: str) -> None:
+    for name in names.split():
+        assert WANTED[f"built-in {built_in}"]["turns"] == WANTED[name]["turns"]
+        assert choose(None, SOURCES[name], jinja=False) == BUILT_IN[built_in]
 
 
 _CONTROL = re.compile(

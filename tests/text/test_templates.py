@@ -53,7 +53,7 @@ RENDERED = {
     "chatglm4": "[gMASK]<sop><|system|>\nS<|user|>\nhi<|assistant|>\nyo<|user|>\nq<|assistant|>\n",
     "deepseek-ocr": "<s>Shiyoq",
     "exaone-moe": "<|system|>\nS<|endofturn|>\n<|user|>\nhi<|endofturn|>\n<|assistant|>\nyo<|endofturn|>\n<|user|>\nq<|endofturn|>\n<|assistant|>\n",
-    "exaone3": "<s>[|system|]S[|endofturn|]\n[|user|]hi\n[|assistant|]yo[|endofturn|]\n[|user|]q\n[|assistant|]",
+    "exaone3": "[|system|]S[|endofturn|]\n[|user|]hi\n[|assistant|]yo[|endofturn|]\n[|user|]q\n[|assistant|]",
     "exaone4": "[|system|]S[|endofturn|]\n[|user|]hi\n[|assistant|]yo[|endofturn|]\n[|user|]q\n[|assistant|]",
     "falcon3": "<|system|>\nS\n<|user|>\nhi\n<|assistant|>\nyo\n<|user|>\nq\n<|assistant|>\n",
     "gigachat": "<s>S<|message_sep|>user<|role_sep|>hi<|message_sep|>available functions<|role_sep|>[]<|message_sep|>assistant<|role_sep|>yo<|message_sep|>user<|role_sep|>q<|message_sep|>available functions<|role_sep|>[]<|message_sep|>assistant<|role_sep|>",
@@ -70,7 +70,7 @@ RENDERED = {
     "llama2-sys-bos": "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nhi [/INST]yo</s><s>[INST] q [/INST]",
     "llama2-sys-strip": "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nhi [/INST]yo</s>[INST] q [/INST]",
     "megrez": "<|role_start|>system<|role_end|>S<|turn_end|><|role_start|>user<|role_end|>hi<|turn_end|><|role_start|>assistant<|role_end|>yo<|turn_end|><|role_start|>user<|role_end|>q<|turn_end|><|role_start|>assistant<|role_end|>",
-    "minicpm": "<s>S<用户>hi<AI>yo<用户>q<AI>",
+    "minicpm": "S<用户>hi<AI>yo<用户>q<AI>",
     "monarch": "<s>system\nS</s>\n<s>user\nhi</s>\n<s>assistant\nyo</s>\n<s>user\nq</s>\n<s>assistant\n",
     "orion": "<s>Human: S\n\nhi\n\nAssistant: </s>yo</s>Human: q\n\nAssistant: </s>",
     "pangu-embedded": "<s>[unused9]系统：S[unused10][unused9]用户：hi[unused10][unused9]助手：yo[unused10][unused9]用户：q[unused10][unused9]助手：",
@@ -113,7 +113,9 @@ def test_a_role_that_it_does_not_know() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["chatml", "llama3", "gemma", "phi3", "phi4", "deepseek3", "command-r", "granite", "zephyr"]
+    "name",
+    "bailing bailing2 chatglm4 chatml command-r deepseek3 exaone3 gemma gigachat gpt-oss granite grok-2 hunyuan-dense "
+    "hunyuan-moe kimi-k2 llama3 megrez minicpm pangu-embedded phi3 phi4 seed_oss smolvlm solar-open zephyr".split(),
 )
 def test_recognised_by_its_marks(name: str) -> None:
     assert choose(None, BUILT_IN[name], jinja=False) == BUILT_IN[name]

@@ -23,7 +23,8 @@ from jinja2 import TemplateError
 
 from llamatw.errors import TemplateRejected
 from llamatw.text.abilities import probe
-from llamatw.text.sandbox import TemplateSandbox, TooCostly, assembled
+from llamatw.text.bounded import TooCostly, assembled
+from llamatw.text.sandbox import TemplateSandbox
 
 MAX_SOURCE = 1 << 20  # characters of a template
 

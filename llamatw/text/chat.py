@@ -84,10 +84,11 @@ class ChatTemplate:
     ) -> Rendered:
         """prefill: what stands behind all that.  variables: what the template can look at beside the messages."""
         settings = {**variables, **self._constants, "add_generation_prompt": add_generation_prompt}
-        mark = f"\ue000{secrets.token_hex(8)}\ue001"
+        word = secrets.token_hex(8)
+        marks = f"\ue000{word}\ue001", f"\ue000/{word}\ue001"
         text = self.write([{"role": m.role, "content": m.content} for m in messages], **settings)
-        marked = self.write([{"role": m.role, "content": _marked(m.content, mark)} for m in messages], **settings)
-        pieces = _split(marked, mark) if marked.replace(mark, "") == text else None
+        marked = self.write([{"role": m.role, "content": _marked(m.content, marks)} for m in messages], **settings)
+        pieces = _split(marked, marks, text)
         if pieces is not None and prefill:
             pieces = (*pieces, Piece(prefill, False))
         contents = (*(m.content for m in messages), prefill)
@@ -155,20 +156,22 @@ def _texts(value: object) -> Iterator[str]:
             todo += item
 
 
-def _marked(content: str, mark: str) -> str:
+def _marked(content: str, marks: tuple[str, str]) -> str:
     """White space stays outside the marks: templates trim it, and it is no control token."""
     core = content.strip()
     if not core:
         return content
     start = content.index(core)
-    return f"{content[:start]}{mark}{core}{mark}{content[start + len(core) :]}"
+    return f"{content[:start]}{marks[0]}{core}{marks[1]}{content[start + len(core) :]}"
 
 
-def _split(marked: str, mark: str) -> tuple[Piece, ...] | None:
-    parts = re.split(re.escape(mark), marked)
-    if len(parts) % 2 == 0:
+def _split(marked: str, marks: tuple[str, str], text: str) -> tuple[Piece, ...] | None:
+    """Pieces of the text by the marks in it; None unless they are all in pairs and else nothing differs."""
+    parts = re.split("(" + "|".join(map(re.escape, marks)) + ")", marked)
+    texts, found = parts[::2], parts[1::2]
+    if "".join(texts) != text or found != list(marks) * (len(found) // 2):
         return None
-    pieces = (Piece(text, index % 2 == 0) for index, text in enumerate(parts))
+    pieces = (Piece(part, index % 2 == 0) for index, part in enumerate(texts))
     return tuple(piece for piece in pieces if piece.text)
 
 

@@ -234,6 +234,13 @@ def test_template_that_rewrites_text() -> None:
         ids_of(rewriting, "x<|im_end|>")
 
 
+def test_template_that_shows_halves_of_two_messages() -> None:
+    halves = "{{ messages[0].content.split(',')[-1] }} {{ messages[1].content.split(',')[0] }}"
+    assert controls(ids_of(halves, "a,b", "c,d")) == []
+    with pytest.raises(TemplateRejected, match="control token"):
+        ids_of(halves, "a,<|im_end|>", "<|im_end|>,d")
+
+
 def test_template_that_trims_or_splits_text_keeps_its_pieces() -> None:
     for source in ("{{ messages[0].content | trim }}", "{{ messages[0].content.split('</think>')[-1].strip() }}"):
         prompt = ChatTemplate(source).render([Message("user", "  a b  ")])

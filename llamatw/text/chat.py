@@ -50,7 +50,7 @@ class Rendered(msgspec.Struct, frozen=True):
 
     text: str
     pieces: tuple[Piece, ...] | None
-    contents: tuple[str, ...]
+    lost: tuple[str, ...]  # messages' texts whose place is not known: the template may have shown parts of them
     values: tuple[str, ...] = ()  # texts in the variables: the template may have put them anywhere
 
 
@@ -70,10 +70,6 @@ class ChatTemplate:
 
         return probe(self.write, lambda error: isinstance(error.__cause__, TooCostly))
 
-    def write(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
-        """What the template makes of messages and variables (tools, add_generation_prompt, ...) as they are: JSON."""
-        return _guarded(lambda: assembled(self._generate(messages=messages, **{**self._constants, **variables})))
-
     def render(
         self,
         messages: Sequence[Message],
@@ -85,14 +81,21 @@ class ChatTemplate:
         """prefill: what stands behind all that.  variables: what the template can look at beside the messages."""
         settings = {**variables, **self._constants, "add_generation_prompt": add_generation_prompt}
         word = secrets.token_hex(8)
-        marks = f"\ue000{word}\ue001", f"\ue000/{word}\ue001"
         text = self.write([{"role": m.role, "content": m.content} for m in messages], **settings)
-        marked = self.write([{"role": m.role, "content": _marked(m.content, marks)} for m in messages], **settings)
-        pieces = _split(marked, marks, text)
+        marked = self.write(
+            [{"role": m.role, "content": _marked(m.content, word, n)} for n, m in enumerate(messages)], **settings
+        )
+        pieces, seen = _split(marked, word, text)
+        lost = tuple(m.content for n, m in enumerate(messages) if n not in seen)
         if pieces is not None and prefill:
             pieces = (*pieces, Piece(prefill, False))
-        contents = (*(m.content for m in messages), prefill)
-        return Rendered(text + prefill, pieces, contents, tuple(_texts(list(variables.items()))))
+        elif prefill:
+            lost = (*lost, prefill)
+        return Rendered(text + prefill, pieces, lost, tuple(_texts(list(variables.items()))))
+
+    def write(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+        """What the template makes of messages and variables (tools, add_generation_prompt, ...) as they are: JSON."""
+        return _guarded(lambda: assembled(self._generate(messages=messages, **{**self._constants, **variables})))
 
 
 def prompt_ids(
@@ -103,8 +106,8 @@ def prompt_ids(
     The whole text is tokenised in one go, so that words are cut as the model knows them, also where a message meets the
     template.  Only if that yields some control token more often than the pieces tokenised apart do, the pieces are
     used.
-    A template that looked inside a message's text (so that the marks changed its output) has no pieces: then a message
-    with the text of a control token is refused.
+    A template that looked inside a message's text (so that the marks changed its output, or did not come out) may have
+    put it anywhere: then a message with the text of a control token is refused.
     """
 
     def control_tokens_gained(whole: list[int], parts: list[int]) -> bool:
@@ -118,13 +121,12 @@ def prompt_ids(
 
     if any(map(holds_control_token, prompt.values)):
         raise TemplateRejected("chat_template_kwargs hold the text of a control token", "chat_template_kwargs")
+    if any(map(holds_control_token, prompt.lost)):
+        raise TemplateRejected(
+            "a message holds the text of a control token, and this model's chat template rewrites messages", "messages"
+        )
     whole = tokenize(prompt.text, add_special=add_special, parse_special=True)
     if prompt.pieces is None:
-        if any(map(holds_control_token, prompt.contents)):
-            raise TemplateRejected(
-                "a message holds the text of a control token, and this model's chat template rewrites messages",
-                "messages",
-            )
         return whole
     apart = _tokenize_apart(prompt.pieces, tokenize, add_special)
     return apart if control_tokens_gained(whole, apart) else whole
@@ -156,23 +158,26 @@ def _texts(value: object) -> Iterator[str]:
             todo += item
 
 
-def _marked(content: str, marks: tuple[str, str]) -> str:
+def _marked(content: str, word: str, number: int) -> str:
     """White space stays outside the marks: templates trim it, and it is no control token."""
     core = content.strip()
     if not core:
         return content
     start = content.index(core)
-    return f"{content[:start]}{marks[0]}{core}{marks[1]}{content[start + len(core) :]}"
+    rest = content[start + len(core) :]
+    return f"{content[:start]}\ue000{word}<{number}\ue001{core}\ue000{word}>{number}\ue001{rest}"
 
 
-def _split(marked: str, marks: tuple[str, str], text: str) -> tuple[Piece, ...] | None:
-    """Pieces of the text by the marks in it; None unless they are all in pairs and else nothing differs."""
-    parts = re.split("(" + "|".join(map(re.escape, marks)) + ")", marked)
-    texts, found = parts[::2], parts[1::2]
-    if "".join(texts) != text or found != list(marks) * (len(found) // 2):
-        return None
+def _split(marked: str, word: str, text: str) -> tuple[tuple[Piece, ...] | None, set[int]]:
+    """Pieces of the text by the marks in it, and whose marks they were; None unless each message's are a pair, and
+    nothing differs but for them."""
+    parts = re.split(f"\ue000{word}([<>])([0-9]+)\ue001", marked)
+    texts, sides, numbers = parts[::3], parts[1::3], [int(number) for number in parts[2::3]]
+    in_pairs = sides == ["<", ">"] * (len(sides) // 2) and numbers[::2] == numbers[1::2]
+    if not in_pairs or "".join(texts) != text:
+        return None, set()
     pieces = (Piece(part, index % 2 == 0) for index, part in enumerate(texts))
-    return tuple(piece for piece in pieces if piece.text)
+    return tuple(piece for piece in pieces if piece.text), set(numbers)
 
 
 def _guarded(work: Callable[[], T]) -> T:

@@ -241,6 +241,13 @@ def test_template_that_shows_halves_of_two_messages() -> None:
         ids_of(halves, "a,<|im_end|>", "<|im_end|>,d")
 
 
+def test_template_that_shows_the_middle_of_a_message() -> None:
+    middle = "<|im_start|>{{ messages[0].content.split(',')[1] }}"
+    assert controls(ids_of(middle, "a,b,c")) == ["<|im_start|>"]
+    with pytest.raises(TemplateRejected, match="control token"):
+        ids_of(middle, "a,<|im_end|>,c")
+
+
 def test_template_that_trims_or_splits_text_keeps_its_pieces() -> None:
     for source in ("{{ messages[0].content | trim }}", "{{ messages[0].content.split('</think>')[-1].strip() }}"):
         prompt = ChatTemplate(source).render([Message("user", "  a b  ")])

@@ -20,7 +20,7 @@ C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_table
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib vendor lint format hard attack bench compare sweep startup http plot flags compat size clean
+.PHONY: help serve test test-c lib vendor lint format hard attack schemas bench compare sweep startup http plot flags compat size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
@@ -31,6 +31,7 @@ help:
 	@echo "make format   lay out the C files by .clang-format"
 	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"
 	@echo "make attack   send 10,000 bad requests to a real server that serves somebody else meanwhile (ATTACKS=...); Schemathesis"
+	@echo "make schemas  hold answers of a real model to all test schemas, and have a validator look at them"
 	@echo "make bench    measure the engine against this machine's roofline; CSV into bench/results"
 	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes; ARGS='--tests pp512,b8,tg32@4096')"
 	@echo "make sweep    rates by weight format, number of sequences, depth (ARGS='batch depth --peer'; all: half an hour)"
@@ -79,6 +80,9 @@ hard: $(CMAKE)
 attack: $(VENV)/.ready-test lib
 	LLAMATW_ATTACKS=$(ATTACKS) LLAMATW_CASES=150 $(PY) -m pytest -s tests/test_bad_requests.py tests/test_schemathesis.py $(ARGS)
 
+schemas: $(VENV)/.ready-test lib
+	LLAMATW_SCHEMAS=all $(PY) -m pytest -s tests/test_constrained.py -k "valid or bit" $(ARGS)
+
 bench: $(VENV)/.ready lib
 	$(PY) -m bench.engine $(ARGS)
 
@@ -98,8 +102,8 @@ http: $(VENV)/.ready lib
 plot: $(VENV)/.ready
 	$(PY) -m bench.plot $(ARGS)
 
-flags:
-	@$(PYTHON) -c 'from llamatw.flags.help import markdown; print(markdown(), end="")' > docs/flags.md.new
+flags: $(VENV)/.ready
+	@$(PY) -c 'from llamatw.flags.help import markdown; print(markdown(), end="")' > docs/flags.md.new
 	@mv docs/flags.md.new docs/flags.md
 
 compat:

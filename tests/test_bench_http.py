@@ -14,7 +14,7 @@ import pytest
 
 from bench import results
 from bench.http import __main__ as command
-from bench.http import measures
+from bench.http import held, measures
 from bench.http.answer import NOTHING, Answer, read
 from bench.http.chats import Seen
 from bench.http.client import Client, request
@@ -287,6 +287,8 @@ SMALL = {  # scenario -> its arguments
     "idle": {"n_connections": 60, "n_prompt": 8, "n_out": 8},
     "lookup": {"n_out": 24},
     "cancel": {"n_aborts": 12, "n_prompt": 300, "n_out": 200},
+    "held": {"n_rounds": 1, "n_out": 16},
+    "hostile": {"n_at_once": 5, "n_around": 5, "n_out": 2, "n_live": 1500},
 }
 
 
@@ -342,6 +344,17 @@ def test_multi_turn(found: dict[str, measures.Measures]) -> None:
     assert chats["requests"] == 2 + 3 + 2
     assert chats["turn1_computed"] == chats["turn1_new"]
     assert (chats["regenerate_new"], chats["regenerate_computed"]) == (0, 1)
+
+
+def test_held(found: dict[str, measures.Measures]) -> None:
+    assert min(found["held"].values()) > 0
+    assert set(found["held"]) >= {"free_tokens_per_s", "schema_of_free", "gbnf_of_free"}
+
+
+def test_hostile(found: dict[str, measures.Measures]) -> None:
+    hostile = found["hostile"]
+    assert 4 <= hostile["refused"] < len(held.HOSTILE)
+    assert min(hostile["free_tokens"], hostile["hostile_tokens"], hostile["slowed_by"]) > 0
 
 
 def test_flood(found: dict[str, measures.Measures]) -> None:

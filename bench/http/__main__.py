@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from bench.http import chats, rough, steady
+from bench.http import chats, held, rough, steady
 from bench.http.client import Client
 from bench.http.load import Load, Scenario
 from bench.http.measures import Figure, Measures, medians, rounded, show
@@ -45,6 +45,8 @@ SCENARIOS: dict[str, Scenario] = {
     "idle": rough.idle,
     "lookup": steady.lookup,
     "cancel": rough.cancel,
+    "held": held.held,
+    "hostile": held.hostile,
 }
 
 

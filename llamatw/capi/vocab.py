@@ -14,7 +14,7 @@ from llamatw.capi.gguf import Gguf
 from llamatw.capi.records import Code, VocabInfo
 from llamatw.errors import BadRequest, Unavailable
 
-_KINDS = {1: "spm", 2: "bpe"}
+_KINDS = {1: "spm", 2: "bpe", 3: "wpm", 4: "ugm", 5: "rwkv"}
 
 
 def id_array(ids: Iterable[int], n_vocab: int) -> array[int]:
@@ -126,4 +126,6 @@ class Vocab:
             add_eos=bool(raw.add_eos),
             add_space_prefix=bool(raw.add_space_prefix),
             kind=_KINDS.get(raw.kind, "unknown"),
+            sep=raw.sep,
+            add_sep=bool(raw.add_sep),
         )

@@ -13,27 +13,32 @@ from functools import cached_property
 
 from llguidance import LLTokenizer
 
-from llamatw.engine.constraint import Constraint, Wish
+from llamatw.engine.constraint import Begin, Constraint, Wish
 from llamatw.engine.gbnf import GrammarLike, compile_gbnf
 from llamatw.engine.guidance import compile_guidance, tokenizer
+from llamatw.engine.late import LatePlace, ThoughtPlace, end_of, first_trigger, literal
+from llamatw.engine.lexicon import Lexicon
 from llamatw.engine.loop import VocabLike
+from llamatw.engine.trial import Trials
 from llamatw.errors import BadRequest, Unavailable
 
 MAX_BYTES = {"gbnf": 1 << 20, "lark": 1 << 16, "json_schema": 1 << 18}  # of a text
 _MAX_KEPT, _MAX_KEPT_BYTES = 64, 4 << 20
-_HEAD = b"\n"  # text in front of text keeps a tokenizer from putting a space there
 
 
 class Compiler:
     def __init__(self, vocab: VocabLike, open_grammar: Callable[..., GrammarLike]) -> None:
         self._vocab = vocab
+        self._lexicon = Lexicon(vocab)
         self._open_grammar = open_grammar
+        self._trials = Trials()
         self._kept: OrderedDict[Wish, Constraint] = OrderedDict()  # oldest first
         self._lock = threading.Lock()  # guards _kept
         self._first = threading.Lock()  # held while the vocabulary is read
 
     def prepare(self) -> None:
         """Reads the vocabulary.  One to some seconds, for a part of which no other thread runs Python."""
+        self._trials.prepare()
         with suppress(Unavailable), self._first:  # the model may be closed meanwhile
             _ = self._words
 
@@ -56,11 +61,31 @@ class Compiler:
         n_bytes, most = len(wish.text.encode()), MAX_BYTES[wish.kind]
         if n_bytes > most:
             raise BadRequest(f"{wish.field} has {n_bytes} bytes, the limit is {most}", wish.field)
+        constraint = self._from_the_start(wish)
+        constraint.begin = self._late(wish, constraint.begin)
+        return constraint
+
+    def _late(self, wish: Wish, begin: Begin) -> Begin:
+        words = self._lexicon
+        if wish.patterns:
+            find = first_trigger([*wish.patterns, *map(literal, wish.words)], wish.tokens)
+            return lambda: LatePlace(begin, find, words)
+        if wish.thought is None:
+            return begin
+        tag, closing = wish.thought
+        find, opening = end_of(closing.encode()), words.spelled(tag.encode(), parse_special=True)
+
+        def behind() -> LatePlace:
+            return LatePlace(begin, find, words, may_end=False)
+
+        return (lambda: ThoughtPlace(begin, opening, behind())) if opening else behind
+
+    def _from_the_start(self, wish: Wish) -> Constraint:
         if wish.kind == "gbnf":
-            return compile_gbnf(self._open_grammar, wish, self._tokenize)
+            return compile_gbnf(self._open_grammar, wish, self._lexicon.tokenize)
         with self._first:
             words = self._words
-        return compile_guidance(words, wish, self._tokenize)
+        return compile_guidance(words, wish, self._lexicon.tokenize, self._trials.verdict)
 
     def _keep(self, constraint: Constraint) -> None:
         with self._lock:
@@ -70,18 +95,6 @@ class Compiler:
 
     @cached_property
     def _words(self) -> LLTokenizer:
-        vocab, every = self._vocab, range(self._vocab.info.n_tokens)
-        head = next(token for token in every if vocab.detokenize([token]).strip())
-        n_head = len(vocab.detokenize([head]))
-        pieces = [vocab.detokenize([head, token])[n_head:] for token in every]
-        ends = [token for token in every if vocab.is_eog(token)]
-        return tokenizer(pieces, lambda token: vocab.detokenize([token], special=True), ends, vocab.tokenize)
-
-    def _tokenize(self, text: bytes) -> list[int]:
-        """Text in the middle of text, for guesses: where head and text have become one token there are none."""
-        if not text:
-            return []
-        if not self._vocab.info.add_space_prefix:
-            return self._vocab.tokenize(text)
-        head, ids = self._vocab.tokenize(_HEAD), self._vocab.tokenize(_HEAD + text)
-        return ids[len(head) :] if ids[: len(head)] == head else []
+        words = self._lexicon
+        pieces = [words.piece(token) for token in range(words.n_tokens)]
+        return tokenizer(pieces, words.name, words.ends, self._vocab.tokenize)

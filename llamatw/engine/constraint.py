@@ -20,9 +20,16 @@ from llamatw.errors import BadRequest
 
 Kind = Literal["gbnf", "lark", "json_schema"]
 
-_FREE_S = 0.003  # of processor time that a step's masks may always take
+_FREE_S = 0.003  # of processor time that a step may always take
 _CREDIT_S = 0.25  # beyond that, over the whole sequence: neighbours wait for it
 _NO_GUESSES_S = 0.001  # a mask that took longer is the only one of its step
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """A regular expression, in RE2's syntax."""
+
+    text: str
+    is_full: bool = False  # it must fit all that was said, not a part
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -32,11 +39,13 @@ class Wish(msgspec.Struct, frozen=True):
     text: str
     field: str  # of the request, for errors
     words: tuple[str, ...] = ()  # triggers: GBNF holds from the first that is read ...
-    tokens: tuple[int, ...] = ()  # ... or sampled; without any, from the beginning
+    tokens: tuple[int, ...] = ()  # ... or sampled ...
+    patterns: tuple[Pattern, ...] = ()  # ... or found; without any, from the beginning
+    thought: tuple[str, str] | None = None  # tags: ... or behind it; the first may come first, "": it has
 
     @property
     def is_lazy(self) -> bool:
-        return bool(self.words or self.tokens)
+        return bool(self.words or self.tokens or self.patterns)
 
 
 class Place(Protocol):
@@ -55,10 +64,13 @@ class Place(Protocol):
         """The masks behind each of the tokens, up to the first that may not follow.  The place stays where it is."""
 
 
+Begin = Callable[[], Place]
+
+
 class Constraint:
     """Compiled; any thread."""
 
-    def __init__(self, wish: Wish, begin: Callable[[], Place], tokenize: Callable[[bytes], list[int]]) -> None:
+    def __init__(self, wish: Wish, begin: Begin, tokenize: Callable[[bytes], list[int]]) -> None:
         self.wish = wish
         self.begin = begin
         self.tokenize = tokenize
@@ -75,9 +87,10 @@ class Guard:
         self._place = constraint.begin()
         self._masks: list[bytes] = []  # for the next token, and behind each of the guesses
         self._guesses: list[int] = []
-        self._debt_s = 0.0
+        self._debt_s = self._spent_s = 0.0
         for token in taken:
             self.advance(token)
+        self._spent_s = 0.0
 
     def row(self, n_draft: int) -> tuple[bytes, array[int]]:
         """At most n_draft guesses, and 1 + as many masks, one behind the other."""
@@ -92,18 +105,20 @@ class Guard:
         if n >= len(self._masks):  # the grammar allows the bytes, but not in these tokens
             n = len(self._masks) - 1
             del self._guesses[n:]
-        self._charge(self._clock() - started)
+        self._charge(self._clock() - started + self._spent_s)
         return b"".join(self._masks[: 1 + n]), array("i", self._guesses[:n])
 
     def advance(self, token: int) -> None:
+        started = self._clock()
         if not self._place.advance(token):
             raise self.failure(f"the grammar does not allow token {token}, which was sampled")
         self._masks, self._guesses = [], []
+        self._spent_s += self._clock() - started
 
     def failure(self, reason: str) -> BadRequest:
         return BadRequest(f"{self.field}: {reason}", self.field)
 
     def _charge(self, seconds: float) -> None:
-        self._debt_s = max(0.0, self._debt_s + seconds - _FREE_S)
+        self._debt_s, self._spent_s = max(0.0, self._debt_s + seconds - _FREE_S), 0.0
         if self._debt_s > _CREDIT_S:
             raise self.failure("what it allows takes too long to find out")

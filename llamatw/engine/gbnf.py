@@ -74,7 +74,8 @@ def compile_gbnf(
     open_grammar: Callable[..., GrammarLike], wish: Wish, tokenize: Callable[[bytes], list[int]]
 ) -> Constraint:
     """open_grammar: the engine's.  BadRequest says what is wrong with the grammar."""
-    grammar = open_grammar(wish.text, words=wish.words, tokens=wish.tokens)
+    words, tokens = ((), ()) if wish.patterns else (wish.words, wish.tokens)  # patterns wait outside, with the others
+    grammar = open_grammar(wish.text, words=words, tokens=tokens)
     constraint = Constraint(wish, partial(GbnfPlace, grammar, wish.field), tokenize)
     weakref.finalize(constraint, grammar.close)
     return constraint

@@ -15,7 +15,7 @@ import msgspec
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
 from llamatw.engine.constraint import Constraint, Wish
-from llamatw.engine.trial import verdict
+from llamatw.engine.formats import settle
 from llamatw.errors import BadRequest
 
 # Objects and lists are written in one line with a space behind each comma and colon: nothing to decide, so those
@@ -24,7 +24,15 @@ _JSON: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separat
 _STRICT: Any = {"lenient": False}
 # A lexer state has one to two KiB.  The items of a row are as many as members that may come next, and twice that.
 _LIMITS = LLParserLimits(max_lexer_states=25_000, max_items_in_row=10_000, verbose_errors=False)
-_UNKNOWN_KEYWORDS = re.compile(r'Unimplemented keys: \["([^"]*)"')
+# What it complains of: in its words; the keyword, "" for the one that it names; in ours.
+_COMPLAINTS = [
+    (re.compile(r'Unimplemented keys: \["([^"]*)"'), "", "the keyword {0!r} at {1!r} is not supported"),
+    (re.compile(r"Unknown format: (\S+)"), "format", "the format {0!r} at {1!r} is not supported"),
+    (re.compile(r"Invalid type: (.+)"), "type", "the type {0!r} at {1!r} does not exist"),
+    (re.compile(r"Pointer '([^']*)' does not exist"), "$ref", "{1!r} refers to {0!r}, which does not exist"),
+    (re.compile(r"Resource '([^']*)' is not present"), "$ref", "{1!r} refers to {0!r}, which is not in the schema"),
+    (re.compile(r"(oneOf) constraints"), "", "the alternatives of {0!r} at {1!r} may hold together; anyOf would do"),
+]
 _SPECIAL = b"\xff"  # in front of the names of tokens that no text has
 _MAX_EXACT = 2**53
 _MAX_REASON = 300  # characters
@@ -84,11 +92,11 @@ class GuidancePlace:
         return masks
 
 
-def compile_guidance(words: LLTokenizer, wish: Wish, tokenize: Callable[[bytes], list[int]]) -> Constraint:
-    """BadRequest says what is wrong with the grammar or schema, and where."""
+def compile_guidance(
+    words: LLTokenizer, wish: Wish, tokenize: Callable[[bytes], list[int]], verdict: Callable[[str], str]
+) -> Constraint:
+    """verdict: of a trial.  BadRequest says what is wrong with the grammar or schema, and where."""
     source = _source(wish)
-    if wish.kind == "json_schema":
-        _check_numbers(msgspec.json.decode(wish.text), wish.field)
     reason = verdict(source)
     if reason:
         raise _refusal(reason, wish.field, wish)
@@ -102,10 +110,18 @@ def compile_guidance(words: LLTokenizer, wish: Wish, tokenize: Callable[[bytes],
 def _source(wish: Wish) -> str:
     if wish.kind == "lark":
         return LLMatcher.grammar_from_lark(wish.text)
+    source = _of_schema(wish.text, wish.field)  # which refuses what cannot be decoded
+    schema = msgspec.json.decode(wish.text)
+    _check_numbers(schema, wish.field)
+    settled = settle(schema)
+    return source if settled == schema else _of_schema(msgspec.json.encode(settled).decode(), wish.field)
+
+
+def _of_schema(text: str, field: str) -> str:
     try:
-        return LLMatcher.grammar_from_json_schema(wish.text, defaults=_JSON, overrides=_STRICT)
+        return LLMatcher.grammar_from_json_schema(text, defaults=_JSON, overrides=_STRICT)
     except ValueError as error:
-        raise _refusal(str(error), wish.field) from None
+        raise _refusal(str(error), field) from None
 
 
 def _failure(matcher: LLMatcher, field: str, wish: Wish | None = None) -> BadRequest:
@@ -115,12 +131,21 @@ def _failure(matcher: LLMatcher, field: str, wish: Wish | None = None) -> BadReq
 def _refusal(reason: str, field: str, wish: Wish | None = None) -> BadRequest:
     if reason.startswith("NoExtension"):
         reason = "nothing fits it"
-    keyword = _UNKNOWN_KEYWORDS.search(reason)
-    if keyword and wish is not None and wish.kind == "json_schema":
-        where = next(_pointers(msgspec.json.decode(wish.text), keyword[1]), "")
-        reason = f"the keyword {keyword[1]!r} at {where!r} is not supported"
+    if wish is not None and wish.kind == "json_schema":
+        reason = _located(reason, msgspec.json.decode(wish.text))
     reason = reason.replace("<non-verbose/>", "").strip()
     return BadRequest(f"{field}: {reason[:_MAX_REASON]}", field)
+
+
+def _located(reason: str, schema: object) -> str:
+    """The same complaint, with a JSON pointer to what it is about."""
+    for complaint, keyword, words in _COMPLAINTS:
+        found = complaint.search(reason)
+        if found:
+            members = _members(schema, keyword or found[1])
+            where = next((at for at, value in members if not keyword or found[1] in str(value)), "")
+            return words.format(found[1], where)
+    return reason
 
 
 def _check_numbers(node: object, field: str, path: str = "") -> None:
@@ -138,9 +163,9 @@ def _items(node: object, path: str) -> Iterator[tuple[str, object]]:
         yield f"{path}/{str(key).replace('~', '~0').replace('/', '~1')}", value
 
 
-def _pointers(node: object, keyword: str, path: str = "") -> Iterator[str]:
-    """To the objects' members of that name."""
+def _members(node: object, keyword: str, path: str = "") -> Iterator[tuple[str, object]]:
+    """The objects' members of that name, with JSON pointers."""
     for where, value in _items(node, path):
         if isinstance(node, dict) and where == f"{path}/{keyword}":
-            yield where
-        yield from _pointers(value, keyword, where)
+            yield where, value
+        yield from _members(value, keyword, where)

@@ -167,6 +167,7 @@ class Scheduler:
         if len(self.running) == 1:
             self._finish(loser, FinishReason.CONTEXT)
             return
+        guard = loser.guard
         self._release(loser, keep=True)
         loser.status = Status.WAITING
         loser.n_replay += loser.n_held
@@ -175,6 +176,7 @@ class Scheduler:
             n_since = len(loser.prompt) + len(loser.generated) - self._n_ctx + 1
             loser.n_replay = max(n_since, loser.n_held)
         loser.n_held = 0
+        loser.guard = None if loser.n_replay else guard  # which has followed all of its tokens
         self.waiting.append(loser)
         self._starved = True
         self.counters.n_starved += 1
@@ -230,7 +232,7 @@ class Scheduler:
                 self._finish(seq, FinishReason.ERROR, error)
 
     def _open(self, seq: Sequence, now: float) -> None:
-        seq.guard = seq.new_guard()
+        seq.guard = seq.guard or seq.new_guard()
         sampling, scope, use_cache = seq.sampling(), seq.params.scope, seq.params.cache_prompt
         seq.handle, seq.n_computed = self._slots.open_seq(seq.history(), sampling, scope, use_cache)
         seq.status = Status.RUNNING

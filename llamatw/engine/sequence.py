@@ -138,7 +138,7 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     n_known: int = 0  # tokens of its prompt that others have computed
     overlaps: dict[int, int] = msgspec.field(default_factory=dict)  # other sequences' ids: tokens in common
     guesses: Guesses = msgspec.field(default_factory=Guesses)
-    guard: Guard | None = None  # its place in the constraint while RUNNING
+    guard: Guard | None = None  # its place in the constraint, once it has run
     is_full: bool = False  # its context must be shifted before it goes on
     rests: bool = False  # its reader is behind
     has_line: bool = False  # some of its text ends a line

@@ -1,45 +1,133 @@
 """Compiles a schema or Lark grammar in a process of its own first: one that takes for ever or breaks the compiler ends
 there.  What has passed is known to compile within the time and memory that it had.
 
-As a program it reads a grammar, in llguidance's words, from standard input, and prints what is wrong with it.
+    pool thread --source--> helper, which has imported the compiler --fork--> one process for each trial, with limits
+                <--verdict--
+
+As a program it is a helper, given the number of its socket.  It ends when the other end is closed.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
+import weakref
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from select import select
 
-_CPU_S = 1  # of processor time, start of the process included
+from llamatw.errors import Unavailable
+
+_CPU_S = 1  # of processor time
 _WALL_S = 20.0  # the machine may be busy
+_PROMPT_S = 0.1  # of wall time; who takes longer waits for everybody else
+_LAST = 19  # the niceness of such
 _MEMORY = 1 << 30  # bytes of address space
+_TOO_MUCH = f"compiling it takes too long or too much memory: the limits are {_CPU_S} s and {_MEMORY >> 20} MiB"
+_PART = 1 << 16  # bytes
 
 
-def verdict(source: str) -> str:
-    """What is wrong with a grammar, "" when nothing is.  Any thread."""
-    command = [sys.executable, "-S", __file__]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    try:
-        done = subprocess.run(
-            command, input=source.encode(), capture_output=True, timeout=_WALL_S, env=environment, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return "compiling it takes too long"
-    if done.returncode:
-        return f"compiling it takes too long or too much memory: the limits are {_CPU_S} s and {_MEMORY >> 20} MiB"
-    return done.stdout.decode("utf-8", "replace")
+class Trials:
+    """Any thread, and several at once: each has a helper to itself meanwhile."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Helper] = []
+
+    def prepare(self) -> None:
+        """Starts a helper, so that the first trial need not wait for it."""
+        self._idle.append(_Helper())
+
+    def verdict(self, source: str) -> str:
+        """What is wrong with a grammar, in llguidance's words; "" when nothing is.  Unavailable: nobody knows."""
+        helper = self._idle_one() or _Helper()
+        try:
+            verdict = helper.ask(source)
+        except (EOFError, OSError):
+            helper.close()
+            raise Unavailable("the process that tries schemas has ended; another one will be started") from None
+        if verdict is None:
+            helper.close()
+            return "compiling it takes too long"
+        self._idle.append(helper)
+        return verdict
+
+    def _idle_one(self) -> _Helper | None:
+        with suppress(IndexError):
+            while True:
+                helper = self._idle.pop()
+                if helper.is_alive:
+                    return helper
+                helper.close()
+        return None
 
 
-def _main() -> None:
+class _Helper:
+    def __init__(self) -> None:
+        self._socket, its = Pipe()
+        with its:
+            self._process = subprocess.Popen(
+                [sys.executable, "-SP", __file__, str(its.fileno())],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                pass_fds=[its.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C is for the server
+            )
+        self.close = weakref.finalize(self, _end, self._process, self._socket)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, source: str) -> str | None:
+        """None: no verdict in time.  EOFError, OSError: the helper is gone."""
+        self._socket.send_bytes(source.encode())
+        return self._socket.recv_bytes().decode("utf-8", "replace") if self._socket.poll(_WALL_S) else None
+
+
+def _end(process: subprocess.Popen[bytes], socket: Connection) -> None:
+    socket.close()
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)  # with the trial that it waits for
+        process.wait()
+
+
+# ---- in the helper ----
+
+
+def _help(socket: Connection) -> None:
     from llguidance import LLMatcher, LLParserLimits
 
+    def validate(source: str) -> str:
+        return LLMatcher.validate_grammar(source, limits=LLParserLimits(verbose_errors=False))
+
+    validate(LLMatcher.grammar_from_json_schema("{}"))  # whatever it makes when first used
+    with suppress(EOFError, OSError):
+        while True:
+            source = socket.recv_bytes().decode()
+            reads, writes = os.pipe()
+            child = os.fork()
+            if not child:
+                _limit()
+                os.write(writes, validate(source).encode()[:_PART])
+                os._exit(0)
+            os.close(writes)
+            if not select([reads], [], [], _PROMPT_S)[0]:
+                os.setpriority(os.PRIO_PROCESS, child, _LAST)  # it takes its time, and those who generate need not wait
+            with open(reads, "rb") as pipe:
+                verdict = pipe.read()
+            socket.send_bytes(_TOO_MUCH.encode() if os.waitpid(child, 0)[1] else verdict)
+
+
+def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    source = sys.stdin.buffer.read().decode()
-    sys.stdout.write(LLMatcher.validate_grammar(source, limits=LLParserLimits(verbose_errors=False)))
 
 
 if __name__ == "__main__":
-    _main()
+    _help(Connection(int(sys.argv[1])))

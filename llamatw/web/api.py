@@ -24,6 +24,7 @@ from llamatw.errors import BadRequest, LlamatwError, NotFound
 from llamatw.settings import SystemPrompt, WebSettings
 from llamatw.text import templates
 from llamatw.text.chat import ChatTemplate
+from llamatw.text.thoughts import Tags
 from llamatw.web import constraints, prompts, reply, sampling, schema
 from llamatw.web.generation import Generation
 from llamatw.web.probs import Entries
@@ -83,12 +84,19 @@ class Api:
         return schema.decode(kind, raw)
 
     async def order(
-        self, request: Request, body: schema.Generating, repeat_penalty: float, cuts_prompt: bool = False
+        self,
+        request: Request,
+        body: schema.Generating,
+        repeat_penalty: float,
+        cuts_prompt: bool = False,
+        thought: Callable[[], Tags | None] = lambda: None,
     ) -> schema.Order:
-        """Checks everything and fills in the defaults."""
+        """Checks everything and fills in the defaults.  thought: what the answer may begin with, once that is asked."""
         schema.fill(body, self.settings.defaults)
         schema.check(body)
         wish = constraints.wish(body, self.engine)
+        if wish is not None:
+            wish = constraints.behind_thought(wish, thought(), self.engine)
         return schema.order(
             body,
             await self._sampling(body, repeat_penalty),

@@ -52,6 +52,10 @@ class Choices:
         """A choice's content in a chunk; None: no text."""
         raise NotImplementedError
 
+    def parts(self, index: int, text: str | None) -> list[reply.Json]:
+        """The chunks that a piece of a choice makes; None: there is no more."""
+        return [] if text is None else [self.part(text)]
+
     def logprobs(self, index: int, entries: Sequence[Placed]) -> reply.Json | None:
         """Of a choice, or of a chunk of it; None: not wanted."""
         return self.api.entries.openai(entries, self._order)
@@ -107,7 +111,12 @@ class Choices:
             for progress in piece.progress:
                 await chunk(self.part(None), **more, **reply.prompt_progress(progress))
             if piece.text or piece.probs:
-                await chunk(self.part(piece.text), logprobs=self.logprobs(index, piece.probs), **more)
+                shown = self.logprobs(index, piece.probs)
+                for content in self.parts(index, piece.text) or [self.part(None)] * bool(piece.probs):
+                    await chunk(content, logprobs=shown, **more)
+                    shown = None
+        for content in self.parts(index, None):
+            await chunk(content)
         await chunk(self.part(None), reply.finish_reason(generation), **timed(), **self._native(index))
 
     def _usage(self) -> reply.Json:

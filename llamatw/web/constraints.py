@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llamatw.engine.constraint import Wish
+from llamatw.engine.constraint import Pattern, Wish
 from llamatw.engine.service import EngineService
 from llamatw.errors import BadRequest, NotSupported
+from llamatw.text.thoughts import Tags
 
 if TYPE_CHECKING:
     from llamatw.web.schema import Generating
 
 MAX_TRIGGERS = 64
 MAX_TRIGGER_BYTES = 256
+MAX_PATTERN_BYTES = 1024
 _LARK = "%llguidance"
 _ANY_OBJECT = '{"type": "object"}'
 FORMATS = ("text", "json_object", "json_schema")
@@ -52,12 +54,20 @@ def wish(request: Generating, engine: EngineService) -> Wish | None:
     return asked[0] if asked else None
 
 
+def behind_thought(asked: Wish, tags: Tags | None, engine: EngineService) -> Wish:
+    """tags: of a thought that the model may begin with.  Such as are control tokens cannot be told from the answer."""
+    if asked.is_lazy or tags is None or _special(tags.closing, engine) is not None:
+        return asked
+    return msgspec.structs.replace(asked, thought=tags)
+
+
 def shown(asked: Wish | None) -> dict[str, Any]:
     """Of generation_settings."""
     grammar = "" if asked is None or asked.kind == "json_schema" else asked.text
     triggers: list[dict[str, Any]] = []
     if asked is not None:
         triggers += [{"type": _WORD, "value": word} for word in asked.words]
+        triggers += [{"type": _PATTERN + one.is_full, "value": one.text} for one in asked.patterns]
         triggers += [{"type": _TOKEN, "value": "", "token": token} for token in asked.tokens]
     schema = msgspec.Raw(asked.text.encode()) if asked is not None and asked.kind == "json_schema" else None
     return {"grammar": grammar, "grammar_lazy": bool(triggers), "grammar_triggers": triggers, "json_schema": schema}
@@ -120,29 +130,34 @@ def _grammar(request: Generating, engine: EngineService) -> Wish | None:
         raise BadRequest(
             f"grammar_lazy needs 1 to {MAX_TRIGGERS} grammar_triggers, not {len(triggers)}", "grammar_triggers"
         )
-    words, tokens = [], []
-    for trigger in triggers:
-        found = _trigger(trigger, engine)
-        words += [found] if isinstance(found, str) else []
-        tokens += [found] if isinstance(found, int) else []
-    return Wish("gbnf", text, "grammar", words=tuple(words), tokens=tuple(tokens))
+    found = [_trigger(trigger, engine) for trigger in triggers]
+    return Wish(
+        "gbnf",
+        text,
+        "grammar",
+        words=tuple(one for one in found if isinstance(one, str)),
+        tokens=tuple(one for one in found if isinstance(one, int)),
+        patterns=tuple(one for one in found if isinstance(one, Pattern)),
+    )
 
 
-def _trigger(trigger: object, engine: EngineService) -> str | int:
-    """{"type": 1, "value": "text"} or {"type": 0, "token": id}.  A control token's name is waited for as that token."""
+def _trigger(trigger: object, engine: EngineService) -> str | int | Pattern:
+    """{"type": 1, "value": "text"}, {"type": 0, "token": id}, or type 2 or 3 with a pattern.  A control token's name is
+    waited for as that token."""
     if not isinstance(trigger, dict):
         raise _bad_trigger("each must be an object")
     kind, value, token = trigger.get("type"), trigger.get("value"), trigger.get("token")
-    if kind in (_PATTERN, _PATTERN_FULL) and not isinstance(kind, bool):
-        raise NotSupported("grammar_triggers: patterns are not supported in this build", "grammar_triggers")
-    if kind == _TOKEN and not isinstance(kind, bool):
+    if isinstance(kind, bool) or kind not in (_TOKEN, _WORD, _PATTERN, _PATTERN_FULL):
+        raise _bad_trigger("type must be 0 (a token), 1 (a word), 2 (a pattern) or 3 (a pattern of the whole answer)")
+    if kind == _TOKEN:
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < engine.info.n_vocab:
             raise _bad_trigger(f"token must be an id from 0 to {engine.info.n_vocab - 1}")
         return token
-    if kind != _WORD or isinstance(kind, bool):
-        raise _bad_trigger("type must be 0 (a token) or 1 (a word)")
-    if not isinstance(value, str) or not 1 <= len(value.encode()) <= MAX_TRIGGER_BYTES:
-        raise _bad_trigger(f"value must be a text of 1 to {MAX_TRIGGER_BYTES} bytes")
+    most = MAX_TRIGGER_BYTES if kind == _WORD else MAX_PATTERN_BYTES
+    if not isinstance(value, str) or not 1 <= len(value.encode()) <= most:
+        raise _bad_trigger(f"value must be a text of 1 to {most} bytes")
+    if kind != _WORD:
+        return Pattern(value, is_full=kind == _PATTERN_FULL)
     special = _special(value, engine)
     return value if special is None else special
 

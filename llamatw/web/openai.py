@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from klein import Klein
 
 from llamatw.text.chat import Rendered, prompt_ids
+from llamatw.text.thoughts import Splitter, Tags, tags_ahead
 from llamatw.web import messages, reply, schema
 from llamatw.web.api import OPENAI_REPEAT_PENALTY, Api, Request, answer
 from llamatw.web.choices import Choices, choose
@@ -18,8 +19,18 @@ class ChatChoices(Choices):
     object: ClassVar[str] = "chat.completion"
     chunk_object: ClassVar[str] = "chat.completion.chunk"
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        constraint = self._order.params.constraint
+        tags = constraint.wish.thought if constraint and self._order.shows.thoughts_apart else None
+        self._splitters = [Splitter(Tags(*tags)) for _ in self._generations] if tags else []
+
     def whole(self, index: int, text: str) -> reply.Json:
-        return {"message": {"role": "assistant", "content": text}}
+        parts = [part["delta"] for said in (text, None) for part in self.parts(index, said)]
+        message = {key: "".join(part.get(key, "") for part in parts) for key in ("content", "reasoning_content")}
+        if not message["reasoning_content"]:
+            del message["reasoning_content"]
+        return {"message": {"role": "assistant", **message}}
 
     def opening(self, index: int) -> reply.Json | None:
         return {"delta": {"role": "assistant", "content": None}}
@@ -27,13 +38,22 @@ class ChatChoices(Choices):
     def part(self, text: str | None) -> reply.Json:
         return {"delta": {} if text is None else {"content": text}}
 
+    def parts(self, index: int, text: str | None) -> list[reply.Json]:
+        """Of an answer that is held to something behind a thought, the thought is apart."""
+        if not self._splitters:
+            return super().parts(index, text)
+        splitter = self._splitters[index]
+        thought, answer = splitter.finish() if text is None else splitter.feed(text)
+        deltas = [{"reasoning_content": thought}] * bool(thought) + [{"content": answer}] * bool(answer)
+        return [{"delta": delta} for delta in deltas]
+
 
 def add_routes(app: Klein, api: Api) -> None:
     @app.route("/v1/chat/completions", methods=["POST"])
     @app.route("/chat/completions", methods=["POST"])
     async def chat_completions(request: Request) -> bytes:
         body = api.body(request, ChatRequest)
-        order = await api.order(request, body, OPENAI_REPEAT_PENALTY)
+        order = await api.order(request, body, OPENAI_REPEAT_PENALTY, thought=lambda: _thought(api, body))
         prompt = _render(api, body)
         return await choose(ChatChoices, api, request, order, [await _prompt(api, prompt)], [prompt.text])
 
@@ -57,6 +77,14 @@ def _render(api: Api, body: ChatRequest) -> Rendered:
     return api.template.render(
         chat.messages, add_generation_prompt=chat.opens_turn, prefill=chat.prefill, variables=chat.variables
     )
+
+
+def _thought(api: Api, body: ChatRequest) -> Tags | None:
+    """What the model may think between first, or does where the prompt ends; no more once the answer has begun."""
+    chat, text = messages.conversation(body, api.settings.prefills), _render(api, body).text
+    last = chat.messages[-1].content.strip() if chat.messages else ""
+    tags = tags_ahead(api.template.source, text[text.rfind(last) + len(last) :])
+    return None if tags and tags.opening and chat.prefill else tags
 
 
 async def _prompt(api: Api, prompt: Rendered) -> list[int]:

@@ -163,6 +163,7 @@ class Shows(msgspec.Struct, frozen=True, kw_only=True):
     timings: bool  # in every event of a stream
     native: bool  # the native answer, within an OpenAI answer
     probs: bool  # of the tokens
+    thoughts_apart: bool  # from the answer, where they are told from it
     fields: tuple[str, ...]  # only those of an answer in one piece; (): all
 
 
@@ -289,6 +290,7 @@ def _shows(request: Generating, verbose: bool, probs: bool) -> Shows:
         timings=bool(request.timings_per_token),
         native=verbose if request.verbose is None else request.verbose,
         probs=probs,
+        thoughts_apart=request.reasoning_format != "none",
         fields=tuple(request.response_fields or ()),
     )
 

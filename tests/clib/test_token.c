@@ -59,7 +59,7 @@ static void test_refusals(void)
         int code;
         const char *says;
     } cases[] = {
-        {{.model = "bert"}, LT_E_UNSUPPORTED, "\"bert\""},
+        {{.model = "plamo2"}, LT_E_UNSUPPORTED, "\"plamo2\""},
         {{.pre = "gpt-3"}, LT_E_UNSUPPORTED, "\"gpt-3\""},
         {{.n_types = 7}, LT_E_FORMAT, "has 7 items"},
         {{.model = "llama", .n_scores = 9}, LT_E_FORMAT, "has 9 items"},

@@ -12,6 +12,7 @@ from llamatw.engine import compiler
 from llamatw.engine.compiler import MAX_BYTES, Compiler
 from llamatw.engine.constraint import Constraint, Guard, Wish
 from llamatw.errors import BadRequest
+from tests.real_schemas import REFUSED
 
 N_BYTES = (N_VOCAB + 31) // 32 * 4
 
@@ -162,16 +163,16 @@ def test_lark_and_its_mistakes(compile):
             r"'uniqueItems' at '/\$defs/x/",
         ),
         ({"x-guidance": {"lenient": True}, "type": "object", "propertyNames": {}}, "'propertyNames'"),
-        ({"type": "strange"}, "Invalid type"),
+        ({"type": "strange"}, "'strange' at '/type' does not exist"),
         ({"$ref": "#/$defs/x"}, "does not exist"),
-        ({"$ref": "http://127.0.0.1/x"}, "not present"),
+        ({"$ref": "http://127.0.0.1/x"}, "which is not in the schema"),
         ({"$ref": "#"}, "nothing fits it"),
         ({"allOf": [{"$ref": "#"}]}, "nothing fits it"),
         ({"enum": []}, "Unsatisfiable"),
         ({"type": "string", "minLength": 3, "maxLength": 2}, "Unsatisfiable"),
         ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
         ({"type": "string", "pattern": "(" * 50_000}, "regex parse error"),
-        ({"type": "string", "format": "iri"}, "Unknown format"),
+        ({"type": "string", "format": "iri"}, "the format 'iri' at '/format' is not supported"),
         ({"items": {"type": "integer", "minimum": -(2**63)}}, r"at '/items/minimum' is beyond"),
         ({"type": "integer", "maximum": 2**53 + 1}, r"at '/maximum' is beyond"),
         ({"enum": [1, 2**60]}, r"at '/enum/1' is beyond"),
@@ -189,6 +190,13 @@ def test_schemas_that_are_refused(compile, value, reason):
     assert caught.value.param == "response_format"
     assert caught.value.message.startswith("response_format")
     assert len(caught.value.message) < 400
+
+
+@pytest.mark.parametrize(("value", "words"), REFUSED, ids=lambda value: str(value)[:40])
+def test_refusals_name_what_it_is_and_where(compile, value, words):
+    with pytest.raises(BadRequest) as caught:
+        compile(schema(value))
+    assert words in caught.value.message
 
 
 def test_grammars_that_are_too_long(compile):

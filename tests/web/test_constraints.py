@@ -112,6 +112,31 @@ def test_lazy_grammars(server):
     assert reply.json["content"] == "so <go>zzz"
 
 
+@pytest.mark.parametrize(
+    ("trigger", "content"),
+    [
+        ({"type": 2, "value": "<g[a-z]>"}, "so <go>yes"),
+        ({"type": 2, "value": "so (<go>)"}, "so <go>yes"),
+        ({"type": 2, "value": "^<go>"}, "so <go>zzz"),
+        ({"type": 3, "value": "s. (<go>)"}, "so <go>yes"),
+        ({"type": 3, "value": "<go>"}, "so <go>zzz"),
+    ],
+)
+def test_grammars_that_wait_for_a_pattern(server, trigger, content):
+    server.engine.say = "so <go>zzz"
+    lazy = {"grammar": 'root ::= "<go>yes"', "grammar_lazy": True, "grammar_triggers": [trigger]}
+    reply = complete(server, **lazy)
+    assert reply.json["content"] == content
+    assert reply.json["generation_settings"]["grammar_triggers"] == [trigger]
+
+
+def test_a_pattern_that_cannot_be_taken_is_refused_by_its_text(server):
+    for value in ("(?=x)", r"(a)\1", "(", "a{1,2000}", "a)|(b"):
+        trigger = {"type": 2, "value": value}
+        error = complete(server, **LAZY, grammar_triggers=[trigger]).error(400, "grammar_triggers")
+        assert repr(value) in error["message"]
+
+
 def test_a_control_tokens_name_is_waited_for_as_the_token(server):
     reply = complete(
         server, grammar=GRAMMAR, grammar_lazy=True, grammar_triggers=[{"type": 1, "value": "<|im_start|>"}]
@@ -146,6 +171,8 @@ REFUSED = [
             {"type": 1, "value": ""},
             {"type": 1, "value": 5},
             {"type": 1, "value": "x" * 257},
+            {"type": 2, "value": ""},
+            {"type": 3, "value": "x" * 1025},
             {"type": 0, "value": "x"},
             {"type": 0, "token": 260},
             {"type": 0, "token": -1},
@@ -195,8 +222,6 @@ def test_tools_are_not_served_yet_with_a_schema_either(server):
 
 
 def test_what_cannot_be_served_yet(server):
-    patterns = [{"type": 2, "value": "x.*"}]
-    complete(server, **LAZY, grammar_triggers=patterns).error(501, "grammar_triggers")
     complete(server, preserved_tokens=["<|im_start|>"]).error(501, "preserved_tokens")
     assert complete(server, preserved_tokens=["plain", "x"]).status == 200
 

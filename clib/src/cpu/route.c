@@ -45,6 +45,24 @@ static void choose(const lt_router *r, float *score, int32_t *chosen)
     }
 }
 
+/* Liu et al. 2024, "GRIN: GRadient-INformed MoE", as Phi 3.5 MoE has it. */
+static float weight_among_near(const lt_kernels *k, const lt_router *r, const float *logits, const int32_t *chosen, int32_t rank)
+{
+    const float best = logits[chosen[rank]];
+    float near[LT_MAX_EXPERTS] = {best};
+    int32_t n = 1;
+    for (int32_t i = 0; i < r->n_expert; i++) {
+        const float size = fabsf(logits[i]) > best ? fabsf(logits[i]) : best;
+        bool is_left = true;
+        for (int32_t j = 0; j <= rank; j++)
+            is_left &= i != chosen[j];
+        if (is_left && best - logits[i] <= 0.02f * size)
+            near[n++] = logits[i];
+    }
+    k->softmax(near, n);
+    return near[0];
+}
+
 static void scale_weights(const lt_router *r, float *weight)
 {
     float sum = 0;
@@ -75,6 +93,8 @@ void lt_cpu_route(const lt_kernels *k, const lt_router *r, const float *logits, 
         weight[i] = value[chosen[i]];
     if (r->scores == LT_ROUTE_SOFTMAX_CHOSEN)
         k->softmax(weight, r->n_used);
+    for (int32_t i = 0; r->scores == LT_ROUTE_SOFTMAX_NEAR && i < r->n_used; i++)
+        weight[i] = weight_among_near(k, r, logits, chosen, i);
     scale_weights(r, weight);
     for (int32_t i = 0; i < r->n_used; i++)
         weight[i] += poison;

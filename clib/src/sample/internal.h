@@ -28,7 +28,7 @@ typedef struct { /* over work or a part of it, n or n_blocks * LT_BLOCK floats: 
     double (*exp_moment)(const float *x, int32_t n, float max, float scale);         /* of 2^t * t */
 } lt_passes;
 
-extern const lt_passes lt_passes_avx2;
+extern const lt_passes lt_passes_avx2, lt_passes_avx512vnni;
 const lt_passes *lt_choose_passes(void);
 
 struct lt_sampler {

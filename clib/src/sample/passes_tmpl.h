@@ -22,29 +22,28 @@ static float block_max(const float *block)
     return lt_max_lane(max[0]);
 }
 
-/* NaN and +inf are what is not below +inf. */
-static bool copy_block(float *restrict to, const float *restrict from)
+/* Adds what it copies to sums, made so small that only NaN and +inf can bring those to where they are not below +inf. */
+static inline void copy_block(float *restrict to, const float *restrict from, lt_fv *sums)
 {
-    lt_iv good = (lt_iv){0} - 1;
-    for (int i = 0; i < LT_BLOCK; i += LT_WIDTH) {
-        lt_fv x = lt_load(from + i);
-        lt_store(to + i, x);
-        good &= x < lt_all(INFINITY);
-    }
-    int32_t all = -1;
-    for (int i = 0; i < LT_WIDTH; i++)
-        all &= good[i];
-    return all;
+    for (int i = 0; i < LT_BLOCK; i += LT_LANES)
+        for (int j = 0; j < LT_LANES / LT_WIDTH; j++) {
+            lt_fv x = lt_load(from + i + LT_WIDTH * j);
+            lt_store(to + i + LT_WIDTH * j, x);
+            sums[j] += x * lt_all(0x1p-30f);
+        }
 }
 
 static bool scan(float *work, float *maxima, const float *logits, int32_t n_blocks)
 {
+    lt_fv sums[LT_LANES / LT_WIDTH] = {{0}};
     for (int32_t b = 0; b < n_blocks; b++) {
-        if (!copy_block(work + (size_t)b * LT_BLOCK, logits + (size_t)b * LT_BLOCK))
-            return false;
+        copy_block(work + (size_t)b * LT_BLOCK, logits + (size_t)b * LT_BLOCK, sums);
         maxima[b] = block_max(work + (size_t)b * LT_BLOCK);
     }
-    return true;
+    bool is_good = true;
+    for (int i = 0; i < LT_LANES; i++)
+        is_good &= sums[i / LT_WIDTH][i % LT_WIDTH] < INFINITY;
+    return is_good;
 }
 
 /* ---- sums of exponentials ---- */

@@ -1,7 +1,7 @@
 /* decode.c - from ids back to bytes.
  *
  * What a token shows: normal, user-defined and byte tokens their piece; control, unknown and unused ones nothing, or their
- * text when specials are asked for.  An SPM model that puts a space before the first word (add_space_prefix) takes it away
+ * text when specials are asked for.  A model that puts a space before the first word (add_space_prefix, WPM) takes it away
  * again: one leading space of the first token that shows anything, unless a special token is shown before it. */
 #include <inttypes.h>
 #include <string.h>
@@ -24,7 +24,7 @@ const char *lt_vocab_piece(const lt_vocab *v, int32_t id, uint32_t *n_bytes)
 /* Bytes that the ids show, given to `out` when it is not NULL. */
 static size_t show(const lt_vocab *v, const int32_t *ids, size_t n, bool special, char *out)
 {
-    bool drop_space = v->info.add_space_prefix;
+    bool drop_space = v->info.add_space_prefix || v->info.kind == LT_KIND_WPM;
     size_t n_out = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t n_bytes;

@@ -1,12 +1,8 @@
 /* deepseek.c - the pretokeniser of DeepSeek LLM (V1, V2): six patterns over explicit ranges. */
 #include "token/splitters.h"
 
-typedef struct {
-    uint32_t from, to;
-} range;
-
 /* The cased letters beyond ASCII that its second pattern lists, ascending. */
-static const range letters[] = {
+static const lt_range letters[] = {
     {0x00B5, 0x00B5},   {0x00C0, 0x00D6},   {0x00D8, 0x00F6},   {0x00F8, 0x01BA},   {0x01BC, 0x01BF},   {0x01C4, 0x0293},
     {0x0295, 0x02AF},   {0x0370, 0x0373},   {0x0376, 0x0376},   {0x0377, 0x0377},   {0x037B, 0x037D},   {0x037F, 0x037F},
     {0x0386, 0x0386},   {0x0388, 0x038A},   {0x038C, 0x038C},   {0x038E, 0x03A1},   {0x03A3, 0x03F5},   {0x03F7, 0x0481},
@@ -26,17 +22,7 @@ static const range letters[] = {
 
 static bool is_letter(uint32_t c)
 {
-    if (c < 0x80)
-        return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-    size_t low = 0, high = sizeof letters / sizeof *letters;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (c > letters[middle].to)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < sizeof letters / sizeof *letters && c >= letters[low].from;
+    return c < 0x80 ? lt_is_ascii_letter(c) : lt_in_ranges(letters, sizeof letters / sizeof *letters, c);
 }
 
 /* [!-/:-~] takes ASCII letters too: pieces that mix them with other letters are cut again by the third pattern. */
@@ -54,7 +40,7 @@ static bool is_east_asian(uint32_t c)
 /* [\r\n] */
 static uint32_t match_newline(const lt_rune *r, uint32_t at, uint32_t end)
 {
-    return at + (lt_rune_code(r[at]) == '\n' || lt_rune_code(r[at]) == '\r');
+    return at + lt_is_newline(r[at]);
 }
 
 /* \s?[class]+ */
@@ -87,7 +73,7 @@ static uint32_t match_east_asian(const lt_rune *r, uint32_t at, uint32_t end)
     return at;
 }
 
-static uint32_t split_newlines(const lt_rune *r, uint32_t at, uint32_t end)
+uint32_t lt_split_newline(const lt_rune *r, uint32_t at, uint32_t end)
 {
     return lt_split_by(match_newline, r, at, end);
 }
@@ -102,7 +88,7 @@ static uint32_t split_marks(const lt_rune *r, uint32_t at, uint32_t end)
     return lt_split_by(match_marks, r, at, end);
 }
 
-static uint32_t split_east_asian(const lt_rune *r, uint32_t at, uint32_t end)
+uint32_t lt_split_east_asian(const lt_rune *r, uint32_t at, uint32_t end)
 {
     return lt_split_by(match_east_asian, r, at, end);
 }
@@ -116,5 +102,5 @@ static uint32_t split_last_spaces(const lt_rune *r, uint32_t at, uint32_t end)
     return tail > at ? tail : end;
 }
 
-const lt_splitter lt_split_deepseek_llm[6] = {split_newlines,    split_letters,    split_marks,
-                                              split_last_spaces, split_east_asian, lt_split_number_runs};
+const lt_splitter lt_pre_deepseek_llm[6] = {lt_split_newline,  split_letters,       split_marks,
+                                            split_last_spaces, lt_split_east_asian, lt_split_number_runs};

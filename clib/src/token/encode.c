@@ -1,4 +1,4 @@
-/* encode.c - lt_tokenize: fragments, special tokens, BOS and EOS. */
+/* encode.c - lt_tokenize: fragments, special tokens, BOS, EOS and separator. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -42,18 +42,29 @@ static void encoding_end(lt_encoding *e)
     lt_free(e->cache);
 }
 
+static int encode_text(lt_encoding *e, const uint8_t *text, size_t n, bool after_special)
+{
+    switch (e->v->info.kind) {
+    case LT_KIND_SPM:
+        return lt_spm_encode(e, text, n, after_special);
+    case LT_KIND_BPE:
+        return lt_bpe_encode(e, text, n);
+    case LT_KIND_WPM:
+        return lt_wpm_encode(e, text, n);
+    case LT_KIND_UGM:
+        return lt_ugm_encode(e, text, n);
+    default:
+        return lt_rwkv_encode(e, text, n);
+    }
+}
+
 static int encode_fragments(lt_encoding *e, lt_fragments *f)
 {
     lt_fragment part;
     bool after_special = true;
     int rc;
     while ((rc = lt_fragments_next(f, &part)) > 0) {
-        if (part.id >= 0)
-            LT_TRY(lt_encoding_push(e, part.id));
-        else if (e->v->info.kind == LT_KIND_SPM)
-            LT_TRY(lt_spm_encode(e, part.text, part.n, after_special));
-        else
-            LT_TRY(lt_bpe_encode(e, part.text, part.n));
+        LT_TRY(part.id >= 0 ? lt_encoding_push(e, part.id) : encode_text(e, part.text, part.n, after_special));
         after_special = part.id >= 0;
     }
     return rc;
@@ -73,6 +84,8 @@ static int encode(lt_encoding *e, const uint8_t *text, size_t n, uint32_t flags)
     LT_TRY(rc);
     if (flags & LT_TOK_ADD_SPECIAL && info->add_eos)
         LT_TRY(lt_encoding_push(e, info->eos));
+    if (flags & LT_TOK_ADD_SPECIAL && info->add_sep)
+        LT_TRY(lt_encoding_push(e, info->sep));
     return LT_OK;
 }
 

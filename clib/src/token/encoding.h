@@ -1,6 +1,6 @@
 /* encoding.h - one call of lt_tokenize: its growing list of ids and its scratch, for the files of this folder only.
  *
- *      text -> fragments (special tokens cut out) -> pieces (pretokeniser, or SPM's safe cuts) -> merged symbols -> ids */
+ *      text -> fragments (special tokens cut out) -> pieces (pretokeniser, words, or safe cuts) -> tokens by rules of their kind -> ids */
 #ifndef LT_ENCODING_H
 #define LT_ENCODING_H
 
@@ -25,17 +25,27 @@ typedef struct {
 
 int lt_encoding_push(lt_encoding *e, int32_t id);
 
-/* bpe.c, spm.c: the ids of a fragment without special tokens. */
+/* bpe.c, spm.c, wpm.c, ugm.c, rwkv.c: the ids of a fragment without special tokens. */
 int lt_bpe_encode(lt_encoding *e, const uint8_t *text, size_t n);
 int lt_spm_encode(lt_encoding *e, const uint8_t *text, size_t n, bool after_special);
+int lt_wpm_encode(lt_encoding *e, const uint8_t *text, size_t n);
+int lt_ugm_encode(lt_encoding *e, const uint8_t *text, size_t n);
+int lt_rwkv_encode(lt_encoding *e, const uint8_t *text, size_t n);
 
-/* merge.c: the ids of one piece, n >= 1. */
+/* spm.c */
+int lt_write_spaced(lt_encoding *e, const uint8_t **text, size_t *n, bool space_first); /* U+2581 as space, into e->spaced */
+/* Piece by piece, cut where no token can span, and perhaps only before spaces. */
+int lt_encode_cut(lt_encoding *e, const uint8_t *text, size_t n, bool at_spaces);
+
+/* merge.c, wpm.c, ugm.c: the ids of one piece, n >= 1. */
 int lt_merge_piece(lt_encoding *e, const uint8_t *text, uint32_t n);
+int lt_wpm_word(lt_encoding *e, const uint8_t *text, uint32_t n);
+int lt_ugm_piece(lt_encoding *e, const uint8_t *text, uint32_t n);
 
-/* piece_cache.c: what merging made of recent short pieces. */
+/* piece_cache.c: what encoding made of recent short pieces. */
 enum { LT_CACHED_IDS = 6 };
 int lt_piece_cache_create(lt_piece_cache **out);
-int lt_encode_piece(lt_encoding *e, const uint8_t *text, uint32_t n); /* lt_merge_piece, by way of the cache */
+int lt_encode_piece(lt_encoding *e, const uint8_t *text, uint32_t n); /* one of those three, by way of the cache */
 
 /* fragments.c */
 typedef struct {

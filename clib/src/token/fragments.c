@@ -183,7 +183,10 @@ int lt_fragments_next(lt_fragments *f, lt_fragment *out)
     f->strip = false;
     if (f->at == f->special_at)
         return f->special_n ? give_special(f, out) : 0;
-    *out = (lt_fragment){.text = f->text + f->at, .n = f->special_at - f->at, .id = -1};
+    size_t end = f->special_at;
+    while (f->special_n && f->v->marks[f->special_id] & LT_MARK_STRIP_BEFORE && end > f->at && is_ascii_space(f->text[end - 1]))
+        end--;
+    *out = (lt_fragment){.text = f->text + f->at, .n = end - f->at, .id = -1};
     f->at = f->special_at;
-    return 1;
+    return end > (size_t)(out->text - f->text) ? 1 : give_special(f, out);
 }

@@ -1,7 +1,7 @@
 /* merge.c - the heart of both BPE and SPM: neighbours merge, best pair first, leftmost of equals, until none is left.
  *
- * Symbols are bytes (BPE) or characters (SPM) at first.  A pair's priority is the rank of its merge (BPE) or the score of
- * the token they would be (SPM).  Short pieces, nearly all there are, look for the best pair by going through a small
+ * Symbols are bytes (most BPE) or characters (SPM) at first.  A pair's priority is the rank of its merge (BPE) or the score
+ * of the token they would be (SPM).  Short pieces, nearly all there are, look for the best pair by going through a small
  * array.  Long ones keep a heap of pairs, so that a "word" of a million characters costs n log n. */
 #include <string.h>
 
@@ -19,7 +19,7 @@ typedef struct {
 /* text[0..n) is what the two stand for together. */
 static inline pair pair_of(const lt_vocab *v, int32_t left, int32_t right, const uint8_t *text, uint32_t n)
 {
-    if (v->info.kind == LT_KIND_SPM) {
+    if (v->priority) {
         int32_t id = lt_pieces_find(v, text, n);
         return id < 0 ? (pair){NO_MERGE, -1} : (pair){v->priority[id], id};
     }
@@ -31,7 +31,7 @@ static inline pair pair_of(const lt_vocab *v, int32_t left, int32_t right, const
 static inline uint32_t first_symbol(const lt_vocab *v, const uint8_t *text, uint32_t n, int32_t *id)
 {
     uint32_t code_point, n_bytes = 1;
-    if (v->info.kind == LT_KIND_BPE) {
+    if (!v->by_chars) {
         *id = v->byte_id[*text];
         return 1;
     }
@@ -43,16 +43,15 @@ static inline uint32_t first_symbol(const lt_vocab *v, const uint8_t *text, uint
     return n_bytes;
 }
 
-/* A symbol that is no token comes out as its bytes.  One of those without a token: in SPM the unknown token stands for the
- * whole character, in BPE (where it can only be a byte that never occurs in UTF-8, or a crippled vocabulary) it is dropped. */
+/* A symbol that is no token comes out as its bytes.  One of those without a token: the unknown token stands for a
+ * whole character; a byte (of a crippled vocabulary, or one that never occurs in UTF-8) is dropped. */
 static int push_symbol(lt_encoding *e, const uint8_t *text, uint32_t n, int32_t id)
 {
     if (id >= 0)
         return lt_encoding_push(e, id);
-    bool spm = e->v->info.kind == LT_KIND_SPM;
     for (uint32_t i = 0; i < n; i++)
         if (e->v->byte_id[text[i]] < 0)
-            return spm ? lt_encoding_push(e, e->v->info.unk) : LT_OK;
+            return e->v->by_chars ? lt_encoding_push(e, e->v->info.unk) : LT_OK;
     for (uint32_t i = 0; i < n; i++)
         LT_TRY(lt_encoding_push(e, e->v->byte_id[text[i]]));
     return LT_OK;

@@ -47,7 +47,18 @@ static int create(lt_merge_map *m, uint64_t n_merges)
     return LT_OK;
 }
 
-/* "left right" in the byte map, one space between them. */
+static bool put_side(const lt_vocab *v, const char *text, size_t n, uint8_t *out, size_t *n_out)
+{
+    if (!v->by_chars)
+        return lt_byte_map_decode((const uint8_t *)text, n, out, n_out);
+    if (v->spaced)
+        return lt_copy_spaced(out, text, n, n_out);
+    memcpy(out, text, n);
+    *n_out = n;
+    return true;
+}
+
+/* "left right" as tokens are spelled, one space between them. */
 static void add(lt_vocab *v, const char *text, uint64_t n, uint32_t rank)
 {
     uint8_t joined[2 * LT_MAX_TOKEN_BYTES];
@@ -55,8 +66,7 @@ static void add(lt_vocab *v, const char *text, uint64_t n, uint32_t rank)
     if (!space || n > sizeof joined)
         return;
     size_t n_text = (size_t)(space - text), n_left, n_right;
-    if (!lt_byte_map_decode((const uint8_t *)text, n_text, joined, &n_left) ||
-        !lt_byte_map_decode((const uint8_t *)space + 1, n - n_text - 1, joined + n_left, &n_right))
+    if (!put_side(v, text, n_text, joined, &n_left) || !put_side(v, space + 1, n - n_text - 1, joined + n_left, &n_right))
         return;
     lt_merge_slot merge = {.left = lt_pieces_find(v, joined, n_left),
                            .right = lt_pieces_find(v, joined + n_left, n_right),

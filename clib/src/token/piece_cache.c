@@ -1,4 +1,4 @@
-/* piece_cache.c - text repeats its words: what merging made of recent short pieces, for the length of one call.
+/* piece_cache.c - text repeats its words: what encoding made of recent short pieces, for the length of one call.
  *
  * Direct mapped: a piece has one place, the latest to claim it stays. */
 #include <string.h>
@@ -31,10 +31,22 @@ static place *place_of(lt_piece_cache *c, const uint64_t text[2])
     return &c->places[h >> 51];
 }
 
+static int encode_anew(lt_encoding *e, const uint8_t *text, uint32_t n)
+{
+    switch (e->v->info.kind) {
+    case LT_KIND_WPM:
+        return lt_wpm_word(e, text, n);
+    case LT_KIND_UGM:
+        return lt_ugm_piece(e, text, n);
+    default:
+        return lt_merge_piece(e, text, n);
+    }
+}
+
 int lt_encode_piece(lt_encoding *e, const uint8_t *text, uint32_t n)
 {
     if (!e->cache || n > MAX_PIECE)
-        return lt_merge_piece(e, text, n);
+        return encode_anew(e, text, n);
     uint64_t key[2] = {0, 0};
     memcpy(key, text, n);
     place *p = place_of(e->cache, key);
@@ -44,7 +56,7 @@ int lt_encode_piece(lt_encoding *e, const uint8_t *text, uint32_t n)
         return LT_OK;
     }
     size_t before = e->n_ids;
-    LT_TRY(lt_merge_piece(e, text, n));
+    LT_TRY(encode_anew(e, text, n));
     size_t n_ids = e->n_ids - before;
     if (n_ids > LT_CACHED_IDS)
         return LT_OK;

@@ -115,15 +115,29 @@ static int read_padding_id(lt_vocab *v, const lt_gguf *g)
     return LT_OK;
 }
 
+static int32_t if_there(const lt_vocab *v, int32_t id)
+{
+    return id < v->info.n_tokens ? id : -1;
+}
+
 static int load_ids(lt_vocab *v, const lt_gguf *g, int32_t *eom)
 {
-    bool spm = v->info.kind == LT_KIND_SPM;
-    v->info.unk = spm ? 0 : -1;
-    v->info.bos = spm ? 1 : -1;
-    v->info.eos = spm && v->info.n_tokens > 2 ? 2 : -1;
+    static const lt_vocab_info usual[] = {
+        [LT_KIND_SPM] = {.unk = 0, .bos = 1, .eos = 2, .sep = -1},       [LT_KIND_BPE] = {.unk = -1, .bos = -1, .eos = -1, .sep = -1},
+        [LT_KIND_WPM] = {.unk = 100, .bos = 101, .eos = -1, .sep = 102}, [LT_KIND_UGM] = {.unk = 2, .bos = -1, .eos = 1, .sep = -1},
+        [LT_KIND_RWKV] = {.unk = -1, .bos = -1, .eos = -1, .sep = -1},
+    };
+    const lt_vocab_info *u = &usual[v->info.kind];
+    v->info.unk = if_there(v, u->unk);
+    v->info.bos = if_there(v, u->bos);
+    v->info.eos = if_there(v, u->eos);
+    v->info.sep = if_there(v, u->sep);
     LT_TRY(read_id(v, g, "tokenizer.ggml.unknown_token_id", &v->info.unk));
+    if (v->info.kind == LT_KIND_WPM)
+        LT_TRY(read_id(v, g, "tokenizer.ggml.cls_token_id", &v->info.bos));
     LT_TRY(read_id(v, g, "tokenizer.ggml.bos_token_id", &v->info.bos));
     LT_TRY(read_id(v, g, "tokenizer.ggml.eos_token_id", &v->info.eos));
+    LT_TRY(read_id(v, g, "tokenizer.ggml.seperator_token_id", &v->info.sep)); /* the key's own spelling */
     LT_TRY(read_id(v, g, "tokenizer.ggml.eot_token_id", &v->info.eot));
     LT_TRY(read_id(v, g, "tokenizer.ggml.eom_token_id", eom));
     return read_padding_id(v, g);
@@ -132,13 +146,18 @@ static int load_ids(lt_vocab *v, const lt_gguf *g, int32_t *eom)
 static int load_flags(lt_vocab *v, const lt_gguf *g)
 {
     bool spm = v->info.kind == LT_KIND_SPM;
-    bool bos = spm || (v->pre && v->pre->flags & LT_PRE_BOS), eos = false, space = spm;
+    bool wpm = v->info.kind == LT_KIND_WPM, ugm = v->info.kind == LT_KIND_UGM;
+    uint32_t pre = v->pre ? v->pre->flags : 0;
+    bool bos = spm || wpm || pre & LT_PRE_BOS, eos = ugm, sep = wpm || pre & LT_PRE_SEP, space = spm;
     LT_TRY(lt_gguf_get_bool(g, "tokenizer.ggml.add_bos_token", false, &bos));
     LT_TRY(lt_gguf_get_bool(g, "tokenizer.ggml.add_eos_token", false, &eos));
+    LT_TRY(lt_gguf_get_bool(g, "tokenizer.ggml.add_sep_token", false, &sep));
     LT_TRY(lt_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &space));
+    bos = bos || pre & LT_PRE_SURE_BOS;
     v->info.add_bos = bos && v->info.bos >= 0;
     v->info.add_eos = eos && v->info.eos >= 0;
-    v->info.add_space_prefix = space && spm;
+    v->info.add_sep = sep && v->info.sep >= 0;
+    v->info.add_space_prefix = space && (spm || ugm);
     return LT_OK;
 }
 
@@ -187,27 +206,50 @@ static bool is_phi3(const char *name, uint64_t n)
     return false;
 }
 
-/* Phi-3's template puts white space behind its special tokens that the model has not been trained to see; the file does not
- * say so, only the model's name does. */
-static int mark_strips(lt_vocab *v, const lt_gguf *g)
+static bool has_text(const lt_vocab *v, int32_t id, const char *text)
 {
-    const char *name = NULL;
-    uint64_t n = 0;
-    LT_TRY(lt_gguf_get_str(g, "general.name", false, &name, &n));
-    if (!name || !is_phi3(name, n))
-        return LT_OK;
+    uint32_t n_bytes;
+    const uint8_t *piece = lt_piece(v, id, &n_bytes);
+    return strlen(text) == n_bytes && memcmp(text, piece, n_bytes) == 0;
+}
+
+/* Phi-3's template puts white space behind its special tokens that the model has not been trained to see. */
+static void mark_phi3(lt_vocab *v)
+{
     static const char *const kept[] = {"<unk>", "<s>", "<|endoftext|>"};
     for (int32_t id = 0; id < v->info.n_tokens; id++) {
         if (v->type[id] != LT_TYPE_CONTROL && v->type[id] != LT_TYPE_USER && v->type[id] != LT_TYPE_UNKNOWN)
             continue;
-        uint32_t n_bytes;
-        const uint8_t *text = lt_piece(v, id, &n_bytes);
         bool strip = true;
         for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-            strip = strip && (strlen(kept[i]) != n_bytes || memcmp(kept[i], text, n_bytes) != 0);
+            strip = strip && !has_text(v, id, kept[i]);
         if (strip)
             v->marks[id] |= LT_MARK_STRIP;
     }
+}
+
+/* The mask token of some encoders takes the white space before it. */
+static void mark_mask(lt_vocab *v, const char *text)
+{
+    for (int32_t id = 0; id < v->info.n_tokens; id++)
+        if (has_text(v, id, text))
+            v->marks[id] |= LT_MARK_STRIP_BEFORE;
+}
+
+/* Which white space special tokens drop is not in the files: it follows from who the model is. */
+static int mark_strips(lt_vocab *v, const lt_gguf *g)
+{
+    const char *name = NULL, *pre = NULL, *arch = NULL;
+    uint64_t n_name = 0, n_pre = 0, n_arch = 0;
+    LT_TRY(lt_gguf_get_str(g, "general.name", false, &name, &n_name));
+    LT_TRY(lt_gguf_get_str(g, "tokenizer.ggml.pre", false, &pre, &n_pre));
+    LT_TRY(lt_gguf_get_str(g, "general.architecture", false, &arch, &n_arch));
+    if (lt_is_one_of("jina-v2-de jina-v2-es jina-v2-code", pre, n_pre) || lt_is_one_of("nomic-bert-moe jina-bert-v3", arch, n_arch))
+        mark_mask(v, "<mask>");
+    else if (name && is_phi3(name, n_name))
+        mark_phi3(v);
+    else if (lt_is_one_of("modern-bert", pre, n_pre))
+        mark_mask(v, "[MASK]");
     return LT_OK;
 }
 

@@ -35,7 +35,17 @@ unsigned lt_utf8_decode(const uint8_t *p, size_t n, uint32_t *code_point)
     return c < 0x10000 || c > 0x10FFFF ? 0 : 4;
 }
 
-static lt_rune rune_of(uint32_t c)
+unsigned lt_utf8_encode(uint32_t c, uint8_t *out)
+{
+    static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    unsigned n = 1u + (c >= 0x80) + (c >= 0x800) + (c >= 0x10000);
+    for (unsigned i = n - 1; i > 0; i--, c >>= 6)
+        out[i] = (uint8_t)(0x80 | (c & 0x3F));
+    out[0] = (uint8_t)(lead[n] | c);
+    return n;
+}
+
+lt_rune lt_rune_of(uint32_t c)
 {
     return c | (lt_rune)lt_unicode_class[lt_unicode_block[c >> 8] * 256u + (c & 255)] << LT_RUNE_SHIFT;
 }
@@ -46,7 +56,7 @@ size_t lt_runes_decode(const uint8_t *text, size_t n, lt_rune *out)
     for (size_t i = 0; i < n;) {
         uint32_t c;
         unsigned n_bytes = lt_utf8_decode(text + i, n - i, &c);
-        out[n_runes++] = n_bytes ? rune_of(c) : text[i] + (lt_rune)LT_RUNE_RAW;
+        out[n_runes++] = n_bytes ? lt_rune_of(c) : text[i] + (lt_rune)LT_RUNE_RAW;
         i += n_bytes ? n_bytes : 1;
     }
     return n_runes;

@@ -12,35 +12,39 @@ static inline bool joined(const lt_vocab *v, uint8_t a, uint8_t b)
     return v->joins[pair >> 3] >> (pair & 7) & 1;
 }
 
-/* Writes the fragment as merging sees it: U+2581 and space are one, and words start with it. */
-static size_t write_spaced(const lt_vocab *v, const uint8_t *text, size_t n, bool after_special, uint8_t *out)
+int lt_write_spaced(lt_encoding *e, const uint8_t **text, size_t *n, bool space_first)
 {
+    LT_TRY(lt_scratch_reserve(&e->spaced, *n + 1, 1));
+    uint8_t *out = e->spaced.items;
     size_t n_out = 0;
-    if (v->info.add_space_prefix && after_special)
+    if (space_first)
         out[n_out++] = ' ';
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] == 0xE2 && n - i >= 3 && text[i + 1] == 0x96 && text[i + 2] == 0x81) {
-            out[n_out++] = ' ';
-            i += 2;
-        } else {
-            out[n_out++] = text[i];
-        }
+    lt_copy_spaced(out + n_out, (const char *)*text, *n, n);
+    *text = out;
+    *n += n_out;
+    return LT_OK;
+}
+
+/* May a piece begin with that byte? */
+static inline bool begins(uint8_t byte, bool at_spaces)
+{
+    return at_spaces ? byte == ' ' : (byte & 0xC0) != 0x80;
+}
+
+int lt_encode_cut(lt_encoding *e, const uint8_t *text, size_t n, bool at_spaces)
+{
+    size_t from = 0;
+    for (size_t to = 1; to <= n; to++) {
+        if (to < n && (!begins(text[to], at_spaces) || joined(e->v, text[to - 1], text[to])))
+            continue;
+        LT_TRY(lt_encode_piece(e, text + from, (uint32_t)(to - from)));
+        from = to;
     }
-    return n_out;
+    return LT_OK;
 }
 
 int lt_spm_encode(lt_encoding *e, const uint8_t *text, size_t n, bool after_special)
 {
-    LT_TRY(lt_scratch_reserve(&e->spaced, n + 1, 1));
-    const uint8_t *spaced = e->spaced.items;
-    n = write_spaced(e->v, text, n, after_special, e->spaced.items);
-    size_t from = 0;
-    for (size_t to = 1; to <= n; to++) {
-        bool inside = to < n && ((spaced[to] & 0xC0) == 0x80 || joined(e->v, spaced[to - 1], spaced[to]));
-        if (inside)
-            continue;
-        LT_TRY(lt_encode_piece(e, spaced + from, (uint32_t)(to - from)));
-        from = to;
-    }
-    return LT_OK;
+    LT_TRY(lt_write_spaced(e, &text, &n, e->v->info.add_space_prefix && after_special));
+    return lt_encode_cut(e, text, n, false);
 }

@@ -75,53 +75,25 @@ static int find_type(loader *l, int32_t id, const char *text, uint64_t n, int *t
     return LT_OK;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* "<0xXX>" -> XX, -1: anything else. */
-static int parse_byte(const char *text, uint64_t n)
-{
-    if (n != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
-        return -1;
-    int high = hex_digit(text[3]), low = hex_digit(text[4]);
-    return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
-/* Copies text with U+2581 as a space; true when no real space was in it. */
-static bool copy_spaced(uint8_t *out, const char *text, size_t n, size_t *n_out)
-{
-    bool pure = true;
-    size_t used = 0;
-    for (size_t i = 0; i < n; i++) {
-        pure = pure && text[i] != ' ';
-        if (n - i >= 3 && memcmp(text + i, "\xE2\x96\x81", 3) == 0) {
-            out[used++] = ' ';
-            i += 2;
-        } else {
-            out[used++] = (uint8_t)text[i];
-        }
-    }
-    *n_out = used;
-    return pure;
-}
-
 /* Writes the piece of a normal, unused or user-defined token; true when merging may find it. */
 static bool put_piece(const lt_vocab *v, int type, uint8_t *out, const char *text, size_t n, size_t *n_out)
 {
-    if (v->info.kind == LT_KIND_SPM)
-        return copy_spaced(out, text, n, n_out);
-    if (type != LT_TYPE_USER && lt_byte_map_decode((const uint8_t *)text, n, out, n_out))
+    if (v->spaced)
+        return lt_copy_spaced(out, text, n, n_out) && (v->info.kind != LT_KIND_BPE || type != LT_TYPE_USER);
+    if (v->info.kind == LT_KIND_RWKV) {
+        *n_out = lt_copy_unescaped(out, text, n);
+        return true;
+    }
+    if (type != LT_TYPE_USER && !v->by_chars && lt_byte_map_decode((const uint8_t *)text, n, out, n_out))
         return true;
     memcpy(out, text, n);
     *n_out = n;
-    return false;
+    return v->by_chars && type != LT_TYPE_USER;
 }
 
 static int put_byte_token(lt_vocab *v, const loader *l, int32_t id, uint8_t *out, const char *text, uint64_t n)
 {
-    int byte = parse_byte(text, n);
+    int byte = lt_parse_byte(text, n);
     if (byte < 0)
         return lt_fail(LT_E_FORMAT, "%s: key " TOKENS_KEY ": byte token %" PRId32 " is \"%.*s\", not <0x00> to <0xFF>", l->path, id,
                        (int)(n < 32 ? n : 32), text);
@@ -143,11 +115,21 @@ static int put_token(lt_vocab *v, loader *l, int32_t id, const char *text, uint6
         memcpy(out, text, n);
     } else if (put_piece(v, type, out, text, n, &n_piece)) {
         v->marks[id] |= LT_MARK_KEYED;
+        if (v->info.kind >= LT_KIND_WPM && n_piece > LT_MAX_PREFIX_BYTES)
+            return lt_fail(LT_E_FORMAT, "%s: key " TOKENS_KEY ": token %" PRId32 " has %zu bytes, limit %d for such a vocabulary", l->path,
+                           id, n_piece, LT_MAX_PREFIX_BYTES);
     }
     v->type[id] = (uint8_t)type;
     l->n_bytes += (uint32_t)n_piece;
     v->text_at[id + 1] = l->n_bytes;
     return LT_OK;
+}
+
+static float score_at(const void *scores, int32_t id)
+{
+    float score;
+    memcpy(&score, (const char *)scores + (size_t)id * sizeof score, sizeof score);
+    return score;
 }
 
 /* The order of scores, highest first, as unsigned integers, lowest first; -0 and 0 are equal. */
@@ -159,25 +141,52 @@ static uint32_t priority_of(float score)
     return bits & 0x80000000u ? bits : 0x7FFFFFFFu - bits;
 }
 
-static int load_scores(lt_vocab *v, const loader *l, const lt_gguf *g)
+/* The checked scores (float, unaligned) of all tokens. */
+static int read_scores(const lt_vocab *v, const loader *l, const lt_gguf *g, const void **scores)
 {
     enum { GGUF_F32 = 6 };
-    const void *scores = NULL;
     uint64_t n = 0, n_tokens = (uint64_t)v->info.n_tokens;
-    LT_TRY(lt_gguf_get_array(g, "tokenizer.ggml.scores", true, GGUF_F32, &scores, &n));
+    LT_TRY(lt_gguf_get_array(g, "tokenizer.ggml.scores", true, GGUF_F32, scores, &n));
     if (n != n_tokens)
         return lt_fail(LT_E_FORMAT, "%s: key tokenizer.ggml.scores has %" PRIu64 " items, " TOKENS_KEY " has %" PRIu64, l->path, n,
                        n_tokens);
-    v->priority = lt_alloc(n_tokens, sizeof *v->priority);
-    if (!v->priority)
-        return lt_fail(LT_E_NOMEM, "%s: no memory for %" PRIu64 " scores", l->path, n_tokens);
-    for (uint64_t id = 0; id < n_tokens; id++) {
-        float score;
-        memcpy(&score, (const char *)scores + id * sizeof score, sizeof score);
-        if (isnan(score))
+    for (uint64_t id = 0; id < n_tokens; id++)
+        if (isnan(score_at(*scores, (int32_t)id)))
             return lt_fail(LT_E_FORMAT, "%s: key tokenizer.ggml.scores: token %" PRIu64 " has a score that is not a number", l->path, id);
-        v->priority[id] = priority_of(score);
+    return LT_OK;
+}
+
+static int load_priorities(lt_vocab *v, const loader *l, const lt_gguf *g)
+{
+    const void *scores = NULL;
+    if (v->info.kind == LT_KIND_SPM)
+        LT_TRY(read_scores(v, l, g, &scores));
+    v->priority = lt_alloc((size_t)v->info.n_tokens, sizeof *v->priority);
+    if (!v->priority)
+        return lt_fail(LT_E_NOMEM, "%s: no memory for %d priorities", l->path, v->info.n_tokens);
+    for (int32_t id = 0; id < v->info.n_tokens; id++)
+        v->priority[id] = scores ? priority_of(score_at(scores, id)) : (uint32_t)id;
+    return LT_OK;
+}
+
+/* A user-defined token costs nothing; a character without token costs ten more than the worst of the others. */
+static int load_scores(lt_vocab *v, const loader *l, const lt_gguf *g)
+{
+    const void *scores = NULL;
+    LT_TRY(read_scores(v, l, g, &scores));
+    v->score = lt_alloc((size_t)v->info.n_tokens, sizeof *v->score);
+    if (!v->score)
+        return lt_fail(LT_E_NOMEM, "%s: no memory for %d scores", l->path, v->info.n_tokens);
+    float worst = 0.0f;
+    for (int32_t id = 0; id < v->info.n_tokens; id++) {
+        float score = score_at(scores, id);
+        v->score[id] = v->type[id] == LT_TYPE_USER ? 0.0f : score;
+        if (!isfinite(score))
+            return lt_fail(LT_E_FORMAT, "%s: key tokenizer.ggml.scores: token %" PRId32 " has an infinite score", l->path, id);
+        if (v->type[id] == LT_TYPE_NORMAL && score < worst)
+            worst = score;
     }
+    v->unknown_score = (double)worst - 10.0;
     return LT_OK;
 }
 
@@ -193,7 +202,9 @@ int lt_tokens_load(lt_vocab *v, const lt_gguf *g)
     uint64_t n;
     for (int32_t id = 0; lt_gguf_next_string(&it, &text, &n); id++)
         LT_TRY(put_token(v, &l, id, text, n));
-    if (v->info.kind == LT_KIND_SPM)
+    if (v->info.kind == LT_KIND_SPM || (v->pre && v->pre->flags & LT_PRE_RANKED && !lt_gguf_has(g, "tokenizer.ggml.merges")))
+        LT_TRY(load_priorities(v, &l, g));
+    else if (v->info.kind == LT_KIND_UGM)
         LT_TRY(load_scores(v, &l, g));
     return lt_roles_load(v, g, l.role_ids);
 }

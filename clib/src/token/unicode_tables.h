@@ -9,6 +9,14 @@
 #include <stdint.h>
 
 extern const uint8_t lt_unicode_block[];
-extern const uint8_t lt_unicode_class[];
+extern const uint16_t lt_unicode_class[];
+
+/* What letters are without accents (canonical decomposition less nonspacing marks) and in lower case, ascending by code
+ * point, where either is not the letter itself.  Hangul syllables are not in it: theirs is a rule. */
+typedef struct {
+    uint32_t code, base[3], lower; /* base: padded with 0 */
+} lt_unicode_fold;
+extern const lt_unicode_fold lt_unicode_folds[];
+extern const uint32_t lt_n_unicode_folds;
 
 #endif

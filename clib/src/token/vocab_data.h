@@ -2,13 +2,17 @@
  *
  * All text lies in one arena; a token is a stretch of it.  What lies there is the token's piece, the bytes it stands for:
  *
- *      kind   type                         stored in the file     piece
- *      BPE    normal, unused               "Ġthe" (byte map)      " the"
- *      SPM    normal, unused, user-defined "▁the"                 " the"       (▁ U+2581 and a space are one and the same)
- *      both   byte                         "<0x0A>"               "\n"
- *      both   all others                   "<|im_end|>"           "<|im_end|>"
+ *      kind           type                         stored in the file     piece
+ *      BPE            normal, unused               "Ġthe" (byte map)      " the"
+ *      SPM, WPM, UGM  normal, unused, user-defined "▁the"                 " the"       (▁ U+2581 and a space are one and the same)
+ *      RWKV           normal, unused, user-defined "\\n\\xff"             "\n\xff"
+ *      all            byte                         "<0x0A>"               "\n"
+ *      all            all others                   "<|im_end|>"           "<|im_end|>"
  *
- * Merging looks tokens up by piece.  Only keyed tokens are found that way: never control, unknown or byte tokens, nor in BPE
+ * A BPE vocabulary of characters (`by_chars`) stores them as they are, or with ▁ (`spaced`).  In WPM a piece with a space in
+ * front begins a word, all others go on with one.
+ *
+ * Encoding looks tokens up by piece.  Only keyed tokens are found that way: never control, unknown or byte tokens, nor in BPE
  * user-defined ones and texts that are not in the byte map, nor in SPM texts with a real space (they could not come about).
  * A piece that several tokens share is encoded as the last of them. */
 #ifndef LT_VOCAB_DATA_H
@@ -18,14 +22,16 @@
 #include <stdatomic.h>
 
 #include "gguf/gguf.h"
+#include "token/charsmap.h"
 #include "token/piece_trie.h"
+#include "token/prefix_map.h"
 #include "token/pretokens.h"
 #include "token/vocab.h"
 
-enum { LT_KIND_SPM = 1, LT_KIND_BPE = 2 };
+enum { LT_KIND_SPM = 1, LT_KIND_BPE, LT_KIND_WPM, LT_KIND_UGM, LT_KIND_RWKV };
 enum { LT_TYPE_NORMAL = 1, LT_TYPE_UNKNOWN, LT_TYPE_CONTROL, LT_TYPE_USER, LT_TYPE_UNUSED, LT_TYPE_BYTE };
-enum { LT_MARK_EOG = 1, LT_MARK_KEYED = 2, LT_MARK_STRIP = 4 /* white space behind it is dropped */ };
-enum { LT_MAX_TOKEN_BYTES = 4096, LT_MAX_TOKENS = 1 << 24, LT_MAX_MERGES = 1 << 25 };
+enum { LT_MARK_EOG = 1, LT_MARK_KEYED = 2, LT_MARK_STRIP = 4 /* white space behind it is dropped */, LT_MARK_STRIP_BEFORE = 8 };
+enum { LT_MAX_TOKEN_BYTES = 4096, LT_MAX_PREFIX_BYTES = 256 /* of a keyed token in a prefix map */, LT_MAX_TOKENS = 1 << 24, LT_MAX_MERGES = 1 << 25 };
 
 /* piece -> id: open addressing, linear probes, at most half full. */
 typedef struct {
@@ -69,9 +75,18 @@ struct lt_vocab {
     uint32_t *text_at;  /* [n_tokens + 1] */
     uint8_t *type;      /* [n_tokens] LT_TYPE_* */
     uint8_t *marks;     /* [n_tokens] LT_MARK_* */
-    uint32_t *priority; /* SPM [n_tokens]: order of merging, lower first */
+    uint32_t *priority; /* [n_tokens] order of merging by what comes of it, lower first: SPM, BPE without merges; else NULL */
     lt_piece_map pieces;
-    lt_merge_map merges; /* BPE */
+    lt_merge_map merges;    /* BPE */
+    lt_prefix_map prefixes; /* WPM, UGM, RWKV: the keyed tokens */
+    float *score;           /* UGM [n_tokens] */
+    double unknown_score;   /* UGM: of a character without token */
+    lt_charsmap charsmap;   /* UGM */
+    bool by_chars;          /* SPM, BPE: symbols are characters, not bytes */
+    bool spaced;            /* the file spells a space as U+2581 */
+    bool collapse_spaces;   /* UGM: one space for several, none at the ends */
+    bool space_suffix;      /* UGM: the space that is added stands behind */
+    bool lower, unaccent;   /* WPM: letters lose case and accents */
     lt_special_trie specials;
     const lt_pretokenizer *pre; /* BPE */
     int32_t byte_id[256];       /* -1: no token for that byte */
@@ -100,9 +115,18 @@ int lt_roles_load(lt_vocab *v, const lt_gguf *g, const int32_t role_ids[LT_N_ROL
 int lt_pieces_build(lt_vocab *v);
 int32_t lt_pieces_find(const lt_vocab *v, const uint8_t *text, size_t n); /* -1: no keyed token */
 
+/* prefix_map.c */
+int lt_prefixes_build(lt_vocab *v);
+
 /* merge_map.c */
 int lt_merges_build(lt_vocab *v, const lt_gguf *g);
 const lt_merge_slot *lt_merges_find(const lt_merge_map *m, int32_t left, int32_t right); /* NULL: they do not merge */
+
+/* text_forms.c: pieces from the texts of a file, n bytes at most. */
+bool lt_copy_spaced(uint8_t *out, const char *text, size_t n, size_t *n_out); /* U+2581 as a space; false: a real space is in it */
+size_t lt_copy_unescaped(uint8_t *out, const char *text, size_t n);           /* \n \t \r \xFF, of other characters themselves */
+
+int lt_parse_byte(const char *text, uint64_t n);                              /* "<0xXX>" -> XX, -1: anything else */
 
 /* byte_map.c: GPT-2's printable stand-ins for bytes. */
 bool lt_byte_map_decode(const uint8_t *text, size_t n, uint8_t *out, size_t *n_out); /* false: not all in the map */

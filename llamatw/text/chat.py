@@ -25,6 +25,7 @@ from llamatw.errors import TemplateRejected
 from llamatw.text.abilities import probe
 from llamatw.text.bounded import TooCostly, assembled
 from llamatw.text.sandbox import TemplateSandbox
+from llamatw.text.thoughts import without_tags
 
 MAX_SOURCE = 1 << 20  # characters of a template
 
@@ -86,7 +87,7 @@ class ChatTemplate:
             [{"role": m.role, "content": _marked(m.content, word, n)} for n, m in enumerate(messages)], **settings
         )
         pieces, seen = _split(marked, word, text)
-        lost = tuple(m.content for n, m in enumerate(messages) if n not in seen)
+        lost = tuple(_without_thoughts(m) for n, m in enumerate(messages) if n not in seen)
         if pieces is not None and prefill:
             pieces = (*pieces, Piece(prefill, False))
         elif prefill:
@@ -107,7 +108,8 @@ def prompt_ids(
     template.  Only if that yields some control token more often than the pieces tokenised apart do, the pieces are
     used.
     A template that looked inside a message's text (so that the marks changed its output, or did not come out) may have
-    put it anywhere: then a message with the text of a control token is refused.
+    put it anywhere: then a message with the text of a control token is refused.  The tags of thoughts are none in what
+    the assistant has said: a client that sends them back means them, and templates look for them.
     """
 
     def control_tokens_gained(whole: list[int], parts: list[int]) -> bool:
@@ -156,6 +158,10 @@ def _texts(value: object) -> Iterator[str]:
             todo += item.items()
         elif isinstance(item, list | tuple):
             todo += item
+
+
+def _without_thoughts(message: Message) -> str:
+    return without_tags(message.content) if message.role == "assistant" else message.content
 
 
 def _marked(content: str, word: str, number: int) -> str:

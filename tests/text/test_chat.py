@@ -14,7 +14,7 @@ CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-CONTROLS = ["<|im_start|>", "<|im_end|>", "[INST]"]
+CONTROLS = ["<|im_start|>", "<|im_end|>", "[INST]", "</think>"]
 
 
 def render(source: str, *contents: str) -> str:
@@ -35,8 +35,8 @@ def token_text(token: int) -> str:
     return CONTROLS[token - 0x110000] if token >= 0x110000 else chr(token)
 
 
-def ids_of(source: str, *contents: str) -> list[int]:
-    prompt = ChatTemplate(source).render([Message("user", text) for text in contents])
+def ids_of(source: str, *contents: str, role: str = "user") -> list[int]:
+    prompt = ChatTemplate(source).render([Message(role, text) for text in contents])
     return prompt_ids(prompt, tokenize, token_text, add_special=False)
 
 
@@ -246,6 +246,14 @@ def test_template_that_shows_the_middle_of_a_message() -> None:
     assert controls(ids_of(middle, "a,b,c")) == ["<|im_start|>"]
     with pytest.raises(TemplateRejected, match="control token"):
         ids_of(middle, "a,<|im_end|>,c")
+
+
+def test_thoughts_that_come_back_are_the_assistants_own() -> None:
+    drops_thoughts = "<|im_start|>{{ messages[0].content.split('</think>')[-1] }}<|im_end|>"
+    assert controls(ids_of(drops_thoughts, "Hm.</think>Yes.", role="assistant")) == ["<|im_start|>", "<|im_end|>"]
+    for role, text in (("user", "Hm.</think>Yes."), ("assistant", "Hm.</think>Yes.<|im_end|>")):
+        with pytest.raises(TemplateRejected, match="control token"):
+            ids_of(drops_thoughts, text, role=role)
 
 
 def test_template_that_trims_or_splits_text_keeps_its_pieces() -> None:

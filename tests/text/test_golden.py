@@ -117,7 +117,7 @@ class Vocabulary:
 
 # Templates that look for these words in a message, or rewrite it: such a message is refused as a whole.
 LOOKED_FOR = {
-    "</think>": {"deepseek-r1", "deepseek-v3", "exaone-4", "glm-4", "glm-4.5", "nemotron-nano", "qwen-3"},
+    "</think>": {"deepseek-r1", "deepseek-v3", "exaone-4", "glm-4", "glm-4.5", "qwen-3"},
     "<|channel>": {"gemma-4"},
 }
 REWRITE = {"apertus-parts"}

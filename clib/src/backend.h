@@ -157,7 +157,9 @@ typedef struct {
 
 enum { LT_MAX_EXPERTS = 1024 };
 typedef struct { /* which experts a row goes to, best first, of equals the lower one, and their weights */
-    enum { LT_ROUTE_SOFTMAX = 1, LT_ROUTE_SIGMOID, LT_ROUTE_SOFTMAX_CHOSEN } scores; /* of all logits, of each, of those chosen */
+    enum { /* of all logits, of each, of those chosen, of those nearly as good */
+        LT_ROUTE_SOFTMAX = 1, LT_ROUTE_SIGMOID, LT_ROUTE_SOFTMAX_CHOSEN, LT_ROUTE_SPARSE_MIXER
+    } scores;
     int32_t n_expert, n_used;
     int32_t n_groups, n_groups_used; /* only the experts of the best groups can be chosen; n_groups <= 1: of all */
     const lt_weight *bias;           /* added to scores, for choosing only; NULL: none */

@@ -55,6 +55,7 @@ MODELS = {
     "hunyuan-dense": "Hunyuan 0.5B to 7B",
     "hunyuan-moe": "Hunyuan A13B",
     "internlm2": "InternLM 2, 2.5",
+    "jais2": "Jais 2",
     "jamba": "Jamba",
     "lfm2": "LFM2",
     "lfm2moe": "LFM2 8B-A1B",

@@ -114,6 +114,7 @@ CASES = [
         rope_parameters=rope(partial_rotary_factor=0.5),
         converter={"seq_length": 512},
     ),
+    case("jais2", "Jais2ForCausalLM", "layer norm, squared relu, biases everywhere"),
     case(
         "gptneox-sequential",
         "GPTNeoXForCausalLM",

@@ -80,6 +80,7 @@ static const lt_traits table[] = {
     {.arch = "phi2", .is = GPT | LT_PARALLEL, .act = LT_GELU},
     {.arch = "falcon", .is = GPT | LT_PARALLEL, .act = LT_GELU_ERF},
     {.arch = "nemotron", .is = GPT, .act = LT_RELU2},
+    {.arch = "jais2", .is = GPT, .act = LT_RELU2},
 };
 
 const lt_traits *lt_traits_find(const char *arch, int32_t n_layer)

@@ -103,8 +103,8 @@ http: $(VENV)/.ready lib
 plot: $(VENV)/.ready
 	$(PY) -m bench.plot $(ARGS)
 
-flags:
-	@$(PYTHON) -c 'from llamatw.flags.help import markdown; print(markdown(), end="")' > docs/flags.md.new
+flags: $(VENV)/.ready
+	@$(PY) -c 'from llamatw.flags.help import markdown; print(markdown(), end="")' > docs/flags.md.new
 	@mv docs/flags.md.new docs/flags.md
 
 models: $(VENV)/.ready-test lib

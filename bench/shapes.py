@@ -48,24 +48,39 @@ class Shape:
     n_vocab: int
     n_ctx_train: int
     rope_base: float = 500000.0
+    n_expert: int = 0  # n_ff is of each of them
+    n_expert_used: int = 0
 
-    def matrices(self) -> dict[str, tuple[int, int]]:
-        """[n_out, n_in] of those of one layer."""
+    def matrices(self) -> dict[str, tuple[int, ...]]:
+        """[n_out, n_in] of those of one layer; of experts, as many as there are."""
         q, kv = self.n_head * self.d_head, self.n_head_kv * self.d_head
         return {
             "attn_q": (q, self.n_embd),
             "attn_k": (kv, self.n_embd),
             "attn_v": (kv, self.n_embd),
             "attn_output": (self.n_embd, q),
-            "ffn_gate": (self.n_ff, self.n_embd),
-            "ffn_up": (self.n_ff, self.n_embd),
-            "ffn_down": (self.n_embd, self.n_ff),
+            **self._mlp(),
+        }
+
+    def _mlp(self) -> dict[str, tuple[int, ...]]:
+        up, down = (self.n_ff, self.n_embd), (self.n_embd, self.n_ff)
+        if not self.n_expert:
+            return {"ffn_gate": up, "ffn_up": up, "ffn_down": down}
+        return {
+            "ffn_gate_inp": (self.n_expert, self.n_embd),
+            "ffn_gate_exps": (self.n_expert, *up),
+            "ffn_up_exps": (self.n_expert, *up),
+            "ffn_down_exps": (self.n_expert, *down),
         }
 
 
 SHAPES = {
     "1.2b": Shape(2048, 16, 8192, 32, 8, 64, 128256, 131072),
     "tiny": Shape(256, 2, 512, 4, 2, 64, 512, 4096),
+    "moe": Shape(
+        2048, 4, 768, 32, 4, 128, 32000, 32768, n_expert=128, n_expert_used=8
+    ),  # four layers of Qwen 3 30B-A3B
+    "tiny-moe": Shape(256, 2, 256, 4, 2, 64, 512, 4096, n_expert=8, n_expert_used=3),
 }
 
 
@@ -122,9 +137,13 @@ def _embedding_type(format: str) -> Type:
 
 
 def _layer_type(format: str, name: str, layer: int, n_layer: int) -> Type:
+    if name == "ffn_gate_inp":
+        return Type.F32
     if format != "Q4_K_M":
         return Type[format]
-    return Type.Q6_K if name in ("attn_v", "ffn_down") and _gets_more_bits(layer, n_layer) else Type.Q4_K
+    return (
+        Type.Q6_K if name in ("attn_v", "ffn_down", "ffn_down_exps") and _gets_more_bits(layer, n_layer) else Type.Q4_K
+    )
 
 
 def _gets_more_bits(layer: int, n_layer: int) -> bool:
@@ -147,6 +166,9 @@ def _add_metadata(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_rope_freq_base(shape.rope_base)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(shape.n_vocab)
+    if shape.n_expert:
+        writer.add_expert_count(shape.n_expert)
+        writer.add_expert_used_count(shape.n_expert_used)
 
 
 def _add_vocabulary(writer: gguf.GGUFWriter, n_vocab: int) -> None:

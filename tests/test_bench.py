@@ -15,7 +15,7 @@ from bench.roofline import Roofline
 from llamatw.settings import KV_TYPES
 
 LIMITS = Roofline("avx2", 2, int8_1=1e9, int8_all=1e9, read_1=1e9, read_all=1e9)
-COST = Cost(body_macs=1000, head_macs=100, weight_bytes=5000, attention_macs=10, kv_bytes=20)
+COST = Cost(1000, 100, weight_bytes=5000, expert_bytes=0, expert_share=0, attention_macs=10, kv_bytes=20)
 
 
 class Scribe:

@@ -17,7 +17,8 @@ CASES = """
     llama-mha llama-gqa-llama3rope llama-linear mistral ministral3 internlm2 baichuan-7b granite minicpm ernie4_5
     smollm3 glm4 phi3 phi3-longrope qwen2 qwen3 hunyuan-dense olmo olmo2 exaone4 stablelm command-r cohere2 gemma
     gemma3 gemma4 gpt2 starcoder bloom mpt starcoder2 gptneox phi2 falcon-7b
-    mixtral qwen3moe olmoe granitemoe gpt-oss glm4moe exaone-moe llama4
+    mixtral qwen3moe olmoe granitemoe gpt-oss glm4moe exaone-moe llama4 deepseek2-lite
+    deepseek3 minicpm3
 """.split()
 
 

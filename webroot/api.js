@@ -1,4 +1,4 @@
-// HTTP to our own server: JSON calls, the event stream of a chat, and one error for all that can go wrong.
+// HTTP to our own server: JSON calls, the event streams of replies, and one error for all that can go wrong.
 // Addresses are relative, so that the page also works below a path of a reverse proxy.
 
 export class ApiError extends Error {
@@ -9,28 +9,68 @@ export class ApiError extends Error {
     this.body = body;
   }
 
-  /** What the reader can do about it: "connection" | "key" | "context" | "unavailable" | "busy" | "server". */
+  /** What the reader can do about it: "connection" | "key" | "context" | "unavailable" | "busy" | "off" | "server". */
   get kind() {
     if (this.body.error?.type === "exceed_context_size_error") return "context";
-    return { 0: "connection", 401: "key", 403: "key", 429: "busy", 503: "unavailable" }[this.status] ?? "server";
+    return (
+      { 0: "connection", 401: "key", 403: "key", 429: "busy", 501: "off", 503: "unavailable" }[this.status] ?? "server"
+    );
   }
 }
 
 export const health = () => getJson("health");
 export const props = (key) => getJson("props", key);
+export const slots = (key) => getJson("slots", key);
+export const metrics = async (key) => (await send("metrics", {}, key)).text();
 
-/** POST a chat; yields every chunk of the reply.  Returns only after [DONE]: a stream that just ends was lost. */
-export async function* chat(request, key, signal) {
-  const body = { ...request, stream: true, stream_options: { include_usage: true } };
-  const response = await send("v1/chat/completions", { method: "POST", body: JSON.stringify(body), signal }, key);
+/** How many tokens a request for generate() makes the model read. */
+export async function count({ route, body }, key) {
+  if (route === "completion") return (await postJson("tokenize", { content: body.prompt }, key)).tokens.length;
+  return (await postJson("v1/chat/completions/input_tokens", { messages: body.messages }, key)).input_tokens;
+}
+
+// The two ways to ask for text.  read(chunk) -> what both come to: {text, probs, progress, timings, usage, outcome}.
+const ROUTES = {
+  chat: { path: "v1/chat/completions", more: { stream_options: { include_usage: true } }, read: readChat },
+  completion: { path: "completion", more: {}, read: readNative },
+};
+
+/** POST a request; yields every part of the reply.  Returns only at its end: a stream that just stops was lost. */
+export async function* generate({ route, body }, key, signal) {
+  const { path, more, read } = ROUTES[route];
+  const request = { ...body, stream: true, return_progress: true, timings_per_token: true, ...more };
+  const response = await send(path, { method: "POST", body: JSON.stringify(request), signal }, key);
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const chunk = parse(data);
     if (chunk.error)
       throw new ApiError(chunk.error.message ?? "The server reported an error.", chunk.error.code ?? 500, chunk);
-    yield chunk;
+    yield read(chunk);
+    if (chunk.stop === true) return; // the last event of the native route
   }
   throw new ApiError("The connection ended before the reply did.");
+}
+
+function readChat({ choices = [], usage, timings, prompt_progress: progress }) {
+  const [choice = {}] = choices;
+  return {
+    text: choice.delta?.content ?? "",
+    probs: choice.logprobs?.content ?? [],
+    outcome: choice.finish_reason ?? null,
+    usage,
+    timings,
+    progress,
+  };
+}
+
+function readNative({ content = "", completion_probabilities: probs = [], stop, stop_type: type, ...rest }) {
+  return {
+    text: content,
+    probs,
+    outcome: stop ? (type === "limit" ? "length" : "stop") : null,
+    timings: rest.timings,
+    progress: rest.prompt_progress,
+  };
 }
 
 /** The data of each server-sent event in a byte stream.  Comments (keep-alive) and other fields are skipped. */
@@ -63,6 +103,10 @@ async function* lines(stream) {
 
 async function getJson(path, key) {
   return (await send(path, {}, key)).json();
+}
+
+async function postJson(path, body, key) {
+  return (await send(path, { method: "POST", body: JSON.stringify(body) }, key)).json();
 }
 
 async function send(path, options, key) {

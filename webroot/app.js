@@ -1,71 +1,100 @@
 // The page's start: makes the parts, joins them, and owns what belongs to none of them: buttons, keys, the status line.
 
 import { Chat } from "./chat.js";
+import * as chats from "./chats.js";
+import { Composer } from "./composer.js";
 import { $, toast } from "./dom.js";
 import { Log } from "./log.js";
+import { loadMarkdown } from "./message.js";
+import { Meter } from "./meter.js";
 import { Server } from "./server.js";
-import { Settings, chats, key } from "./store.js";
-
-// No flash of plain text.  Before anything listens: what is sent must find its chat open.
-const last = chats.last() ?? chats.fresh();
-if (last.messages.length > 0) await import("./markdown.js").catch(() => {});
+import { Settings, key, last } from "./store.js";
+import { freshChat } from "./tree.js";
 
 const settings = new Settings();
 const server = new Server(key.get());
-const chat = new Chat(server, { parameters: () => settings.parameters(), system: () => settings.get("system") ?? "" });
-const log = new Log(chat, { again: () => chat.again(), edit: takeBack, fresh: newChat });
-const input = $(".composer textarea");
+const chat = new Chat(server, settings);
+const log = new Log(chat, {
+  again: (reply) => chat.busy || chat.again(reply),
+  goOn: () => chat.busy || chat.goOn(),
+  edit: () => log.newest("user").edit(),
+  fresh: newChat,
+});
+const meter = new Meter(chat, settings, server);
+const composer = new Composer(send, (text) => meter.draft(text));
 
-// -- Composer
+let notebook = null; // completion mode, fetched when first opened
+let sheet = null;
 
-function submit() {
-  const text = input.value.trim();
-  if (!text || chat.busy) return;
-  type("");
-  chat.send(text);
+// -- What is on the desk: a chat or a notebook
+
+const desk = {
+  get current() {
+    return inChat() ? chat.id : notebook.id;
+  },
+  fresh: freshChat,
+  open(record) {
+    if (record.kind === "completion") return openNotebook(record);
+    notebook?.leave();
+    setMode("chat");
+    chat.open(record);
+    composer.focus();
+  },
+};
+
+const inChat = () => document.body.dataset.mode !== "completion";
+const current = () => (inChat() ? chat : notebook);
+
+function setMode(mode) {
+  document.body.dataset.mode = mode;
+  for (const button of document.querySelectorAll("[data-mode-button]"))
+    button.setAttribute("aria-pressed", String(button.dataset.modeButton === mode));
+  showEmpty();
 }
 
-/** Put text into the composer and fit its height. */
-function type(text) {
-  input.value = text;
-  fit();
-  input.focus();
+async function openNotebook(record) {
+  try {
+    const [{ Notebook, freshNotebook }, { Sheet }] = await Promise.all([import("./notebook.js"), import("./sheet.js")]);
+    if (!notebook) {
+      notebook = new Notebook(server, settings);
+      sheet = new Sheet($("#sheet"), notebook);
+      notebook.addEventListener("unsaved", unsaved);
+      notebook.addEventListener("busy", showEmpty);
+    }
+    chat.leave();
+    notebook.open(record ?? freshNotebook());
+    setMode("completion");
+    sheet.focus();
+  } catch {
+    unreachable();
+  }
 }
 
-function fit() {
-  input.style.height = "auto";
-  input.style.height = `${input.scrollHeight}px`;
-}
-
-/** The question comes back before what has been written meanwhile. */
-function takeBack() {
-  type([chat.takeBack(), input.value].filter(Boolean).join("\n\n"));
+function send(text, pictures) {
+  if (chat.busy) return false;
+  chat.send(text, pictures);
+  return true;
 }
 
 function newChat() {
-  chat.open(chats.fresh());
-  input.focus();
+  desk.open(freshChat());
 }
 
-$(".composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  submit();
-});
-input.addEventListener("input", fit);
-input.addEventListener("keydown", (event) => {
-  const composing = event.isComposing || event.keyCode === 229; // an input method is still choosing the word
-  if (event.key !== "Enter" || event.shiftKey || composing) return;
-  event.preventDefault();
-  submit();
-});
-$(".ideas").addEventListener("click", ({ target }) => {
-  if (target.matches("button") && !chat.busy) chat.send(target.textContent);
-});
+const showEmpty = () => ($(".welcome").hidden = inChat() ? chat.messages.length > 0 : Boolean(notebook.text));
+
+// -- The conversation
+
+chat.addEventListener("path", showEmpty);
 chat.addEventListener("busy", () => {
   const stopHadFocus = document.activeElement === $(".stop");
   $(".stop").hidden = !chat.busy;
-  $(".send").hidden = chat.busy;
-  if (stopHadFocus) input.focus();
+  $(".composer .submit").hidden = chat.busy;
+  if (stopHadFocus) composer.focus();
+  if (chat.busy) loadMarkdown().then(() => log.redraw());
+});
+
+$(".ideas").addEventListener("click", ({ target }) => {
+  if (target.matches("button") && !chat.busy) chat.send(target.textContent);
 });
 
 // -- Buttons and keys
@@ -76,9 +105,16 @@ const ACTIONS = {
   bottom: () => log.toBottom(),
   history: () => openDrawer("history"),
   settings: () => openDrawer("settings"),
+  monitor: () => openDrawer("monitor"),
+  chat: newChat,
+  completion: () => openNotebook(),
+  attach: () => $(".composer input[type=file]").click(),
   key: askKey,
   close: (button) => button.closest("dialog").close(),
 };
+
+/** Alt and a letter; said in the buttons' titles. */
+const KEYS = { KeyN: "new", KeyC: "history", KeyS: "settings", KeyM: "monitor" };
 
 document.addEventListener("click", ({ target }) => {
   if (target.matches("dialog.drawer")) return target.close(); // the dimmed page around a drawer
@@ -86,31 +122,43 @@ document.addEventListener("click", ({ target }) => {
   ACTIONS[button?.dataset.action]?.(button);
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !$("dialog[open]")) chat.stop();
+  if ($("dialog[open], :popover-open")) return;
+  const action = event.altKey && !event.ctrlKey && !event.metaKey && KEYS[event.code];
+  if (event.key === "Escape") current().stop();
+  else if (action) ACTIONS[action]();
+  else if (event.key === "ArrowUp" && inChat() && !composer.text && event.target.matches(".composer textarea"))
+    log.newest("user")?.edit();
+  else return;
+  event.preventDefault();
 });
 
 const drawers = {};
 
-/** A drawer's code, history.js or settings.js, is fetched when first opened: mount(dialog, parts) -> show(). */
+/** A drawer's code is fetched when first opened: mount(dialog, parts) -> show(). */
 async function openDrawer(name) {
   const dialog = $(`#${name}`);
   try {
-    drawers[name] ??= (await import(`./${name}.js`)).mount(dialog, { chat, server, settings });
+    drawers[name] ??= (await import(`./${name}.js`)).mount(dialog, { desk, server, settings });
   } catch {
-    return toast("The server does not answer: this part of the page could not be loaded.");
+    return unreachable();
   }
   drawers[name]();
   dialog.showModal();
 }
 
+const unreachable = () => toast("The server does not answer: this part of the page could not be loaded.");
+
 // -- What the browser keeps; another tab may be at the same chat
 
-chat.addEventListener("unsaved", () => toast("This browser keeps no more: its storage is full or switched off."));
-chats.watch((id) => {
-  const theirs = chats.load(id);
-  if (id === chat.id && !chat.busy && theirs.messages.at(-1)?.outcome) chat.open(theirs);
+const unsaved = () => toast("This browser keeps no more: its storage is full or switched off.");
+chat.addEventListener("unsaved", unsaved);
+chats.watch(async (id) => {
+  if (id !== desk.current || current().busy) return;
+  const theirs = await chats.load(id);
+  if (theirs && isAtRest(theirs) && id === desk.current && !current().busy) desk.open(theirs);
 });
-addEventListener("pagehide", () => chat.keep());
+const isAtRest = ({ messages = [], leaf, reply = messages[leaf] }) => !reply || reply.role === "user" || reply.outcome;
+addEventListener("pagehide", () => current().keep());
 
 // -- The server
 
@@ -132,6 +180,7 @@ function showServer() {
   $(".status button").hidden = state !== "locked";
   $(".model").textContent = server.model;
   $(".model").title = server.model;
+  composer.sees = server.sees;
   if (state === "locked") askKey();
 }
 
@@ -147,6 +196,8 @@ $("#key form").addEventListener("submit", () => {
   server.useKey(given);
 });
 server.addEventListener("change", showServer);
-
-chat.open(last);
 server.check();
+
+const kept = await chats.load(last.get());
+if (kept?.messages?.length) await loadMarkdown(); // no flash of plain text
+if (!chat.busy) desk.open(kept ?? freshChat());

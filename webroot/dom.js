@@ -55,10 +55,12 @@ async function copy(text) {
 }
 
 let toastTimer;
+document.addEventListener("close", () => document.body.append($(".toast")), true); // it outlives its dialog
 
-/** One sentence at the bottom for some seconds, with a way back where there is one. */
+/** One sentence at the top for some seconds, with a way back where there is one. */
 export function toast(text, undo) {
   const box = $(".toast");
+  ($("dialog[open]") ?? document.body).append(box); // what is outside of a dialog cannot be pressed meanwhile
   const button = $("button", box);
   const hide = () => (box.hidden = true);
   $("span", box).textContent = text;

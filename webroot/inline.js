@@ -1,6 +1,7 @@
-// Markdown within a line: code, bold, italics, strike-through, links, escapes, line breaks -> DOM nodes and strings.
+// Markdown within a line: code, formulas, bold, italics, strike-through, links, escapes, line breaks -> DOM nodes and strings.
 
 import { h } from "./dom.js";
+import { formula } from "./rich.js";
 
 const MAX_DEPTH = 8;
 const LINK = /!?\[([^[\]\n]{1,500})\]\(\s?<?((?:[^\s<>()]|\([^\s<>()]*\)){1,2000})>?(?:\s"[^"\n]{0,500}")?\s?\)/y;
@@ -13,6 +14,7 @@ const WORD = /[\p{L}\p{N}]/u;
 const SPANS = {
   "`": code,
   "\\": escape,
+  $: maths,
   "*": emphasis,
   _: emphasis,
   "~": emphasis,
@@ -70,7 +72,33 @@ function runEnd(text, ticks, from) {
   return -1;
 }
 
-function escape(text, at) {
+/** $x$ or $$x$$.  A dollar with a space inside of it, or a digit behind it, is money. */
+function maths(text, at, { missing }) {
+  const mark = text[at + 1] === "$" ? "$$" : "$";
+  const from = at + mark.length;
+  if (!/\S/.test(text[from] ?? "") || WORD.test(text[at - 1] ?? "") || missing.has(mark))
+    return { node: mark, end: from };
+  for (let end = text.indexOf(mark, from + 1); end >= 0; end = text.indexOf(mark, end + mark.length)) {
+    const isEnd = /[^\s\\]/.test(text[end - 1]) && !/\d/.test(text[end + mark.length] ?? "");
+    if (isEnd) return set(text, at, mark.length, end + mark.length, mark === "$$");
+  }
+  missing.add(mark);
+  return { node: mark, end: from };
+}
+
+const set = (text, at, size, end, display) => ({
+  node: formula(text.slice(at + size, end - size), display, text.slice(at, end)),
+  end,
+});
+
+/** \\( and \\[ open a formula where it is closed as well; before other signs a backslash takes their meaning away. */
+function escape(text, at, { missing }) {
+  const close = { "(": "\\)", "[": "\\]" }[text[at + 1]];
+  if (close && !missing.has(close)) {
+    const end = text.indexOf(close, at + 2);
+    if (end > 0) return set(text, at, 2, end + 2, close === "\\]");
+    missing.add(close);
+  }
   return ESCAPED.test(text[at + 1] ?? "") ? { node: text[at + 1], end: at + 2 } : null;
 }
 

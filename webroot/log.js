@@ -1,39 +1,37 @@
-// The conversation as the reader sees it: one article per message, the newest growing at most once per frame,
-// and a window that follows the newest line until the reader scrolls away.
+// The conversation as the reader sees it: a Message for each one on the path, drawn when it comes near the window, the
+// newest growing at most once per frame, and a window that follows the newest line until the reader scrolls away.
 
-import { $, copyButton, h, iconButton } from "./dom.js";
+import { $ } from "./dom.js";
+import { Message } from "./message.js";
 
 const NEAR_PX = 48;
-
-/** Text as it stands.  Replies get markdown.js's class of the same shape as soon as it has been fetched. */
-class Plain {
-  #root;
-
-  constructor(root) {
-    this.#root = root;
-  }
-
-  update(text) {
-    this.#root.textContent = text;
-  }
-}
+const AHEAD = "1800px"; // messages this near to the window are drawn
+const FRAME_MS = 5; // of a frame, for drawing
+const SHARE = 4; // drawing takes at most this part of the time
 
 export class Log {
   #chat;
-  #act; // { again, edit, fresh }: what the buttons under a reply do
-  #shown = new Map(); // message -> its article's parts
-  #Reply = Plain;
-  #due = new Set(); // messages that have grown since the last frame
+  #act; // what the buttons of a message do
+  #shown = new Map(); // message -> Message
+  #byNode = new WeakMap();
+  #due = new Set(); // messages that have grown since they were drawn
+  #frame = 0;
+  #rest = 0; // no drawing before this time
   #following = true;
+  #near = new IntersectionObserver((entries) => this.#approach(entries), {
+    root: scroller(),
+    rootMargin: `${AHEAD} 0px`,
+  });
 
   constructor(chat, act) {
     this.#chat = chat;
     this.#act = act;
-    chat.addEventListener("open", () => this.#open());
+    chat.addEventListener("open", () => (this.#following = true));
+    chat.addEventListener("path", () => this.#path());
     chat.addEventListener("message", ({ detail }) => this.#change(detail));
-    chat.addEventListener("drop", ({ detail }) => this.#drop(detail));
     scroller().addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#follow()).observe(scroller());
+    new ResizeObserver(() => this.#follow()).observe($(".log"));
   }
 
   toBottom() {
@@ -41,82 +39,75 @@ export class Log {
     this.#follow();
   }
 
-  #open() {
-    $(".log").replaceChildren();
-    this.#shown.clear();
-    for (const message of this.#chat.messages) this.#draw(message);
-    this.#welcome();
-    this.toBottom();
+  /** Markdown has come: what was drawn without it is drawn again. */
+  redraw() {
+    for (const message of this.#chat.messages.slice(-2)) this.#change(message);
   }
 
-  #change(message) {
-    if (message.role === "user") this.#following = true;
-    if (this.#due.size === 0) requestAnimationFrame(() => this.#frame());
-    this.#due.add(message);
+  /** The newest message of a role, for keys that act on it. */
+  newest(role) {
+    const message = this.#chat.messages.findLast((one) => one.role === role);
+    return this.#shown.get(message);
   }
 
-  #frame() {
-    for (const message of this.#due) if (this.#chat.messages.includes(message)) this.#draw(message);
-    this.#due.clear();
-    this.#welcome();
+  /** Nodes of messages that stay are kept; from the first that differs all are new. */
+  #path() {
+    const messages = this.#chat.messages;
+    const stays = new Set(messages);
+    for (const [message, { article }] of this.#shown) {
+      if (stays.has(message)) continue;
+      this.#near.unobserve(article);
+      article.remove();
+      this.#shown.delete(message);
+    }
+    const fresh = messages.filter((message) => !this.#shown.has(message));
+    for (const message of fresh) this.#add(message);
+    for (const message of messages.slice(-2)) this.#draw(message); // at once: the reader looks at them
+    if (fresh.at(-1)?.outcome === undefined) this.#following = true;
     this.#follow();
-  }
-
-  #draw(message) {
-    if (!this.#shown.has(message)) this.#add(message);
-    const { article, text, foot } = this.#shown.get(message);
-    text.update(message.content);
-    const streaming = message.role === "assistant" && !message.outcome;
-    article.setAttribute("aria-busy", streaming);
-    if (!streaming) foot.replaceChildren(...this.#footing(message));
   }
 
   #add(message) {
-    const user = message.role === "user";
-    const body = h("div", { class: "body", dir: user ? "auto" : null });
-    const foot = h("div", { class: "foot" });
-    const article = h("article", { class: message.role, "aria-label": user ? "You" : "Reply" }, body, foot);
-    this.#shown.set(message, { article, body, foot, text: user ? new Plain(body) : new this.#Reply(body) });
-    $(".log").append(article);
-    if (this.#Reply === Plain) this.#fetchMarkdown();
+    const shown = new Message(message, this.#chat, this.#act);
+    this.#shown.set(message, shown);
+    this.#byNode.set(shown.article, message);
+    $(".log").append(shown.article);
+    this.#near.observe(shown.article);
   }
 
-  async #fetchMarkdown() {
-    const { Markdown } = await import("./markdown.js").catch(() => ({}));
-    if (!Markdown || this.#Reply === Markdown) return;
-    this.#Reply = Markdown;
-    for (const [message, parts] of this.#shown) {
-      if (message.role === "user") continue;
-      parts.body.replaceChildren();
-      parts.text = new Markdown(parts.body);
-      parts.text.update(message.content);
+  #approach(entries) {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      this.#near.unobserve(target);
+      this.#change(this.#byNode.get(target));
     }
+  }
+
+  #change(message) {
+    this.#due.add(message);
+    this.#frame ||= requestAnimationFrame(() => this.#drawDue());
+  }
+
+  #drawDue() {
+    const begin = performance.now();
+    this.#frame = 0;
+    if (begin < this.#rest && [...this.#due].every(({ outcome }) => outcome === undefined)) {
+      this.#frame = requestAnimationFrame(() => this.#drawDue());
+      return;
+    }
+    for (const message of this.#due) {
+      this.#due.delete(message);
+      this.#draw(message);
+      if (performance.now() - begin > FRAME_MS) break; // the others in the next frame
+    }
+    if (this.#due.size > 0) this.#frame = requestAnimationFrame(() => this.#drawDue());
     this.#follow();
+    const end = performance.now();
+    this.#rest = end + (SHARE - 1) * (end - begin);
   }
 
-  #drop(message) {
-    this.#shown.get(message)?.article.remove();
-    this.#shown.delete(message);
-    this.#welcome();
-  }
-
-  #welcome() {
-    $(".welcome").hidden = this.#chat.messages.length > 0;
-  }
-
-  /** Under a message: what went wrong, buttons, figures. */
-  #footing(message) {
-    const row = h("div", { class: "row" });
-    if (message.content) row.append(copyButton("Copy message", () => message.content));
-    if (message.role === "user") return [row];
-    const note = noteOf(message);
-    const fresh =
-      message.error?.kind === "context" ? h("button", { type: "button", onclick: this.#act.fresh }, "New chat") : "";
-    const edit = message.content ? "" : iconButton("edit", "Edit the message", this.#act.edit);
-    const again = iconButton("again", "Make another reply", this.#act.again);
-    row.append(h("span", { class: "newest" }, edit, again), figures(message.stats)); // shown under the newest only
-    const mark = message.outcome === "error" ? "note error" : "note";
-    return note ? [h("p", { class: mark, role: message.error ? "alert" : null }, note, " ", fresh), row] : [row];
+  #draw(message) {
+    this.#shown.get(message)?.draw();
   }
 
   #scrolled() {
@@ -132,26 +123,3 @@ export class Log {
 }
 
 const scroller = () => $(".scroll");
-
-function noteOf({ outcome, error, content }) {
-  if (outcome === "error") return error.text;
-  if (outcome === "length") return "Cut off: the limit in the settings, or the end of the model's context, is reached.";
-  if (outcome === "stopped") return content ? "Stopped." : "Stopped before the first word.";
-  if (outcome === "interrupted") return "Interrupted: the page was closed or reloaded.";
-  return content ? "" : "The model ended its reply without a word.";
-}
-
-/** "42 tokens · 31.5 tokens/s", the rest on hover. */
-function figures(stats) {
-  if (!stats) return "";
-  const { tokens, perSecond, prompt, cached, firstMs } = stats;
-  const shown = [
-    tokens !== null && `${tokens} ${tokens === 1 ? "token" : "tokens"}`,
-    perSecond && `${perSecond.toFixed(1)} tokens/s`,
-  ];
-  const more = [
-    firstMs !== null && `first word after ${(firstMs / 1000).toFixed(2)} s`,
-    prompt !== null && `prompt ${prompt} tokens, ${cached} of them from the cache`,
-  ];
-  return h("span", { class: "figures", title: more.filter(Boolean).join("\n") }, shown.filter(Boolean).join(" · "));
-}

@@ -3,42 +3,50 @@
 // Each outermost block takes its writing direction from its own first letters.
 // Work is linear in the text (failed searches are remembered) and nesting is bounded.
 
-import { copyButton, h } from "./dom.js";
+import { h } from "./dom.js";
 import { inline } from "./inline.js";
+import { ITEM, RULE, isNumber, items, listEnd } from "./lists.js";
+import { codeFrame, enrich, formula } from "./rich.js";
 
 const MAX_DEPTH = 8;
 const FENCE = /^( {0,3})(`{3,}|~{3,})[ \t]*([^`\s]*)[^`]*$/;
 const HEADING = /^ {0,3}(#{1,6})[ \t]+(\S.*)$/;
-const RULE = /^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
 const QUOTE = /^ {0,3}> ?/;
-const ITEM = /^([ \t]*)([-*+]|\d{1,9}[.)])([ \t]+)(?=\S)/;
 const TABLE_RULE = /^[ |:\t-]+$/;
+const UNDERLINE = /^ {0,3}(={3,}|-{3,})[ \t]*$/;
+const DISPLAY = { $$: "$$", "\\[": "\\]" };
+const MAX_DISPLAY = 60; // lines of a formula
 
 /** Shows a growing text in root.  Blocks that have not changed keep their nodes, and with them what is selected. */
 export class Markdown {
   #root;
   #shown = []; // blocks, one node of root each
+  #enriched = 0; // so many of them will not change any more, and have got their colours
 
   constructor(root) {
     this.#root = root;
   }
 
-  update(text) {
+  /** done: nothing more will come. */
+  update(text, done = true) {
     const blocks = [...split(text.split(/\r?\n/))];
     let same = 0;
     while (same < blocks.length && this.#shown[same]?.source === blocks[same].source) same++;
+    this.#enriched = Math.min(this.#enriched, same);
     if (this.#grow(same, blocks[same])) same++;
     while (this.#root.childNodes.length > same) this.#root.lastChild.remove();
     this.#root.append(...blocks.slice(same).map((block) => block.type.build(block.lines, 0)));
     this.#shown = blocks;
+    const settled = blocks.length - (done ? 0 : 1);
+    while (this.#enriched < settled) enrich(this.#root.childNodes[this.#enriched++]);
   }
 
-  /** Code that has got longer keeps its frame, with the copy button that may be under the pointer. */
+  /** A block that has got longer may keep its frame: the copy button under the pointer, thoughts that stand open. */
   #grow(at, block) {
     const before = this.#shown[at];
-    if (!before || before.type !== CODE || block?.type !== CODE || before.lines[0] !== block.lines[0]) return false;
-    this.#root.childNodes[at].querySelector("code").textContent = codeText(block.lines);
-    return true;
+    const canGrow = before?.type.grow && before.type === block?.type && before.lines[0] === block.lines[0];
+    if (canGrow) before.type.grow(this.#root.childNodes[at], block.lines);
+    return canGrow;
   }
 }
 
@@ -80,18 +88,50 @@ const CODE = {
     const close = endWhere(lines, at + 1, (line) => closes(line, fence));
     return Math.min(close + 1, lines.length);
   },
+  build: (lines) => codeFrame(FENCE.exec(lines[0])[3], codeText(lines)),
+  grow: (node, lines) => (node.querySelector("code").textContent = codeText(lines)),
+};
+
+/** What some models write before they answer: folded away. */
+const THOUGHTS = {
+  starts: (lines, at) => lines[at].trimStart().startsWith("<think>"),
+  end: (lines, at) => Math.min(endWhere(lines, at, (line) => line.includes("</think>")) + 1, lines.length),
   build(lines) {
-    const language = FENCE.exec(lines[0])[3];
-    const code = h("code", {}, codeText(lines));
-    const head = h(
-      "div",
-      { class: "code-head" },
-      h("span", {}, language || "code"),
-      copyButton("Copy code", () => code.textContent),
-    );
-    return h("div", { class: "code", dir: "ltr" }, head, h("pre", { tabindex: "0" }, code));
+    const box = h("div");
+    const node = h("div", {}, h("details", { class: "thoughts" }, h("summary", {}, "Thoughts"), box), h("div"));
+    inner.set(node, [new Markdown(box), new Markdown(node.lastChild)]);
+    this.grow(node, lines);
+    return node;
+  },
+  grow(node, lines) {
+    const [thoughts, ...after] = lines.join("\n").replace("<think>", "").split("</think>");
+    const [before, behind] = inner.get(node);
+    before.update(thoughts);
+    behind.update(after.join(""));
   },
 };
+const inner = new WeakMap();
+
+const FORMULA = {
+  starts: (lines, at) => displayEnd(lines, at) > at,
+  end: displayEnd,
+  build(lines) {
+    const source = lines.join("\n").trim();
+    return formula(source.slice(2, -2), true, source);
+  },
+};
+
+/** Behind the line that ends a formula in lines of its own; `at` where there is none. */
+function displayEnd(lines, at) {
+  const close = DISPLAY[lines[at].trim().slice(0, 2)];
+  if (!close) return at;
+  for (let i = at; i < Math.min(lines.length, at + MAX_DISPLAY); i++) {
+    const text = i === at ? lines[i].trim().slice(2) : lines[i].trim();
+    if (text.endsWith(close)) return i + 1;
+    if (text.includes(close)) return at; // more text behind it: a part of a paragraph
+  }
+  return at;
+}
 
 const HEADLINE = {
   starts: (lines, at) => HEADING.test(lines[at]),
@@ -101,6 +141,19 @@ const HEADLINE = {
     const level = Math.min(marks.length + 2, 6); // the page itself has h1 and h2
     return h(`h${level}`, { dir: direction(depth) }, inline(text.replace(/[ \t]{1,9}#{1,9}[ \t]*$/, "")));
   },
+};
+
+/** A line with a line under it. */
+const TITLE = {
+  starts: (lines, at) =>
+    UNDERLINE.test(lines[at + 1] ?? "") &&
+    !RULE.test(lines[at]) &&
+    !ITEM.test(lines[at]) &&
+    !QUOTE.test(lines[at]) &&
+    !lines[at].includes("|"),
+  end: (lines, at) => at + 2,
+  build: ([line, rule], depth) =>
+    h(rule.trim()[0] === "=" ? "h3" : "h4", { dir: direction(depth) }, inline(line.trim())),
 };
 
 const DIVIDER = { starts: (lines, at) => RULE.test(lines[at]), end: nextLine, build: () => h("hr") };
@@ -121,7 +174,7 @@ const QUOTATION = {
 
 const LIST = {
   starts: (lines, at) => ITEM.test(lines[at]) && !RULE.test(lines[at]),
-  end: listEnd,
+  end: (lines, at) => listEnd(lines, at, (i) => interrupts(lines, i)),
   build(lines, depth) {
     const first = ITEM.exec(lines[0])[2];
     const start = isNumber(first) && parseInt(first) !== 1 ? parseInt(first) : null;
@@ -169,7 +222,7 @@ const PARAGRAPH = {
   build: (lines, depth) => h("p", { dir: direction(depth) }, inline(lines.map((line) => line.trim()).join("\n"))),
 };
 
-const BLOCKS = [CODE, HEADLINE, DIVIDER, QUOTATION, LIST, TABLE, PARAGRAPH];
+const BLOCKS = [CODE, THOUGHTS, FORMULA, HEADLINE, TITLE, DIVIDER, QUOTATION, LIST, TABLE, PARAGRAPH];
 
 const interrupts = (lines, at) => BLOCKS.find((block) => block.starts(lines, at)) !== PARAGRAPH;
 
@@ -187,40 +240,6 @@ function codeText(lines) {
     .slice(1, closed ? -1 : undefined)
     .map((line) => line.replace(strip, ""))
     .join("\n");
-}
-
-const isNumber = (marker) => marker.length > 1;
-const columns = (space) => space.replaceAll("\t", "    ").length;
-
-/** A list goes on over further items of its kind, indented lines, and lines that merely continue a paragraph. */
-function listEnd(lines, at) {
-  const [, space, marker] = ITEM.exec(lines[at]);
-  const base = columns(space);
-  const leaves = (line, i) => {
-    if (!line.trim()) return false;
-    if (columns(/^[ \t]*/.exec(line)[0]) >= base + 2) return false;
-    const item = ITEM.exec(line);
-    if (item && !RULE.test(line)) return isNumber(item[2]) !== isNumber(marker);
-    return !lines[i - 1].trim() || interrupts(lines, i);
-  };
-  let end = endWhere(lines, at + 1, leaves);
-  while (!lines[end - 1].trim()) end--;
-  return end;
-}
-
-/** The lines of each item, without marker and indentation. */
-function items(lines) {
-  const base = columns(ITEM.exec(lines[0])[1]);
-  const found = [];
-  let strip;
-  for (const line of lines) {
-    const item = ITEM.exec(line);
-    if (item && columns(item[1]) < base + 2) {
-      strip = new RegExp(`^(?:\t| {1,${item[2].length + item[3].length + columns(item[1])}})`);
-      found.push([line.slice(item[0].length)]);
-    } else found.at(-1).push(line.replace(strip, ""));
-  }
-  return found;
 }
 
 function cells(line) {

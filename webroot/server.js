@@ -40,6 +40,16 @@ export class Server extends EventTarget {
     );
   }
 
+  /** Whether it takes pictures. */
+  get sees() {
+    return this.props.modalities?.vision === true;
+  }
+
+  /** Tokens that the model holds; undefined: not known. */
+  get contextSize() {
+    return this.props.default_generation_settings?.n_ctx;
+  }
+
   /** Look now, and again by itself until the server is ready or waits for a key. */
   async check() {
     const look = ++this.#look;

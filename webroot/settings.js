@@ -1,142 +1,150 @@
 // The settings drawer, fetched when first opened.  A value the reader has not set is the server's: shown, but not sent.
 
-import { $, h } from "./dom.js";
+import { $, h, toast } from "./dom.js";
+import { makeControl } from "./controls.js";
+import { GROUPS } from "./fields.js";
 import { key } from "./store.js";
+import { OWN } from "./templates.js";
 
-// name: the request field.  slider: the usual range [min, max, step]; the number box takes the whole range [min, max].
-// blank: what "not set" means where the server's default is not a plain number.
-// theirs: the default of /v1/* where it is not the one in /props, which speaks for /completion.
-const FIELDS = [
+const SYSTEM = {
+  name: "page.system",
+  label: "System prompt",
+  kind: "text",
+  rows: 3,
+  blank: "How the model should behave, in your words",
+};
+const TEMPLATE = {
+  name: "page.template_kind",
+  label: "Prompt template",
+  kind: "choice",
+  fixed: "model",
+  options: [
+    ["model", "the model's own"],
+    ["own", "written here"],
+  ],
+  help: "How a conversation becomes one text. Templates written here go to /completion and may use {{names}}.",
+};
+const OWN_FIELDS = [
   {
-    name: "temperature",
-    label: "Temperature",
-    slider: [0, 2, 0.05],
-    range: [0, 100],
-    help: "Low is sober, high is adventurous. 0 always takes the likeliest word.",
+    name: "page.prompt",
+    label: "Prompt",
+    kind: "text",
+    rows: 3,
+    fixed: OWN.prompt,
+    help: "{{prompt}} in the template.",
   },
+  { name: "page.user", label: "Your name", kind: "line", fixed: OWN.user, help: "{{user}}" },
+  { name: "page.char", label: "The model's name", kind: "line", fixed: OWN.char, help: "{{char}}" },
+  { name: "page.template", label: "Template", kind: "text", rows: 4, fixed: OWN.template, help: "Of the whole text." },
   {
-    name: "top_k",
-    label: "Top-k",
-    slider: [0, 100, 1],
-    range: [0, 1000000],
-    help: "Choose among this many likeliest tokens. 0: among all.",
-  },
-  {
-    name: "top_p",
-    label: "Top-p",
-    slider: [0, 1, 0.01],
-    range: [0, 1],
-    help: "Choose among the likeliest tokens that together reach this probability. 1: among all.",
-  },
-  {
-    name: "min_p",
-    label: "Min-p",
-    slider: [0, 1, 0.01],
-    range: [0, 1],
-    help: "Drop tokens less likely than this share of the likeliest. 0: drop none.",
-  },
-  {
-    name: "repeat_penalty",
-    label: "Repeat penalty",
-    slider: [0.5, 2, 0.05],
-    range: [0.01, 100],
-    theirs: 1,
-    help: "Above 1, recent words come back less easily.",
-  },
-  { name: "max_tokens", label: "Longest reply", range: [1, 1000000], blank: "no limit", help: "In tokens." },
-  {
-    name: "seed",
-    label: "Seed",
-    range: [0, 4294967294],
-    blank: "random",
-    help: "The same seed and settings give the same reply.",
+    name: "page.historyTemplate",
+    label: "Template of a message",
+    kind: "line",
+    fixed: OWN.historyTemplate,
+    help: "Messages joined by line breaks are {{history}}.",
   },
 ];
 
 /** Fills the dialog; returns what brings it up to date. */
 export function mount(dialog, { settings, server }) {
   const form = $("form", dialog);
-  const rows = FIELDS.map((field) => numberRow(field, settings, server));
-  const system = systemRow(settings);
+  const controls = [];
+  const changed = () => controls.forEach((control) => control.show());
+  const control = (field) => {
+    const made = makeControl(field, settings, server, changed);
+    controls.push(made);
+    return made.node;
+  };
+  const own = h("div", { class: "own-template" }, ...OWN_FIELDS.map(control));
+  controls.push({ node: own, show: () => (own.hidden = settings.get("page.template_kind") !== "own") });
+  const presets = presetRow(settings, changed);
   const keyRow = apiKeyRow(server);
-  const all = [system, ...rows, keyRow];
-  const reset = h("button", { type: "button", onclick: () => (settings.clear(), show()) }, "Reset all settings");
-  const show = () => all.forEach((row) => row.show());
-  form.append(...all.map((row) => row.node), reset);
+  controls.push(presets, keyRow);
+  form.append(
+    presets.node,
+    control(SYSTEM),
+    control(TEMPLATE),
+    own,
+    ...GROUPS.map((group) => groupOf(group, control, settings, controls)),
+  );
+  form.append(keyRow.node, resetButton(settings, changed));
   form.addEventListener("submit", (event) => event.preventDefault());
   server.addEventListener("change", () => {
-    for (const row of all) if (!row.node.contains(document.activeElement)) row.show(); // never under the writer's hands
+    for (const one of controls) if (!one.node.contains(document.activeElement)) one.show(); // never under the writer's hands
   });
-  return show;
+  return changed;
 }
 
-function numberRow(field, settings, server) {
-  const [min, max] = field.range;
-  const step = field.slider?.[2] ?? 1;
-  const id = `set-${field.name}`;
-  const box = h("input", {
-    type: "number",
-    id,
-    min,
-    max,
-    step: step < 1 ? "any" : 1,
-    inputmode: "decimal",
-    "aria-describedby": `${id}-help`,
-  });
-  const slider = field.slider
-    ? h("input", { type: "range", min: field.slider[0], max: field.slider[1], step, "aria-label": field.label })
-    : "";
-  const back = h(
-    "button",
-    { type: "button", class: "back", "aria-label": `${field.label}: back to the server's value` },
-    "reset",
-  );
-  const help = h("small", { id: `${id}-help` }, field.help);
-  const node = h(
-    "div",
-    { class: "field" },
-    h("div", { class: "line" }, h("label", { for: id }, field.label), back, box),
-    slider,
-    help,
-  );
+/** A group that folds; it says how many of its values are the reader's. */
+function groupOf({ title, fields, open }, control, settings, controls) {
+  const count = h("span", { class: "count" });
+  const node = h("details", { class: "group", open }, h("summary", {}, title, count), ...fields.map(control));
+  const show = () => {
+    const n = fields.filter(({ name }) => settings.get(name) !== undefined).length;
+    count.textContent = n ? `${n} changed` : "";
+  };
+  controls.push({ node, show });
+  return node;
+}
+
+function resetButton(settings, changed) {
+  const reset = () => {
+    const before = settings.values;
+    settings.replace({});
+    changed();
+    toast("All settings are the server's again.", () => (settings.replace(before), changed()));
+  };
+  return h("button", { type: "button", onclick: reset }, "Reset all settings");
+}
+
+/** Sets of values under a name: choose one, keep the present ones, forget one. */
+function presetRow(settings, changed) {
+  const choice = h("select", { id: "set-preset" });
+  const name = h("input", { type: "text", maxlength: 40, placeholder: "Name", "aria-label": "Name of the preset" });
+  const save = h("button", { type: "button" }, "Save");
+  const drop = h("button", { type: "button", class: "back" }, "delete");
+  const line = h("div", { class: "line" }, h("label", { for: "set-preset" }, "Preset"), drop, choice);
+  const node = h("div", { class: "field" }, line, h("div", { class: "line" }, name, save));
+  let chosen = "";
 
   const show = () => {
-    const own = settings.get(field.name);
-    const theirs = serverValue(field, server.props);
-    box.value = own ?? "";
-    box.placeholder = theirs ?? field.blank ?? "";
-    if (slider) slider.value = own ?? theirs ?? field.slider[0];
-    back.hidden = own === undefined;
-    node.classList.toggle("own", own !== undefined);
+    const names = settings.presets;
+    if (!names.includes(chosen)) chosen = "";
+    choice.replaceChildren(
+      h("option", { value: "" }, names.length ? "none" : "none kept"),
+      ...names.map((one) => h("option", { value: one }, one)),
+    );
+    choice.value = chosen;
+    drop.hidden = !chosen;
   };
-  const set = (value) => (settings.set(field.name, value), show());
-  box.addEventListener("change", () => {
-    if (box.value === "" && !box.validity.badInput) set(undefined);
-    else if (box.reportValidity()) set(Number(box.value));
+  choice.addEventListener("change", () => {
+    chosen = choice.value;
+    if (!chosen) return show();
+    const before = settings.values;
+    settings.replace(settings.preset(chosen));
+    changed();
+    toast(`Preset “${chosen}” is set.`, () => (settings.replace(before), changed()));
   });
-  if (slider) slider.addEventListener("input", () => set(Number(slider.value)));
-  back.addEventListener("click", () => set(undefined));
+  const keep = () => {
+    if (!name.value.trim()) return name.focus();
+    chosen = name.value.trim();
+    name.value = "";
+    settings.keepPreset(chosen, settings.values);
+    show();
+    toast(`Kept as “${chosen}”.`);
+  };
+  save.addEventListener("click", keep);
+  name.addEventListener("keydown", (event) => event.key === "Enter" && (event.preventDefault(), keep()));
+  drop.addEventListener("click", () => {
+    const [gone, values] = [chosen, settings.preset(chosen)];
+    settings.keepPreset(gone, undefined);
+    show();
+    toast(`Preset “${gone}” deleted.`, () => (settings.keepPreset(gone, values), show()));
+  });
   return { node, show };
 }
 
-function systemRow(settings) {
-  const text = h("textarea", {
-    id: "set-system",
-    rows: 3,
-    dir: "auto",
-    placeholder: "How the model should behave, in your words",
-  });
-  text.addEventListener("input", () => settings.set("system", text.value || undefined));
-  const node = h(
-    "div",
-    { class: "field" },
-    h("div", { class: "line" }, h("label", { for: "set-system" }, "System prompt")),
-    text,
-  );
-  return { node, show: () => (text.value = settings.get("system") ?? "") };
-}
-
-/** The key is no setting: "reset all" leaves it. */
+/** The key is no setting: "reset all" leaves it, and no preset holds it. */
 function apiKeyRow(server) {
   const box = h("input", { type: "password", id: "set-key", autocomplete: "off", placeholder: "none" });
   box.addEventListener("change", () => {
@@ -150,11 +158,4 @@ function apiKeyRow(server) {
     box,
   );
   return { node, show: () => (box.value = key.get()) };
-}
-
-/** The server's default; null where "none" or "random" says more than the number. */
-function serverValue({ name, blank, theirs }, props) {
-  const value = theirs ?? props.default_generation_settings?.params?.[name];
-  const special = blank && (value < 0 || value > 4294967294);
-  return typeof value === "number" && !special ? Number(value.toPrecision(6)) : null;
 }

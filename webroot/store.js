@@ -1,5 +1,5 @@
-// What this browser keeps (localStorage): changed settings, the API key, one record per chat.
-// A chat is {id, changed, messages: [{role, content, ...}]}.  Without storage, everything lasts as long as the page.
+// The small things that this browser keeps (localStorage): changed settings, presets of them, the API key, which chat
+// was shown last.  Without storage, everything lasts as long as the page.
 
 const PREFIX = "llamatw.";
 
@@ -11,20 +11,20 @@ function read(name) {
   }
 }
 
-/** False when the browser refuses: switched off, or full. */
 function write(name, value) {
   try {
     if (value === undefined) localStorage.removeItem(PREFIX + name);
     else localStorage.setItem(PREFIX + name, JSON.stringify(value));
-    return true;
   } catch {
-    return false;
+    // switched off or full: it lasts as long as the page
   }
 }
 
-/** Values the reader has set; what is not here is the server's business. */
+/** Values the reader has set; what is not here is the server's business.  Names that begin with "page." are the page's
+ *  own, all others are fields of a request. */
 export class Settings {
   #values = Object(read("settings"));
+  #presets = Object(read("presets"));
 
   get(name) {
     return this.#values[name];
@@ -37,15 +37,34 @@ export class Settings {
     write("settings", this.#values);
   }
 
-  /** The sampling wishes among them, as request fields. */
+  /** The fields of a request among them. */
   parameters() {
-    const { system, ...fields } = this.#values;
-    return fields;
+    return Object.fromEntries(Object.entries(this.#values).filter(([name]) => !name.startsWith("page.")));
   }
 
-  clear() {
-    this.#values = {};
-    write("settings", undefined);
+  /** Everything, to be put back by replace(). */
+  get values() {
+    return { ...this.#values };
+  }
+
+  replace(values) {
+    this.#values = { ...values };
+    write("settings", Object.keys(values).length ? values : undefined);
+  }
+
+  get presets() {
+    return Object.keys(this.#presets).sort((a, b) => a.localeCompare(b));
+  }
+
+  preset(name) {
+    return this.#presets[name];
+  }
+
+  /** undefined: forget it. */
+  keepPreset(name, values) {
+    if (values === undefined) delete this.#presets[name];
+    else this.#presets[name] = values;
+    write("presets", this.#presets);
   }
 }
 
@@ -54,59 +73,22 @@ export const key = {
   set: (value) => write("key", value || undefined),
 };
 
-export const chats = {
-  fresh: () => ({ id: crypto.getRandomValues(new Uint32Array(2)).join("-"), changed: Date.now(), messages: [] }),
-
-  /** The one shown last in this tab, or in any. */
-  last() {
-    let id = null;
+/** The chat that was shown last in this tab, or in any. */
+export const last = {
+  get() {
     try {
-      id = sessionStorage.getItem(PREFIX + "chat");
+      return sessionStorage.getItem(`${PREFIX}chat`) ?? read("last");
     } catch {
-      // no storage: no last chat
+      return null;
     }
-    return chats.load(id ?? read("last"));
   },
 
-  remember(id) {
+  set(id) {
     write("last", id);
     try {
-      sessionStorage.setItem(PREFIX + "chat", id);
+      sessionStorage.setItem(`${PREFIX}chat`, id);
     } catch {
       // no storage: nothing to come back to
     }
   },
-
-  load(id) {
-    const chat = read(`chat.${id}`);
-    return chat?.id === id && Array.isArray(chat.messages) ? chat : null;
-  },
-
-  /** An empty chat is not worth keeping. */
-  save: (chat) => write(`chat.${chat.id}`, chat.messages.length > 0 ? chat : undefined),
-  remove: (id) => write(`chat.${id}`, undefined),
-
-  /** Newest first. */
-  list() {
-    try {
-      const ids = Object.keys(localStorage).filter((name) => name.startsWith(`${PREFIX}chat.`));
-      const all = ids.map((name) => chats.load(name.slice(PREFIX.length + 5)));
-      return all.filter(Boolean).sort((a, b) => b.changed - a.changed);
-    } catch {
-      return [];
-    }
-  },
-
-  /** Calls back when another tab has changed this chat. */
-  watch(callback) {
-    addEventListener("storage", (event) => {
-      if (event.key?.startsWith(`${PREFIX}chat.`) && event.newValue) callback(event.key.slice(PREFIX.length + 5));
-    });
-  },
-
-  title: (chat) =>
-    chat.messages
-      .find((message) => message.role === "user")
-      ?.content.trim()
-      .slice(0, 80) || "New chat",
 };

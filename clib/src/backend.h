@@ -25,6 +25,7 @@ typedef enum {
     LT_USE_VECTOR, /* norm weights, biases: float32 */
     LT_USE_MATRIX, /* left side of matmul, rows looked up by token id */
     LT_USE_PIECES, /* several matrices, left sides of a matmul whose input rows have a piece for each */
+    LT_USE_TURNED_PIECES, /* likewise; the file has columns where the matrices have rows, and n_in and n_out are as in the file */
     LT_USE_EXPERTS /* several matrices, of lt_experts */
 } lt_weight_use;
 
@@ -157,8 +158,11 @@ typedef struct {
 
 enum { LT_MAX_EXPERTS = 1024 };
 typedef struct { /* which experts a row goes to, best first, of equals the lower one, and their weights */
-    enum { /* of all logits, of each, of those chosen, of those nearly as good */
-        LT_ROUTE_SOFTMAX = 1, LT_ROUTE_SIGMOID, LT_ROUTE_SOFTMAX_CHOSEN, LT_ROUTE_SPARSE_MIXER
+    enum { 
+        LT_ROUTE_SOFTMAX = 1,    /* of all logits */
+        LT_ROUTE_SIGMOID,        /* of each */
+        LT_ROUTE_SOFTMAX_CHOSEN, /* of those chosen */
+        LT_ROUTE_SOFTMAX_NEAR    /* of the best that is left and those within 2 % of it, one choice after another (SparseMixer) */
     } scores;
     int32_t n_expert, n_used;
     int32_t n_groups, n_groups_used; /* only the experts of the best groups can be chosen; n_groups <= 1: of all */

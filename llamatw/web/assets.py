@@ -2,12 +2,15 @@
 
 A request names a file by segments; each must be an ordinary name, and what they lead to, links followed, must lie
 inside the directory.  Small files of a page: read whole, with an ETag of size and time, revalidated by the browser each
-time.
+time.  Text travels compressed where the browser takes it; what that comes to is kept, not made anew for each request.
 """
 
 from __future__ import annotations
 
+import gzip
 import mimetypes
+import re
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -19,15 +22,36 @@ _TYPES = {
     ".webmanifest": "application/json",
 }
 _MAX_BYTES = 64 << 20
+_WORTH_GZIP = range(1 << 10, 1 << 20)  # bytes
+_TEXTS = ("text/", "application/json", "image/svg+xml")
+_TAKES_GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
 
 
 class Asset(msgspec.Struct, frozen=True):
     path: Path
     content_type: str
     etag: str
+    size: int  # of the file
+    is_gzip: bool = False  # what read() gives
+
+    def gzipped(self) -> Asset:
+        """The same, compressed, where that is worth it."""
+        if self.size not in _WORTH_GZIP or not self.content_type.startswith(_TEXTS):
+            return self
+        return msgspec.structs.replace(self, etag=f'{self.etag[:-1]}-gz"', is_gzip=True)
 
     def read(self) -> bytes:
-        return self.path.read_bytes()
+        return _compressed(self.path, self.etag) if self.is_gzip else self.path.read_bytes()
+
+
+@lru_cache(maxsize=64)
+def _compressed(path: Path, etag: str) -> bytes:
+    """etag: another one is another content."""
+    return gzip.compress(path.read_bytes(), mtime=0)
+
+
+def takes_gzip(accept_encoding: bytes | None) -> bool:
+    return bool(_TAKES_GZIP.search(accept_encoding or b""))
 
 
 class Assets:
@@ -54,7 +78,7 @@ def _asset(root: Path, names: list[str]) -> Asset | None:
         stat = path.stat()
         if stat.st_size > _MAX_BYTES:
             return None
-        return Asset(path, content_type(path), f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"')
+        return Asset(path, content_type(path), f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"', stat.st_size)
     except (OSError, RuntimeError, ValueError):  # unreadable, links in a ring, a name too long
         return None
 

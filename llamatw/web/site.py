@@ -34,7 +34,7 @@ from llamatw.settings import WebSettings
 from llamatw.web import admin, completions, infill, metrics, models, native, openai, openapi, props, slots
 from llamatw.web.access import AccessLog, request_id
 from llamatw.web.api import Api, Request, answer_error, handle_errors
-from llamatw.web.assets import Assets
+from llamatw.web.assets import Assets, takes_gzip
 from llamatw.web.bounds import MAX_BODY_BYTES, max_connections
 from llamatw.web.channel import Channel
 from llamatw.web.generation import Generation
@@ -227,24 +227,29 @@ def make_site(engine: EngineService, settings: WebSettings, reactor: Any) -> Lla
         dialect.add_routes(app, api)
     api_paths = frozenset(rule.rule for rule in app.url_map.iter_rules())
     if assets:
-        _add_page(app, assets)
+        _add_page(app, api, assets)
     origins = Origins(settings.cors, settings.allowed_hosts)
     gate = Gate(app.resource(), Keys(settings.api_keys), origins, api_paths, assets)
     return LlamaSite(gate, settings, reactor)
 
 
-def _add_page(app: Klein, assets: Assets) -> None:
+def _add_page(app: Klein, api: Api, assets: Assets) -> None:
     @app.route("/", methods=["GET"])
     @app.route("/<path:name>", methods=["GET"])
-    def page(request: Request, name: str = "") -> bytes:
+    async def page(request: Request, name: str = "") -> bytes:
         asset = assets.find(f"/{name}")
         if asset is None:
             raise NotFound("File Not Found")
+        if takes_gzip(request.getHeader(b"accept-encoding")):
+            asset = asset.gzipped()
         request.setHeader(b"content-type", asset.content_type.encode())
         request.setHeader(b"cache-control", b"no-cache")  # kept, but asked about each time
+        request.setHeader(b"vary", b"accept-encoding")
         if request.setETag(asset.etag.encode()) is CACHED:
             return b""
-        data = asset.read()
+        data = await api.run(asset.read, asset.size if asset.is_gzip else 0)
+        if asset.is_gzip:
+            request.setHeader(b"content-encoding", b"gzip")
         request.setHeader(b"content-length", b"%d" % len(data))
         return data
 

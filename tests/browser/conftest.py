@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mimetypes
 import os
 import shutil
@@ -22,17 +23,35 @@ PROPS = {
     "default_generation_settings": {
         "n_ctx": 2048,
         "params": {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repeat_penalty": 1.0,
-                   "max_tokens": -1, "seed": -1},
+                   "max_tokens": -1, "seed": -1, "cache_prompt": True, "mirostat": 0, "samplers": ["top_k", "min_p"]},
     },
 }  # fmt: skip
+SLOTS = [
+    {"id": 0, "n_ctx": 2048, "is_processing": True, "n_prompt_tokens": 90, "n_prompt_tokens_processed": 60,
+     "n_prompt_tokens_cache": 30, "next_token": [{"n_decoded": 7}]},
+    {"id": 1, "n_ctx": 2048, "is_processing": False},
+]  # fmt: skip
+METRICS = """# HELP llamacpp:tokens_predicted_total Tokens generated.
+# TYPE llamacpp:tokens_predicted_total counter
+llamacpp:tokens_predicted_total 1234.0
+llamacpp:prompt_tokens_total 300.0
+llamacpp:prompt_tokens_cached_total 100.0
+llamacpp:requests_processing 1.0
+llamacpp:requests_deferred 5.0
+llamatw_kv_pages{state="free"} 50.0
+llamatw_kv_pages{state="cached"} 25.0
+llamatw_kv_pages{state="used"} 25.0
+llamatw_time_to_first_token_seconds_count 4.0
+llamatw_time_to_first_token_seconds_sum 2.0
+"""
 Step = str | dict[str, Any] | threading.Event | None
 
 
 class FakeServer(ThreadingHTTPServer):
     """Tests set the public fields; handlers read them.
 
-    A reply's script is a list of steps: text is a delta, an Event is waited for, a dict is sent as it stands,
-    None breaks the connection off.
+    A reply's script is a list of steps: text is a token, an Event is waited for, a dict is sent as it stands,
+    None breaks the connection off.  Where a request asks for probabilities, each token gets those of `probs`.
     """
 
     daemon_threads = True
@@ -42,6 +61,9 @@ class FakeServer(ThreadingHTTPServer):
         self.script: list[Step] = ["Hello", " there."]
         self.finish = "stop"
         self.refusal: tuple[int, dict[str, Any]] | None = None  # instead of a reply
+        self.probs = [0.9, 0.2]  # of the token, of another one
+        self.vision = False
+        self.metrics = True
         self.loading: float | None = None  # progress while the model is not there yet
         self.key = ""
         self.requests: list[dict[str, Any]] = []
@@ -71,20 +93,34 @@ class Handler(BaseHTTPRequestHandler):
         self.server.paths.append(path)
         if path == "/health":
             self._health()
-        elif path == "/props":
-            self._json(200, PROPS) if self._allowed() else self._refuse(401, "Invalid API key", "authentication_error")
+        elif path in ("/props", "/slots", "/metrics"):
+            self._look(path) if self._allowed() else self._refuse(401, "Invalid API key", "authentication_error")
         else:
             self._file(WEBROOT / (path.lstrip("/") or "index.html"))
+
+    def _look(self, path: str) -> None:
+        if path == "/props":
+            self._json(200, {**PROPS, "modalities": {"vision": self.server.vision}})
+        elif path == "/slots":
+            self._json(200, SLOTS)
+        elif self.server.metrics:
+            self._send(200, "text/plain", METRICS.encode())
+        else:
+            self._refuse(501, "only with --metrics", "not_supported_error")
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self._allowed():
             self._refuse(401, "Invalid API key", "authentication_error")
+        elif self.path.endswith("/input_tokens"):
+            self._json(200, {"input_tokens": sum(len(message["content"]) for message in body["messages"])})
+        elif self.path == "/tokenize":
+            self._json(200, {"tokens": list(range(len(body["content"])))})
         elif self.server.loading is not None:
             self._refuse(503, "Loading model", "unavailable_error")
         else:
             self.server.requests.append(body)
-            self._json(*self.server.refusal) if self.server.refusal else self._stream()
+            self._json(*self.server.refusal) if self.server.refusal else self._stream(body)
 
     def _allowed(self) -> bool:
         return not self.server.key or self.headers.get("Authorization") == f"Bearer {self.server.key}"
@@ -112,11 +148,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Content-Security-Policy", "default-src 'self'")
         self.end_headers()
         self.wfile.write(data)
 
-    def _stream(self) -> None:
+    def _stream(self, body: dict[str, Any]) -> None:
+        self._is_chat = self.path == "/v1/chat/completions"
+        self._wants_probs = bool(body.get("n_probs"))
+        self._n = 0
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -130,7 +168,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def _steps(self) -> bool:
         """False when the script breaks the stream off."""
-        self._chunk({"role": "assistant", "content": None})
         for step in self.server.script:
             if step is None:
                 return False
@@ -138,22 +175,43 @@ class Handler(BaseHTTPRequestHandler):
                 while not step.wait(0.05):
                     self._write(b": ping\n\n")
             elif isinstance(step, str):
-                self._chunk({"content": step})
+                self._token(step)
             else:
                 self._event(step)
         return True
 
+    def _token(self, text: str) -> None:
+        self._n += 1
+        probs = [self._entry(text)] if self._wants_probs else None
+        if self._is_chat:
+            logprobs = {"content": probs} if probs else None
+            choice = {"index": 0, "delta": {"content": text}, "finish_reason": None, "logprobs": logprobs}
+            self._event({"object": "chat.completion.chunk", "choices": [choice], "timings": self._timings()})
+        else:
+            more = {"completion_probabilities": probs} if probs else {}
+            self._event({"content": text, "stop": False, "timings": self._timings(), **more})
+
+    def _entry(self, text: str) -> dict[str, Any]:
+        def one(token: str, prob: float) -> dict[str, Any]:
+            return {"id": 1, "token": token, "bytes": list(token.encode()), "logprob": math.log(prob)}
+
+        own, other = one(text, self.server.probs[0]), one("<b>other</b>", self.server.probs[1])
+        return {**own, "top_logprobs": sorted([own, other], key=lambda choice: -choice["logprob"])}
+
+    def _timings(self) -> dict[str, Any]:
+        return {"cache_n": 4, "prompt_n": 8, "predicted_n": self._n, "predicted_per_second": 31.25}
+
     def _ending(self) -> None:
-        n = sum(isinstance(step, str) for step in self.server.script)
-        usage = {"prompt_tokens": 12, "completion_tokens": n, "total_tokens": 12 + n,
+        finish = self.server.finish
+        if not self._is_chat:
+            kind = "limit" if finish == "length" else "eos"
+            self._event({"content": "", "stop": True, "stop_type": kind, "timings": self._timings()})
+            return
+        usage = {"prompt_tokens": 12, "completion_tokens": self._n, "total_tokens": 12 + self._n,
                  "prompt_tokens_details": {"cached_tokens": 4}}  # fmt: skip
-        timings = {"cache_n": 4, "prompt_n": 8, "predicted_n": n, "predicted_per_second": 31.25}
-        self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": self.server.finish}], "timings": timings})
+        self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}], "timings": self._timings()})
         self._event({"choices": [], "usage": usage})
         self._write(b"data: [DONE]\n\n")
-
-    def _chunk(self, delta: dict[str, Any]) -> None:
-        self._event({"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta}]})
 
     def _event(self, body: object) -> None:
         self._write(f"data: {json.dumps(body, ensure_ascii=False)}\n\n".encode())
@@ -182,7 +240,8 @@ def opened(browser: Any, server: FakeServer) -> Iterator[Any]:
     abroad: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if _is_error(message) else None)
-    page.on("request", lambda r: None if r.url.startswith(server.url) else abroad.append(r.url))
+    ours = (server.url, f"blob:{server.url}")
+    page.on("request", lambda r: None if r.url.startswith(ours) else abroad.append(r.url))
     page.goto(server.url)
     yield page
     context.close()

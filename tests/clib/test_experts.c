@@ -31,14 +31,14 @@ static void make_mixture(mixture *m, int32_t kind)
     m->act = acts[draw() % 4];
     m->gated = m->act == LT_SWIGLU_OAI || draw() % 4;
     m->has_bias = draw() % 2;
-    m->has_choice_bias = kind != 2 && draw() % 2;
+    m->has_choice_bias = kind != 4 && draw() % 2;
     lt_router *r = &m->router;
-    r->scores = 1 + kind % 3;
+    r->scores = kind < 3 ? 1 + kind : LT_ROUTE_SOFTMAX_NEAR;
     r->weigh_input = kind == 3;
     r->n_expert = r->weigh_input ? 5 : 12;
     if (r->weigh_input)
         r->scores = LT_ROUTE_SIGMOID;
-    else if (draw() % 2)
+    else if (kind != 4 && draw() % 2)
         r->n_groups = 4, r->n_groups_used = 2;
     r->n_used = 1 + (int32_t)(draw() % (r->weigh_input ? 2 : 4));
     r->normalise = !r->weigh_input && draw() % 2;
@@ -54,11 +54,47 @@ static void make_mixture(mixture *m, int32_t kind)
     fill(m->choice_bias, r->n_expert, 0.2f);
     for (int32_t i = 0; i < m->n_rows; i++) {
         fill(m->x[i], m->n_embd, 4.0f);
-        fill(m->logits[i], r->n_expert, 6.0f);
+        fill(m->logits[i], r->n_expert, kind == 4 ? 0.5f : 6.0f);
     }
 }
 
 /* ---- the plain statement ---- */
+
+/* A group stays when fewer than n_groups_used are better. */
+static void leave_groups_out(const lt_router *r, const double *score, bool *allowed)
+{
+    double group[MAX_EXPERT];
+    if (r->n_groups <= 1)
+        return;
+    const int size = r->n_expert / r->n_groups;
+    for (int g = 0; g < r->n_groups; g++) {
+        double first = -INFINITY, second = -INFINITY;
+        for (int i = g * size; i < (g + 1) * size; i++) {
+            second = fmax(second, fmin(first, score[i]));
+            first = fmax(first, score[i]);
+        }
+        group[g] = first + second;
+    }
+    for (int i = 0; i < r->n_expert; i++) {
+        int better = 0;
+        for (int g = 0; g < r->n_groups; g++)
+            better += group[g] > group[i / size];
+        allowed[i] = better < r->n_groups_used;
+    }
+}
+
+/* Softmax of the best that is left among those near it; what is larger has been chosen before. */
+static double plain_near(const mixture *m, int row, int best)
+{
+    const double top = (double)m->logits[row][best];
+    double near = 0;
+    for (int i = 0; i < m->router.n_expert; i++) {
+        const double logit = (double)m->logits[row][i];
+        if (logit <= top && top - logit <= (double)0.02f * fmax(fabs(logit), top))
+            near += exp(logit - top);
+    }
+    return 1 / near;
+}
 
 static void plain_choice(const mixture *m, int row, int32_t *chosen, double *weight)
 {
@@ -73,24 +109,7 @@ static void plain_choice(const mixture *m, int row, int32_t *chosen, double *wei
         score[i] = (r->weigh_input ? logit : value[i]) + (m->has_choice_bias ? (double)m->choice_bias[i] : 0);
         allowed[i] = true;
     }
-    if (r->n_groups > 1) { /* a group stays when fewer than n_groups_used are better */
-        const int size = r->n_expert / r->n_groups;
-        double group[MAX_EXPERT];
-        for (int g = 0; g < r->n_groups; g++) {
-            double first = -INFINITY, second = -INFINITY;
-            for (int i = g * size; i < (g + 1) * size; i++) {
-                second = fmax(second, fmin(first, score[i]));
-                first = fmax(first, score[i]);
-            }
-            group[g] = first + second;
-        }
-        for (int i = 0; i < r->n_expert; i++) {
-            int better = 0;
-            for (int g = 0; g < r->n_groups; g++)
-                better += group[g] > group[i / size];
-            allowed[i] = better < r->n_groups_used;
-        }
-    }
+    leave_groups_out(r, score, allowed);
     for (int rank = 0; rank < r->n_used; rank++) {
         int best = -1;
         for (int i = 0; i < r->n_expert; i++)
@@ -98,7 +117,9 @@ static void plain_choice(const mixture *m, int row, int32_t *chosen, double *wei
                 best = i;
         allowed[best] = false;
         chosen[rank] = best;
-        weight[rank] = r->scores == LT_ROUTE_SOFTMAX_CHOSEN ? exp(value[best]) : value[best];
+        weight[rank] = r->scores == LT_ROUTE_SOFTMAX_NEAR     ? plain_near(m, row, best)
+                       : r->scores == LT_ROUTE_SOFTMAX_CHOSEN ? exp(value[best])
+                                                              : value[best];
         chosen_sum += weight[rank];
     }
     for (int rank = 0; rank < r->n_used; rank++) {
@@ -119,9 +140,12 @@ static double plain_dot(const stack *s, int expert, int64_t row, const double *x
 static double plain_act(lt_act act, double g)
 {
     switch (act) {
-    case LT_SILU: return g / (1 + exp(-g));
-    case LT_GELU: return 0.5 * g * (1 + tanh(sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g)));
-    default: return g > 0 ? g * g : 0;
+    case LT_SILU:
+        return g / (1 + exp(-g));
+    case LT_GELU:
+        return 0.5 * g * (1 + tanh(sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g)));
+    default:
+        return g > 0 ? g * g : 0;
     }
 }
 
@@ -205,8 +229,8 @@ static void check_values(const mixture *m, const float *y, int kind)
         }
     }
     const bool floats = m->up.type == LT_F32 && m->down.type == LT_F32 && (!m->gated || m->gate.type == LT_F32);
-    CHECK(sqrt(error / size) < (floats ? 1e-6 : 2e-2), "router %d, act %d, gated %d, used %d, groups %d: relative error %g", kind, (int)m->act,
-          m->gated, m->router.n_used, m->router.n_groups, sqrt(error / size));
+    CHECK(sqrt(error / size) < (floats ? 1e-6 : 2e-2), "router %d, act %d, gated %d, used %d, groups %d: relative error %g", kind,
+          (int)m->act, m->gated, m->router.n_used, m->router.n_groups, sqrt(error / size));
 }
 
 static void test_mixture(int kind)
@@ -224,7 +248,8 @@ static void test_mixture(int kind)
         for (int32_t first = 0, n; first < m.n_rows; first += n) { /* companies of all sizes */
             n = 1 + (int32_t)(draw() % (uint32_t)(m.n_rows - first));
             run(&g, &m, first, n, some);
-            CHECK(!memcmp(all + first * m.n_embd, some, (size_t)(n * m.n_embd) * sizeof *all), "rows %d..%d of %d", first, first + n, m.n_rows);
+            CHECK(!memcmp(all + first * m.n_embd, some, (size_t)(n * m.n_embd) * sizeof *all), "rows %d..%d of %d", first, first + n,
+                  m.n_rows);
         }
         cpu_of(g.rig.be)->pairs.max_pairs = 2 * m.router.n_used + 1;
         run(&g, &m, 0, m.n_rows, some);
@@ -244,20 +269,47 @@ static void test_choice(void)
     CHECK(chosen[0] == 1 && chosen[1] == 3 && chosen[2] == 5, "%d %d %d", chosen[0], chosen[1], chosen[2]);
     const float bad[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; i < 3; i++)
-        for (int kind = LT_ROUTE_SOFTMAX; kind <= LT_ROUTE_SOFTMAX_CHOSEN; kind++) {
+        for (int kind = LT_ROUTE_SOFTMAX; kind <= LT_ROUTE_SOFTMAX_NEAR; kind++) {
             lt_router any = r;
             any.scores = kind;
             logits[4] = bad[i];
             lt_cpu_route(&lt_kernels_ref, &any, logits, chosen, weight);
             for (int j = 0; j < 3; j++)
-                CHECK(isnan(weight[j]) && chosen[j] >= 0 && chosen[j] < 6, "%g: expert %d with weight %g", (double)bad[i], chosen[j], (double)weight[j]);
+                CHECK(isnan(weight[j]) && chosen[j] >= 0 && chosen[j] < 6, "%g: expert %d with weight %g", (double)bad[i], chosen[j],
+                      (double)weight[j]);
         }
+}
+
+/* Each allocation fails once: an error, nothing leaked (the sanitizers see to that). */
+static void test_no_memory(void)
+{
+    static stack s;
+    static const float frequency = 1.0f;
+    const lt_kernels *k[3];
+    levels(k);
+    fill_stack(&s, LT_Q8_0, 4, 32, 32);
+    const lt_layer_shape layer = {.n_head = 1, .n_head_kv = 1, .k_dim = 16, .v_dim = 16};
+    const lt_kv_shape shape = {.layers = &layer, .n_layers = 1, .page_tokens = 64, .n_pages = 1, .max_pages = 1, .n_experts_used = 2};
+    int rc = LT_E_NOMEM, n_failed_allocations = 0;
+    for (int64_t at = 1; rc == LT_E_NOMEM; at++) {
+        rig r;
+        rig_create(&r, 1, MAX_ROWS, k[0]);
+        rig_matrices(&r, &s, 4, LT_USE_EXPERTS);
+        lt_fail_alloc_at(at);
+        rc = r.be->ops->ready(r.be, &shape, &(lt_rope){.n_rot = 2, .magnitude = 1, .frequency = &frequency}, 1);
+        lt_fail_alloc_at(0);
+        CHECK(rc == LT_OK || rc == LT_E_NOMEM, "allocation %d: code %d (%s)", (int)at, rc, lt_last_error());
+        n_failed_allocations += rc == LT_E_NOMEM;
+        rig_destroy(&r);
+    }
+    CHECK(n_failed_allocations > 20, "%d allocations", n_failed_allocations);
 }
 
 int main(void)
 {
     for (int i = 0; i < 60; i++)
-        test_mixture(i % 4);
+        test_mixture(i % 5);
     test_choice();
+    test_no_memory();
     return check_report("test_experts");
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 
 import pytest
@@ -330,6 +331,31 @@ def test_files(page, path, kind, body):
     again = page.get(path, If_None_Match=reply.headers["etag"])
     assert (again.status, again.body) == (304, b"")
     assert page.request("HEAD", path).status == 200
+
+
+def test_text_travels_compressed_where_it_is_taken(page, tmp_path):
+    text = b"let answer = 42;\n" * 400
+    (tmp_path / "public" / "large.js").write_bytes(text)
+    plain, packed = page.get("/large.js"), page.get("/large.js", Accept_Encoding="br, gzip;q=0.5")
+    assert (plain.body, "content-encoding" in plain.headers) == (text, False)
+    assert (gzip.decompress(packed.body), packed.headers["content-encoding"]) == (text, "gzip")
+    assert len(packed.body) == int(packed.headers["content-length"]) < 200
+    assert plain.headers["vary"] == packed.headers["vary"] == "accept-encoding"
+    assert plain.headers["etag"] != packed.headers["etag"]
+    again = page.get("/large.js", Accept_Encoding="gzip", If_None_Match=packed.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+    (tmp_path / "public" / "large.js").write_bytes(text * 2)
+    assert gzip.decompress(page.get("/large.js", Accept_Encoding="gzip").body) == text * 2
+
+
+@pytest.mark.parametrize(
+    ("header", "path"), [("gzip;q=0", "/large.js"), ("br", "/large.js"), ("gzip", "/hello.txt"), ("gzip", "/app.png")]
+)
+def test_not_compressed(page, tmp_path, header, path):
+    (tmp_path / "public" / "large.js").write_bytes(b"a" * 5000)
+    (tmp_path / "public" / "app.png").write_bytes(b"a" * 5000)
+    reply = page.get(path, Accept_Encoding=header)
+    assert reply.status == 200 and "content-encoding" not in reply.headers
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ int lt_cpu_pairs_create(cpu_backend *be, int32_t n_used)
     const size_t width = (size_t)(be->max_in_stack + 15) & ~(size_t)15;
     const size_t q8_bytes = (size_t)lt_q8_units(be->max_in_stack) * sizeof *p->q8, row_bytes = width * sizeof *p->f32;
     const size_t wanted = (size_t)be->max_rows * (size_t)n_used, room = ROOM_BYTES / (q8_bytes + 3 * row_bytes);
-    const size_t n = wanted < room ? wanted : room > (size_t)n_used ? room : (size_t)n_used;
+    const size_t n = wanted<room ? wanted : room>(size_t) n_used ? room : (size_t)n_used;
     p->max_pairs = (int32_t)n;
     p->stride = (int64_t)width;
     p->chosen = lt_cpu_scratch(be, n, sizeof *p->chosen);

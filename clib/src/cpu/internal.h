@@ -162,7 +162,10 @@ void lt_cpu_route(const lt_kernels *k, const lt_router *r, const float *logits, 
 
 int lt_cpu_weight(lt_backend *be, lt_weight **out, const lt_gguf *file, const lt_weight_source *source);
 int lt_cpu_vector(lt_backend *be, lt_weight **out, const float *values, int64_t n);
+/* Room for so many bytes of the file for each thread, unless it is mapped. */
+int lt_cpu_slabs_create(cpu_backend *be, const lt_tensor *t, size_t bytes);
 void lt_cpu_slabs_destroy(cpu_backend *be);
+int lt_cpu_pack_turned(cpu_backend *be, const lt_weight *w, const lt_gguf *file, const lt_weight_source *source);
 void lt_cpu_embed(lt_backend *be, lt_buffer *y, const lt_embedding *e);
 void lt_cpu_matmul(lt_backend *be, const lt_input *in, const lt_product *out, int32_t n_out);
 void lt_cpu_attend(lt_backend *be, const lt_attention *a, lt_buffer *q, lt_buffer *k, lt_buffer *v, lt_buffer *out);

@@ -11,9 +11,9 @@ typedef struct {
     const lt_product *out;
     int32_t n_out, n_rows, n_pieces;
     bool wants_q8, wants_f32;
-    int64_t n_in; /* of a piece */
+    int64_t n_in;                 /* of a piece */
     int64_t f32_stride, q8_piece; /* from a row, and from a piece of all rows, to the next */
-    int32_t chunk; /* panels in an item */
+    int32_t chunk;                /* panels in an item */
 } matmul_call;
 
 static const float *row_of(const lt_buffer *b, int32_t row)
@@ -61,7 +61,8 @@ static void prologue_row(void *context, int32_t item, int32_t worker)
 {
     matmul_call *c = context;
     cpu_backend *be = c->be;
-    const float *row = lt_cpu_input_row(be->k, c->in, c->n_in * c->n_pieces, c->in->rows ? c->in->rows[item] : item, be->scratch[worker].row);
+    const float *row =
+        lt_cpu_input_row(be->k, c->in, c->n_in * c->n_pieces, c->in->rows ? c->in->rows[item] : item, be->scratch[worker].row);
     for (int32_t p = 0; c->wants_q8 && p < c->n_pieces; p++)
         be->k->quantize(row + p * c->n_in, c->n_in, be->q8 + p * c->q8_piece + item * LT_BLOCK_UNITS, (int64_t)c->n_rows * LT_BLOCK_UNITS);
     if (c->wants_f32)

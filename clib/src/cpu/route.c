@@ -45,6 +45,24 @@ static void choose(const lt_router *r, float *score, int32_t *chosen)
     }
 }
 
+/* Liu et al. 2024, "GRIN: GRadient-INformed MoE", as Phi 3.5 MoE has it. */
+static float weight_among_near(const lt_kernels *k, const lt_router *r, const float *logits, const int32_t *chosen, int32_t rank)
+{
+    const float best = logits[chosen[rank]];
+    float near[LT_MAX_EXPERTS] = {best};
+    int32_t n = 1;
+    for (int32_t i = 0; i < r->n_expert; i++) {
+        const float size = fabsf(logits[i]) > best ? fabsf(logits[i]) : best;
+        bool is_left = true;
+        for (int32_t j = 0; j <= rank; j++)
+            is_left &= i != chosen[j];
+        if (is_left && best - logits[i] <= 0.02f * size)
+            near[n++] = logits[i];
+    }
+    k->softmax(near, n);
+    return near[0];
+}
+
 static void scale_weights(const lt_router *r, float *weight)
 {
     float sum = 0;
@@ -55,24 +73,6 @@ static void scale_weights(const lt_router *r, float *weight)
         weight[i] /= sum > least ? sum : least;
     for (int32_t i = 0; i < r->n_used; i++)
         weight[i] *= r->scale;
-}
-
-/* Sparse mixer (Liu et al. 2024, "GRIN: GRadient-INformed MoE"): an expert's share among those that are left and nearly as good. */
-static void mix_sparsely(const lt_kernels *k, const lt_router *r, const float *logits, const int32_t *chosen, float *weight)
-{
-    float near[LT_MAX_EXPERTS];
-    bool taken[LT_MAX_EXPERTS] = {false};
-    for (int32_t rank = 0; rank < r->n_used; rank++) {
-        const float best = logits[chosen[rank]];
-        int32_t n = 1;
-        near[0] = best;
-        taken[chosen[rank]] = true;
-        for (int32_t i = 0; i < r->n_expert; i++)
-            if (!taken[i] && best - logits[i] <= 0.02f * fmaxf(fabsf(logits[i]), best))
-                near[n++] = logits[i];
-        k->softmax(near, n);
-        weight[rank] = near[0];
-    }
 }
 
 void lt_cpu_route(const lt_kernels *k, const lt_router *r, const float *logits, int32_t *chosen, float *weight)
@@ -93,8 +93,8 @@ void lt_cpu_route(const lt_kernels *k, const lt_router *r, const float *logits, 
         weight[i] = value[chosen[i]];
     if (r->scores == LT_ROUTE_SOFTMAX_CHOSEN)
         k->softmax(weight, r->n_used);
-    else if (r->scores == LT_ROUTE_SPARSE_MIXER)
-        mix_sparsely(k, r, logits, chosen, weight);
+    for (int32_t i = 0; r->scores == LT_ROUTE_SOFTMAX_NEAR && i < r->n_used; i++)
+        weight[i] = weight_among_near(k, r, logits, chosen, i);
     scale_weights(r, weight);
     for (int32_t i = 0; i < r->n_used; i++)
         weight[i] += poison;

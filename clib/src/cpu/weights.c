@@ -7,8 +7,7 @@
 
 enum { ARENA_BYTES = 32 << 20, SLAB_BYTES = 256 << 10, ITEMS_PER_THREAD = 4 };
 
-/* Room for so many bytes of the file for each thread, unless it is mapped. */
-static int slabs_create(cpu_backend *be, const lt_tensor *t, size_t bytes)
+int lt_cpu_slabs_create(cpu_backend *be, const lt_tensor *t, size_t bytes)
 {
     if (t->data || bytes + LT_READ_SLACK <= be->slab_bytes)
         return LT_OK;
@@ -93,6 +92,19 @@ static uint8_t *take_panels(cpu_backend *be, size_t bytes)
     return a->bytes + a->used - bytes;
 }
 
+/* What the scratch must hold of rows that such a weight is multiplied with. */
+static void note_widths(cpu_backend *be, const lt_weight *w, lt_weight_use use)
+{
+    const bool is_float = FORM_IS_FLOAT(w->form);
+    const int64_t width = w->n_pieces * (is_float ? w->n_in : lt_q8_units(w->n_in) * LT_UNIT);
+    int64_t *widest = is_float ? &be->max_in_float : &be->max_in_quantised;
+    *widest = width > *widest ? width : *widest;
+    if (use != LT_USE_EXPERTS)
+        return;
+    be->max_in_stack = w->n_in > be->max_in_stack ? w->n_in : be->max_in_stack;
+    be->max_in_stack = w->n_out > be->max_in_stack ? w->n_out : be->max_in_stack;
+}
+
 static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_gguf *file, const lt_weight_source *source)
 {
     const lt_tensor *t = source->tensor;
@@ -102,24 +114,17 @@ static int pack_matrix(cpu_backend *be, lt_weight *w, const lt_gguf *file, const
     w->panels = take_panels(be, (size_t)n_panels * w->panel_bytes);
     if (!w->panels)
         return out_of_memory(t->name, (size_t)n_panels * w->panel_bytes);
+    be->memory.weight_bytes += (int64_t)((size_t)n_panels * w->panel_bytes);
+    note_widths(be, w, source->use);
+    if (source->use == LT_USE_TURNED_PIECES)
+        return lt_cpu_pack_turned(be, w, file, source);
     const size_t row_bytes = t->n_bytes / (size_t)(source->rows_apart * (source->each ? 1 : source->n_matrices));
     pack_call c = {.be = be, .file = file, .t = t, .source = source, .w = w, .row_bytes = row_bytes};
     c.panels_per_item = panels_per_item(be, n_panels, row_bytes);
     c.items_per_matrix = (int32_t)((lt_panels_of(w) + c.panels_per_item - 1) / c.panels_per_item);
-    LT_TRY(slabs_create(be, t, (size_t)c.panels_per_item * LT_PANEL_ROWS * row_bytes));
+    LT_TRY(lt_cpu_slabs_create(be, t, (size_t)c.panels_per_item * LT_PANEL_ROWS * row_bytes));
     lt_pool_run(be->pool, lt_pool_size(be->pool), pack_item, &c, c.items_per_matrix * w->n_matrices);
-    if (c.error)
-        return lt_gguf_fail_read(file, t, c.error);
-    be->memory.weight_bytes += (int64_t)((size_t)n_panels * w->panel_bytes);
-    const bool is_float = FORM_IS_FLOAT(w->form);
-    const int64_t width = w->n_pieces * (is_float ? w->n_in : lt_q8_units(w->n_in) * LT_UNIT);
-    int64_t *widest = is_float ? &be->max_in_float : &be->max_in_quantised;
-    *widest = width > *widest ? width : *widest;
-    if (source->use == LT_USE_EXPERTS) {
-        be->max_in_stack = w->n_in > be->max_in_stack ? w->n_in : be->max_in_stack;
-        be->max_in_stack = w->n_out > be->max_in_stack ? w->n_out : be->max_in_stack;
-    }
-    return LT_OK;
+    return c.error ? lt_gguf_fail_read(file, t, c.error) : LT_OK;
 }
 
 static int vector_create(cpu_backend *be, lt_weight *w, const char *name)
@@ -137,7 +142,7 @@ static int copy_vector(cpu_backend *be, lt_weight *w, const lt_gguf *file, const
 {
     const lt_tensor *t = source->tensor;
     LT_TRY(vector_create(be, w, t->name));
-    LT_TRY(slabs_create(be, t, t->n_bytes));
+    LT_TRY(lt_cpu_slabs_create(be, t, t->n_bytes));
     const uint8_t *src;
     const size_t first = (size_t)source->first * sizeof *w->vector, n = (size_t)w->n_in * sizeof *w->vector;
     const int error = lt_gguf_read(file, t, first, n, be->slabs, &src);
@@ -168,11 +173,12 @@ int lt_cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const 
     if (form < 0)
         return lt_fail(LT_E_UNSUPPORTED, "%s: tensor %s has type %s, which this build cannot compute with", lt_gguf_path(file), t->name,
                        lt_type_name(t->type));
-    lt_weight *w = weight_create(be, (lt_weight){.n_in = source->n_in,
-                                                 .n_out = source->n_out,
+    const bool turned = source->use == LT_USE_TURNED_PIECES, pieces = turned || source->use == LT_USE_PIECES;
+    lt_weight *w = weight_create(be, (lt_weight){.n_in = turned ? source->n_out : source->n_in,
+                                                 .n_out = turned ? source->n_in : source->n_out,
                                                  .n_matrices = source->n_matrices,
-                                                 .n_pieces = source->use == LT_USE_PIECES ? source->n_matrices : 1,
-                                                 .form = (lt_form)form});
+                                                 .n_pieces = pieces ? source->n_matrices : 1,
+                                                 .form = turned ? LT_FORM_F32 : (lt_form)form});
     if (!w)
         return out_of_memory(t->name, sizeof *w);
     LT_TRY(source->use == LT_USE_VECTOR ? copy_vector(be, w, file, source) : pack_matrix(be, w, file, source));

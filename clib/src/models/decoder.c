@@ -29,11 +29,8 @@ lt_kv_shape lt_model_kv_shape(const lt_model *m, lt_layer_shape *shapes, int32_t
 {
     for (int32_t i = 0; i < m->h.n_layer; i++)
         shapes[i] = m->layers[i].shape;
-    return (lt_kv_shape){.layers = shapes,
-                         .n_layers = m->h.n_layer,
-                         .k_type = k_type,
-                         .v_type = v_type,
-                         .n_experts_used = m->h.router.n_used};
+    return (lt_kv_shape){
+        .layers = shapes, .n_layers = m->h.n_layer, .k_type = k_type, .v_type = v_type, .n_experts_used = m->h.router.n_used};
 }
 
 int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape, int32_t n_ctx)
@@ -65,10 +62,35 @@ static lt_product product(const lt_weight *w, const lt_weight *bias, lt_buffer *
     return (lt_product){.w = w, .bias = bias, .y = y};
 }
 
-static void attend(lt_model *m, const lt_layer *y, const lt_input *in)
+/* With a latent: q, k, v as attention takes them, and what the heads make of the values. */
+static void attend_latent(lt_model *m, const lt_layer *y, const lt_input *in)
 {
     const lt_ops *op = m->be->ops;
-    op->matmul(m->be, in, (lt_product[]){product(y->q, y->q_bias, m->q), product(y->k, y->k_bias, m->k), product(y->v, y->v_bias, m->v)}, 3);
+    const int64_t k_dim = y->shape.k_dim, n_rot = k_dim - y->shape.v_dim;
+    const lt_product k = product(y->k, y->k_bias, m->k), v = product(y->v, y->v_bias, m->v);
+    const lt_product q = {.w = y->q, .y = m->heads, .y_apart = m->h.latent.k_dim - n_rot};
+    const lt_product q_rope = {.w = y->q_rope, .y = m->q, .y_apart = k_dim};
+    if (y->q_a) {
+        op->matmul(m->be, in, (lt_product[]){product(y->q_a, NULL, m->q_latent), k, v}, 3);
+        op->matmul(m->be, &(lt_input){.x = m->q_latent, .norm = y->q_a_norm}, (lt_product[]){q, q_rope}, 2);
+    } else {
+        op->matmul(m->be, in, (lt_product[]){q, q_rope, k, v}, 4);
+    }
+    op->matmul(m->be, &(lt_input){.x = m->heads}, &(lt_product){.w = y->k_b, .y = m->q, .y_first = n_rot, .y_apart = k_dim}, 1);
+    op->attend(m->be, &y->attention, m->q, m->k, m->v, m->attended);
+    op->matmul(m->be, &(lt_input){.x = m->attended}, &(lt_product){.w = y->v_b, .y = m->heads, .y_apart = y->v_head}, 1);
+    op->matmul(m->be, &(lt_input){.x = m->heads}, (lt_product[]){product(y->o, y->o_bias, m->branch[0])}, 1);
+}
+
+static void attend(lt_model *m, const lt_layer *y, const lt_input *in)
+{
+    if (y->k_b) {
+        attend_latent(m, y, in);
+        return;
+    }
+    const lt_ops *op = m->be->ops;
+    op->matmul(m->be, in, (lt_product[]){product(y->q, y->q_bias, m->q), product(y->k, y->k_bias, m->k), product(y->v, y->v_bias, m->v)},
+               3);
     op->attend(m->be, &y->attention, m->q, m->k, m->v, m->attended);
     op->matmul(m->be, &(lt_input){.x = m->attended}, (lt_product[]){product(y->o, y->o_bias, m->branch[0])}, 1);
 }

@@ -23,8 +23,8 @@ int lt_router_read(lt_router *r, lt_keys *k, const lt_traits *t)
         return LT_OK;
     LT_TRY(lt_key_count(k, "expert_group_used_count", true, 1, r->n_groups, &r->n_groups_used));
     if (r->n_expert % r->n_groups || r->n_expert / r->n_groups * r->n_groups_used < r->n_used)
-        return lt_fail(LT_E_FORMAT, "%s: %s.expert_group_count is %d: of %d experts, %d can not be chosen from %d groups", lt_gguf_path(k->g),
-                       k->arch, r->n_groups, r->n_expert, r->n_used, r->n_groups_used);
+        return lt_fail(LT_E_FORMAT, "%s: %s.expert_group_count is %d: of %d experts, %d can not be chosen from %d groups",
+                       lt_gguf_path(k->g), k->arch, r->n_groups, r->n_expert, r->n_used, r->n_groups_used);
     return LT_OK;
 }
 
@@ -75,8 +75,8 @@ static int read_width(const lt_loader *l, int32_t layer, const char *part, int d
 {
     const lt_tensor *t = lt_find_part(l, layer, part);
     if (t && (t->ne[dim] < 1 || t->ne[dim] > 1 << 20))
-        return lt_fail(LT_E_FORMAT, "%s: tensor %s: dimension %d is %" PRIu64 ", must be 1..%d", lt_gguf_path(l->g), t->name, dim, t->ne[dim],
-                       1 << 20);
+        return lt_fail(LT_E_FORMAT, "%s: tensor %s: dimension %d is %" PRIu64 ", must be 1..%d", lt_gguf_path(l->g), t->name, dim,
+                       t->ne[dim], 1 << 20);
     *out = t ? (int32_t)t->ne[dim] : 0;
     return LT_OK;
 }

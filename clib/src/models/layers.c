@@ -108,6 +108,8 @@ static int fill_layer(lt_keys *k, lt_model *m, const layer_numbers *n, int32_t i
                                   .heat_offset = h->heat_offset,
                                   .clamp = h->attention_clamp,
                                   .cap = h->attention_cap};
+    if (h->latent.n_kv)
+        lt_latent_shape(h, y);
     LT_TRY(lt_key_number(k, "attention.scale", false, 1e-6, 1e3, &y->attention.scale));
     return check_heads(k, m, i);
 }

@@ -50,6 +50,8 @@ static int load_attention(lt_loader *l, int32_t i, lt_layer *y)
     const lt_layer_shape *s = &y->shape;
     const lt_traits *t = l->m->traits;
     LT_TRY(lt_load_norm(l, i, lt_find_part(l, i, "attn_norm_2") ? "attn_norm_2" : "attn_norm", !(t->is & LT_NO_PRE_NORM), &y->attn_norm));
+    if (l->m->h.latent.n_kv)
+        return lt_load_latent(l, i, y);
     LT_TRY(load_qkv(l, i, y));
     LT_TRY(lt_load_part(l, i, "attn_output", (int64_t)s->n_head * s->v_dim, lt_all_rows(l->m->h.n_embd), OPTIONAL, &y->o, &y->o_bias));
     LT_TRY(load_head_norm(l, i, "attn_q_norm", s->n_head, s->k_dim, &y->attention.q_norm));
@@ -162,6 +164,18 @@ static void use_rope_factors(lt_loader *l)
     }
 }
 
+static int check_experts(const lt_loader *l)
+{
+    const lt_hparams *h = &l->m->h;
+    int32_t i = 0;
+    while (i < h->n_layer && !l->m->layers[i].router)
+        i++;
+    return i < h->n_layer || !h->router.n_expert
+               ? LT_OK
+               : lt_fail(LT_E_FORMAT, "%s: %s.expert_count is %d, but no layer has the tensor ffn_gate_inp", lt_gguf_path(l->g),
+                         l->m->traits->arch, h->router.n_expert);
+}
+
 static int load_tensors(lt_loader *l)
 {
     LT_TRY(load_embedding(l));
@@ -169,6 +183,7 @@ static int load_tensors(lt_loader *l)
     use_rope_factors(l);
     for (int32_t i = 0; i < l->m->h.n_layer; i++)
         LT_TRY(load_layer(l, i));
+    LT_TRY(check_experts(l));
     return l->m->traits->is & LT_ALIBI ? create_slopes(l->m) : LT_OK;
 }
 
@@ -201,7 +216,7 @@ static int64_t larger(int64_t a, int64_t b)
 static int create_buffers(lt_model *m, int32_t max_rows)
 {
     const lt_hparams *h = &m->h;
-    int64_t q = 0, k = 0, v = 0, attended = 0, ff = 0;
+    int64_t q = 0, k = 0, v = 0, attended = 0, ff = 0, heads = 0;
     for (int32_t i = 0; i < h->n_layer; i++) {
         const lt_layer_shape *s = &m->layers[i].shape;
         q = larger(q, (int64_t)s->n_head * s->k_dim);
@@ -209,6 +224,7 @@ static int create_buffers(lt_model *m, int32_t max_rows)
         v = larger(v, (int64_t)s->n_head_kv * s->v_dim);
         attended = larger(attended, (int64_t)s->n_head * s->v_dim);
         ff = larger(ff, m->layers[i].n_ff);
+        heads = larger(heads, (int64_t)s->n_head * larger(m->layers[i].v_head, h->latent.k_dim));
     }
     const int32_t n_expert = h->router.n_expert;
     const struct {
@@ -221,6 +237,8 @@ static int create_buffers(lt_model *m, int32_t max_rows)
         {&m->branch[2], n_expert ? h->n_embd : 0},
         {&m->routes, n_expert},
         {&m->shared_gate, n_expert ? 1 : 0},
+        {&m->q_latent, h->latent.n_q},
+        {&m->heads, h->latent.n_kv ? heads : 0},
         {&m->q, q},
         {&m->k, k},
         {&m->v, v},

@@ -87,8 +87,7 @@ int lt_load_source(lt_loader *l, const char *name, bool required, lt_weight_sour
 
 int lt_load_matrix(lt_loader *l, const char *name, bool required, int64_t n_in, lt_rows r, lt_weight **out)
 {
-    const lt_weight_source s = {
-        .use = LT_USE_MATRIX, .n_matrices = 1, .n_in = n_in, .n_out = r.n, .first = r.first, .rows_apart = r.n_all};
+    const lt_weight_source s = {.use = LT_USE_MATRIX, .n_matrices = 1, .n_in = n_in, .n_out = r.n, .first = r.first, .rows_apart = r.n_all};
     return lt_load_source(l, name, required, s, out);
 }
 
@@ -107,7 +106,7 @@ const lt_tensor *lt_find_part(const lt_loader *l, int32_t layer, const char *par
 }
 
 int lt_load_part(lt_loader *l, int32_t layer, const char *part, int64_t n_in, lt_rows r, bool bias_required, const lt_weight **w,
-                     const lt_weight **bias)
+                 const lt_weight **bias)
 {
     lt_weight *loaded = NULL, *loaded_bias = NULL;
     LT_TRY(lt_load_matrix(l, lt_part(layer, part, "weight").text, REQUIRED, n_in, r, &loaded));
@@ -135,4 +134,3 @@ int lt_load_norm(lt_loader *l, int32_t layer, const char *part, bool required, l
 {
     return lt_load_named_norm(l, lt_part(layer, part, "weight").text, lt_part(layer, part, "bias").text, required, l->m->h.n_embd, out);
 }
-

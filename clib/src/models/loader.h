@@ -47,4 +47,7 @@ int lt_load_norm(lt_loader *l, int32_t layer, const char *part, bool required, l
 bool lt_has_experts(const lt_loader *l, int32_t layer);
 int lt_load_experts(lt_loader *l, int32_t layer, lt_layer *y);
 
+/* latent.c: attention but for its norms of x. */
+int lt_load_latent(lt_loader *l, int32_t layer, lt_layer *y);
+
 #endif

@@ -64,6 +64,12 @@ typedef struct {
 } lt_rope_kind;
 enum { LT_ROPE_FULL, LT_ROPE_WINDOW, LT_ROPE_KINDS };
 
+typedef struct { /* attention with a latent (latent.c); n_kv 0: with keys and values of its own */
+    int32_t n_kv, n_q; /* widths of the latent, and of the one that queries come from; n_q 0: from x */
+    int32_t k_dim;     /* of a head as trained */
+    float scale;
+} lt_latent;
+
 typedef struct {
     int32_t n_layer, n_embd, n_ctx_train, n_vocab;
     float eps;
@@ -77,9 +83,11 @@ typedef struct {
     float yarn_ext_factor, yarn_beta_fast, yarn_beta_slow, yarn_log_multiplier;
     float heat; int32_t heat_floor, heat_offset; /* see lt_attention; heat 0: none */
     lt_router router;        /* of all mixtures; n_expert 0: none */
+    lt_latent latent;
 } lt_hparams;
 
 int lt_router_read(lt_router *r, lt_keys *k, const lt_traits *t);
+int lt_latent_read(lt_hparams *h, lt_keys *k);
 
 /* Reads and range-checks; every error names file, key, value and limit. */
 int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t n_vocab);
@@ -90,6 +98,9 @@ typedef struct {
     lt_attention attention;  /* its numbers, norms of heads */
     lt_norm attn_norm, post_attn_norm, ffn_norm, post_ffn_norm;
     const lt_weight *q, *k, *v, *o, *q_bias, *k_bias, *v_bias, *o_bias;
+    const lt_weight *q_a, *q_rope, *k_b, *v_b; /* of attention with a latent: q is what does not rotate, k what does, v the latent */
+    lt_norm q_a_norm;
+    int32_t v_head;
     const lt_weight *gate, *up, *down, *gate_bias, *up_bias, *down_bias;
     const lt_weight *router, *router_bias; /* of a mixture of experts in place of the MLP, which then is the one that every row goes to ... */
     const lt_weight *shared_gate;          /* ... times sigmoid of this; NULL: one */
@@ -109,6 +120,7 @@ typedef struct {
     lt_buffer *x, *q, *k, *v, *attended, *gate, *up, *logits;
     lt_buffer *branch[3];    /* what attention, MLP (or experts) and shared expert give */
     lt_buffer *routes, *shared_gate; /* of models with experts */
+    lt_buffer *q_latent, *heads;     /* of models with a latent; heads: what of q does not rotate, then the heads' values */
     int64_t n_params;
     int32_t max_outputs;     /* rows of logits at a time */
     int32_t n_tensors_unused;
@@ -117,6 +129,7 @@ typedef struct {
 
 /* Numbers of every layer: shapes, windows, which rotation. */
 int lt_layers_read(lt_model *m, const lt_gguf *g);
+void lt_latent_shape(const lt_hparams *h, lt_layer *y);
 
 /* Loads all weights into be (which stays the caller's).  *progress (may be NULL) goes towards 1000; negative cancels. */
 int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be, int32_t max_rows, int32_t max_outputs, int32_t *progress);

@@ -30,6 +30,7 @@ MODELS = {
     "codeshell": "CodeShell 7B",
     "cohere2": "Command R7B, Command A",
     "command-r": "Command R, R+, Aya 23",
+    "deepseek": "DeepSeek MoE 16B",
     "deepseek2": "DeepSeek V2, V3, R1; Kimi K2",
     "dots1": "dots.llm1",
     "ernie4_5": "ERNIE 4.5 0.3B",

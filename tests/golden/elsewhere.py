@@ -11,6 +11,15 @@ CASES = [
     case("orion", "OrionForCausalLM", "layer norms around a gated MLP", bare=True, **LLAMA),
     case("plamo", "PlamoForCausalLM", "parallel; heads of queries interleaved over those of keys", bare=True, **LLAMA),
     case(
+        "deepseek",
+        "DeepseekForCausalLM",
+        "a dense layer first; experts whose weights do not sum to one, shared ones",
+        bare=True,
+        **LLAMA
+        | {"num_hidden_layers": 3, "first_k_dense_replace": 1, "n_routed_experts": 4, "n_shared_experts": 2}
+        | {"num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": False},
+    ),
+    case(
         "baichuan-13b",
         "BaichuanForCausalLM",
         "ALiBi instead of a rotation, which forty layers say",

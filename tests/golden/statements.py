@@ -154,6 +154,40 @@ class OrionForCausalLM(WithBiases, XverseForCausalLM):
     """As that, but layer norms (whose eps is called rms_norm_eps)."""
 
 
+class DeepseekForCausalLM(XverseForCausalLM):
+    """DeepSeek 1: all but the first MLPs are experts, weighed by the softmax over all, beside shared ones."""
+
+    @classmethod
+    def block_shapes(cls, config: Config, i: int) -> Shapes:
+        found = super().block_shapes(config, i)
+        if i < config["first_k_dense_replace"]:
+            return found
+        found = {name: shape for name, shape in found.items() if not name.startswith("mlp.")}
+        n_embd, n_ff, n_experts = config["hidden_size"], config["moe_intermediate_size"], config["n_routed_experts"]
+        widths = {f"experts.{e}": n_ff for e in range(n_experts)} | {
+            "shared_experts": config["n_shared_experts"] * n_ff
+        }
+        for part, n in widths.items():
+            found |= {f"mlp.{part}.{way}_proj.weight": (n, n_embd) for way in ("gate", "up")}
+            found |= {f"mlp.{part}.down_proj.weight": (n_embd, n)}
+        return found | {"mlp.gate.weight": (n_experts, n_embd)}
+
+    def gated(self, part: str, h: Floats) -> Floats:
+        return self(f"{part}.down_proj", silu(self(f"{part}.gate_proj", h)) * self(f"{part}.up_proj", h))
+
+    def mlp(self, h: Floats) -> Floats:
+        if f"{self.prefix}mlp.gate.weight" not in self.w:
+            return self.gated("mlp", h)
+        scores = np.exp(self("mlp.gate", h))
+        scores /= scores.sum(axis=-1, keepdims=True)
+        best = np.argsort(scores, axis=-1)[:, ::-1][:, : self.c["num_experts_per_tok"]]
+        y = self.gated("mlp.shared_experts", h)
+        for e in range(scores.shape[1]):
+            chosen = (best == e).any(axis=-1, keepdims=True)
+            y = y + np.where(chosen, scores[:, e : e + 1] * self.gated(f"mlp.experts.{e}", h), 0.0)
+        return y
+
+
 class PlamoForCausalLM(XverseForCausalLM):
     """Attention and MLP see the same rows; query head i reads key head i modulo their number."""
 

@@ -98,6 +98,21 @@ CASES = [
     case("llama-biases", "LlamaForCausalLM", "biases of every matrix", attention_bias=True, mlp_bias=True),
     case("mistral-nemo", "MistralForCausalLM", "heads larger than the embedding", head_dim=32, sliding_window=None),
     case(
+        "mistral-window",
+        "MistralForCausalLM",
+        "all layers with a window, where the file says so",
+        sliding_window=16,
+        metadata={"llama.attention.sliding_window": ("UINT32", None, 16)},
+    ),
+    case(
+        "phi3-window",
+        "Phi3ForCausalLM",
+        "all layers with a window",
+        sliding_window=16,
+        original_max_position_embeddings=512,
+        rope_parameters=rope(),
+    ),
+    case(
         "nemotron",
         "NemotronForCausalLM",
         "layer norm with one added to its weight, squared relu, partial rotation",

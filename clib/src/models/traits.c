@@ -6,9 +6,11 @@
 enum { LLAMA_4 = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4 | LT_WINDOW_CHUNKS | LT_QK_NORM_BARE | LT_LLAMA4_HEAT | LT_WEIGH_INPUT };
 enum { GEMMA_3 = LT_EMBEDDING_SQRT | LT_POST_NORM | LT_QK_NORM | LT_WINDOW_ROPE, GPT = LT_LAYER_NORM | LT_UNGATED };
 
+enum { QWEN_DELTA = LT_QK_NORM | LT_FFN_NORM_LATE_NAME | LT_ROUTE_NORMALISED };
+
 static const lt_traits table[] = {
     /* Llama's own block, and with one difference or another. */
-    {.arch = "llama", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
+    {.arch = "llama", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED | LT_WINDOW_OPTIONAL, .window_period = LT_ALL_LAYERS}, /* Mistral */
     {.arch = "mistral3", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
     {.arch = "arcee", .is = LT_ROPE_ADJACENT | LT_UNGATED, .act = LT_RELU2},
     {.arch = "internlm2", .is = LT_ROPE_ADJACENT},
@@ -21,7 +23,7 @@ static const lt_traits table[] = {
     {.arch = "smollm3", .is = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4},
     {.arch = "chatglm", .is = LT_ROPE_ADJACENT},
     {.arch = "glm4", .is = LT_ROPE_ADJACENT | LT_POST_NORM},
-    {.arch = "phi3"},
+    {.arch = "phi3", .is = LT_WINDOW_OPTIONAL, .window_period = LT_ALL_LAYERS},
     {.arch = "exaone"},
     {.arch = "openelm", .is = LT_QK_NORM},
     {.arch = "orion", .is = LT_LAYER_NORM},
@@ -71,6 +73,22 @@ static const lt_traits table[] = {
      .act = LT_SWIGLU_OAI,
      .window_period = 2,
      .route = LT_ROUTE_SOFTMAX_CHOSEN},
+
+    /* Recurrent layers, most with some of attention between them. */
+    {.arch = "mamba", .is = LT_ROPE_NONE, .mixer = LT_MIX_MAMBA},
+    {.arch = "mamba2", .is = LT_ROPE_NONE, .mixer = LT_MIX_MAMBA2},
+    {.arch = "jamba", .is = LT_ROPE_NONE, .mixer = LT_MIX_MAMBA},
+    {.arch = "falcon-h1", .mixer = LT_MIX_MAMBA2, .mixes = LT_MIX_BESIDE},
+    {.arch = "nemotron_h", .is = LT_ROPE_NONE | LT_UNGATED, .act = LT_RELU2, .mixer = LT_MIX_MAMBA2, .mixes = LT_MIX_OR_MLP},
+    {.arch = "granitehybrid",
+     .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED,
+     .route = LT_ROUTE_SOFTMAX_CHOSEN,
+     .mixer = LT_MIX_MAMBA2,
+     .mixes = LT_MIX_ROPE_BY_FILE},
+    {.arch = "lfm2", .is = LT_QK_NORM, .mixer = LT_MIX_CONV},
+    {.arch = "qwen3next", .is = QWEN_DELTA, .mixer = LT_MIX_DELTA},
+    {.arch = "qwen35", .is = QWEN_DELTA, .mixer = LT_MIX_DELTA, .mixes = LT_MIX_TILED}, /* text: all position streams are equal */
+    {.arch = "qwen35moe", .is = QWEN_DELTA, .mixer = LT_MIX_DELTA, .mixes = LT_MIX_TILED},
 
     /* GPT's block: layer norm, a plain MLP. */
     {.arch = "gpt2", .is = GPT | LT_ROPE_NONE | LT_POSITIONS, .act = LT_GELU},

@@ -56,8 +56,8 @@ class Entries:
     def __init__(self, detokenize: Detokenize) -> None:
         @lru_cache(_N_TEXTS)
         def text(token: int, special: bool = False) -> Text:
-            twice = detokenize([token, token], special=special)  # the first may have lost a space
-            return _text(twice[len(detokenize([token], special=special)) :])
+            twice = detokenize([token, token], special=special)  # of which the first may have lost a space
+            return _text(twice[len(twice) // 2 :])
 
         self._text = text
 

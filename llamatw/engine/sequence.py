@@ -96,9 +96,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
 
     tokens: tuple[int, ...] = ()
     probs: tuple[TokenProbs, ...] = ()  # one for each of tokens, where they are wanted
-    scores: Choices = (
-        Choices()
-    )  # of tokens of the prompt, see Out.scores; told once each, in order, before there are tokens
+    scores: Choices = Choices()  # of the prompt, see Out.scores: each token once, in order, before there are tokens
     text: str = ""  # what the tokens completed; whole characters
     finish: FinishReason | None = None
     error: Exception | None = None  # with finish ERROR

@@ -6,10 +6,16 @@ import asyncio
 import json
 import math
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
+from llamatw.capi.engine import Engine
+from llamatw.capi.records import Row, SamplingParams
+from llamatw.settings import EngineSettings
 from tests.live_server import Server, serving, until
 
 openai = pytest.importorskip("openai")
@@ -80,6 +86,44 @@ def test_logprobs(server):
     text = client(server).completions.create(model="any", prompt="Once", max_tokens=4, logprobs=2, seed=3)
     texts = text.choices[0].logprobs
     assert len(texts.tokens) == len(texts.token_logprobs) == len(texts.text_offset) == 4
+
+
+QUESTIONS = [
+    ("The capital of France is", [" Paris", " Berlin", " made of cheese"]),
+    ("Water boils at one hundred degrees", [" Celsius", " tall", " of Monday"]),
+]
+
+
+def direct(path, context: str, continuation: str) -> tuple[list[int], int, float, bool]:
+    """The ids of both, how many are context, how likely the rest is after it, and whether it is what greedy gives."""
+    with closing(Engine.open(path, EngineSettings(model_path=str(path), n_ctx=256, n_seqs=1))) as engine:
+        before = engine.vocab.tokenize(context, add_special=True)
+        ids = before + engine.vocab.tokenize(continuation)
+        logits = np.empty((len(ids), engine.info.n_vocab), np.float32)
+        seq, _ = engine.open_seq(ids, SamplingParams())
+        engine.step([Row(seq, len(ids), logits)])
+    wide = logits[len(before) - 1 : -1].astype(np.float64)
+    wide -= np.log(np.exp(wide).sum(1, keepdims=True))
+    rest = ids[len(before) :]
+    return ids, len(before), wide[np.arange(len(rest)), rest].sum(), rest == wide.argmax(1).tolist()
+
+
+def test_loglikelihoods_as_harnesses_take_them(server, smollm2):
+    """By places in the text, and by counts of ids, with a token that is generated and left out."""
+    create = partial(client(server).completions.create, model="any", echo=True, temperature=0)
+    for context, continuations in QUESTIONS:
+        sums = []
+        for continuation in continuations:
+            ids, n_context, expected, is_greedy = direct(smollm2, context, continuation)
+            told = create(prompt=context + continuation, logprobs=5, max_tokens=0).choices[0].logprobs
+            first = next(i for i, begin in enumerate(told.text_offset) if begin >= len(context))
+            sums.append(math.fsum(told.token_logprobs[first:]))
+            assert sums[-1] == pytest.approx(expected, abs=1e-4)
+            best = [max(top, key=top.get) for top in told.top_logprobs[first:]]
+            assert (best == told.tokens[first:]) is is_greedy
+            by_ids = create(prompt=[ids], logprobs=1, max_tokens=1).choices[0].logprobs
+            assert by_ids.token_logprobs[n_context:-1] == told.token_logprobs[first:]
+        assert sums[0] == max(sums), "SmolLM2 knows that much"
 
 
 def test_asyncio(server):

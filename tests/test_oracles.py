@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from llamatw.capi.engine import Engine, Row
-from llamatw.capi.records import SamplingParams
 from llamatw.errors import ModelError
 from llamatw.settings import EngineSettings, Override
+from tests.references import GREEDY, Reference, compare
 
 CASES = """
     llama-mha llama-gqa-llama3rope llama-linear mistral ministral3 internlm2 baichuan-7b granite minicpm ernie4_5
@@ -20,7 +20,6 @@ CASES = """
     mixtral qwen3moe olmoe granitemoe gpt-oss glm4moe exaone-moe llama4 deepseek2-lite deepseek3 minicpm3
     mamba mamba2 lfm2 falcon-h1 nemotron-h jamba granitehybrid qwen3next qwen35 qwen35moe
 """.split()
-GREEDY = SamplingParams(temperature=0)
 
 
 def open_case(folder: Path) -> tuple[Engine, dict[str, list[int]], np.ndarray]:
@@ -33,16 +32,8 @@ def open_case(folder: Path) -> tuple[Engine, dict[str, list[int]], np.ndarray]:
 @pytest.mark.parametrize("case", CASES)
 def test_logits_and_greedy_text(shared_dir: Path, case: str) -> None:
     engine, prompt, expected = open_case(shared_dir / "oracles" / case)
-    tokens = prompt["tokens"]
-    logits = np.empty((len(tokens), engine.info.n_vocab), np.float32)
-    seq, _ = engine.open_seq(tokens, GREEDY)
-    greedy = [engine.step([Row(seq, len(tokens), logits)])[0].token]
-    greedy += [engine.step([Row(seq, 1)])[0].token for _ in prompt["greedy"][1:]]
-    engine.close()
-    difference = float(np.abs(logits - expected).max())
-    print(f"{case}: max |logit difference| {difference:.2e}")
-    assert difference < 2e-3
-    assert greedy == prompt["greedy"]
+    tokens, greedy = prompt["tokens"], prompt["greedy"]
+    compare(engine, Reference(case, "shared", "", tokens, greedy, expected, np.arange(len(tokens))))
 
 
 def last_logits(engine: Engine, tokens: list[int], chunk: int, *, use_cache: bool, beside: list[int]) -> bytes:

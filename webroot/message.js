@@ -2,7 +2,7 @@
 
 import { $, copyButton, h, iconButton, toast } from "./dom.js";
 
-/** Text as it stands.  Replies get markdown.js's class of the same shape. */
+/** Text as it stands: questions, and replies until it is known what shows them. */
 class Plain {
   #root;
 
@@ -15,11 +15,29 @@ class Plain {
   }
 }
 
+/** Replies where the server was installed without the page's libraries. */
+class Paragraphs {
+  #root;
+
+  constructor(root) {
+    this.#root = root;
+  }
+
+  update(text) {
+    const texts = text.split(/\n\s*\n/);
+    while (this.#root.childNodes.length > texts.length) this.#root.lastChild.remove();
+    for (const [i, paragraph] of texts.entries()) {
+      const node = this.#root.childNodes[i] ?? this.#root.appendChild(h("p", { dir: "auto" }));
+      if (node.textContent !== paragraph) node.textContent = paragraph;
+    }
+  }
+}
+
 let Reply = Plain; // until loadMarkdown() has come to its end
 
-/** Replies drawn from then on are markdown; without it they are plain text. */
+/** Replies drawn from then on are markdown; without its library they are paragraphs of plain text. */
 export async function loadMarkdown() {
-  Reply = (await import("./markdown.js").catch(() => null))?.Markdown ?? Plain;
+  Reply = (await import("./markdown.js").catch(() => null))?.Markdown ?? Paragraphs;
 }
 
 export class Message {

@@ -249,7 +249,8 @@ enum {
     LT_SAMPLE_NO_CACHE = 2,      /* compute the whole prompt, take nothing from the prefix tree */
     LT_SAMPLE_SPARE_NEWLINE = 4, /* the penalties leave newlines alone */
     LT_SAMPLE_RESUME = 8,        /* .state is given */
-    LT_SAMPLE_POST_PROBS = 16    /* lt_out.chances of a greedy choice: that one alone */
+    LT_SAMPLE_POST_PROBS = 16,   /* lt_out.chances of a greedy choice: that one alone */
+    LT_SAMPLE_SCORE = 32         /* lt_out.scores: what the model thought of the history's own tokens, as they are computed */
 };
 
 enum { /* of lt_sampling.chain.  Each but the penalties sees what the one before it left, with its probabilities */
@@ -325,7 +326,7 @@ enum {
     LT_OUT_EOG = 2,       /* ... and it ends generation */
     LT_OUT_FULL = 4,      /* the history now fills the context: one more token may be sampled, but not computed */
     LT_OUT_PARTIAL = 8,   /* bytes of an unfinished UTF-8 character are held back */
-    LT_OUT_NAN = 16       /* no logit to sample from (NaN, +inf, or none that the mask allows): the sequence must be closed */
+    LT_OUT_NAN = 16       /* no logit to sample from, or for a score (NaN, +inf, or none that the mask allows): the sequence must be closed */
 };
 
 enum { LT_MAX_DRAFT = 15 };
@@ -347,6 +348,10 @@ typedef struct {
     int32_t n_top, n_chances; /* at most lt_sampling.n_probs */
     const lt_choice *top;     /* the best ids under the raw logits, with logarithms of their probabilities there */
     const lt_choice *chances; /* the likeliest to be drawn, with their chances above 0.  Of a greedy choice: softmax of what it was made from */
+    const lt_choice *scores;  /* LT_SAMPLE_SCORE, in a row's first: for each token of the history that follows one advanced over, 1 + n_probs of them:
+                               * itself, with the logarithm of its probability under the raw logits, and the best there, as top; -1 where there are fewer */
+    int32_t n_scores;         /* of them all */
+    int32_t reserved;
 } lt_out;
 
 typedef struct {

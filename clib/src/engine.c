@@ -107,11 +107,12 @@ static int create_step_arrays(lt_engine *e)
     e->needs = lt_alloc(seqs, sizeof *e->needs);
     e->outs = lt_alloc(rows, sizeof *e->outs); /* no more answers than tokens */
     e->text = lt_alloc(rows, e->text_per_row);
-    e->probs = lt_alloc(rows, sizeof *e->probs); /* pages that the system gives when first asked for */
+    e->probs = lt_alloc(rows, sizeof *e->probs);                        /* pages that the system gives when first asked for */
+    e->scores = lt_alloc(rows, (1 + LT_MAX_PROBS) * sizeof *e->scores); /* so are these */
     e->turns = lt_alloc((size_t)e->n_ctx, sizeof *e->turns);
     e->copies = lt_alloc((size_t)e->n_pages, sizeof *e->copies);
     const bool complete = e->token && e->position && e->rows && e->wanted && e->spans && e->needs && e->outs && e->text && e->turns;
-    return complete && e->copies && e->probs ? LT_OK : no_memory("a step's arrays");
+    return complete && e->copies && e->probs && e->scores ? LT_OK : no_memory("a step's arrays");
 }
 
 static void choose_threads(lt_engine_opts *o, const lt_bits *cpus)
@@ -236,7 +237,7 @@ void lt_engine_close(lt_engine *e)
     lt_vocab_close(e->vocab);
     lt_gguf_close(e->file);
     void *parts[] = {e->samplers, e->eog,  e->seqs, e->token, e->position, e->rows,  e->wanted, e->spans,
-                     e->needs,    e->outs, e->text, e->turns, e->copies,   e->probs, e};
+                     e->needs,    e->outs, e->text, e->turns, e->copies,   e->probs, e->scores, e};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }

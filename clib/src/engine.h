@@ -33,6 +33,7 @@ typedef struct { /* one row of the pass whose logits are wanted */
     int32_t span;            /* whose */
     int32_t n_known;         /* ids before the token that is sampled from it, guesses among them; -1: none is sampled */
     float *copy_to;          /* NULL or where the caller wants the logits */
+    lt_choice *score;        /* NULL or where the token that follows stands, for lt_score */
     lt_sampled sampled;
 } lt_wanted;
 
@@ -59,6 +60,7 @@ struct lt_engine {
     lt_wanted *wanted;
     lt_out *outs;
     lt_probs *probs;         /* [n_batch], as wanted */
+    lt_choice *scores;       /* [n_batch][1 + LT_MAX_PROBS] at most */
     char *text;
     size_t text_per_row;
     int64_t n_steps, tokens_computed, tokens_cached;

@@ -90,6 +90,7 @@ static void guess(lt_engine *e, const lt_row *row)
 static int32_t lay_out(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_batch *batch)
 {
     int32_t n = 0, n_wanted = 0;
+    lt_choice *score = e->scores;
     for (int32_t i = 0; i < n_rows; i++) {
         const lt_row *row = &rows[i];
         const lt_seq *q = &e->seqs[row->seq];
@@ -102,16 +103,22 @@ static int32_t lay_out(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_batc
         lt_plan_saves(e, row->seq, &e->spans[i]);
         for (int32_t j = 0; j < e->spans[i].n_rows; j++, n++) {
             const int32_t n_known = q->n_computed + j + 1;
-            const bool copies = row->logits && j < row->advance;
+            const bool copies = row->logits && j < row->advance, samples = n_known >= q->n_total;
+            const bool scores = q->sampling.flags & LT_SAMPLE_SCORE && !samples;
             e->token[n] = q->history[n_known - 1];
             e->position[n] = n_known - 1 - lt_lag(e, q);
-            if (n_known >= q->n_total || copies)
+            if (samples || copies || scores)
                 e->wanted[n_wanted++] = (lt_wanted){
                     .row = n,
                     .span = i,
-                    .n_known = n_known >= q->n_total ? n_known : -1,
+                    .n_known = samples ? n_known : -1,
                     .copy_to = copies ? row->logits + (size_t)j * (size_t)e->model.h.n_vocab : NULL,
+                    .score = scores ? score : NULL,
                 };
+            if (scores) {
+                score->token = q->history[n_known];
+                score += 1 + q->sampling.n_probs;
+            }
         }
     }
     *batch = (lt_batch){.n_rows = n,
@@ -137,10 +144,12 @@ static void sample_item(void *context, int32_t item, int32_t worker)
     const float *logits = e->be->ops->read(e->be, e->model.logits, item);
     if (w->copy_to)
         memcpy(w->copy_to, logits, (size_t)e->model.h.n_vocab * sizeof *logits);
-    if (w->n_known < 0)
-        return;
     const lt_row *row = &c->rows[w->span];
     const lt_seq *q = &e->seqs[row->seq];
+    if (w->score)
+        lt_score(e->samplers[worker], &q->sampling, logits, w->score);
+    if (w->n_known < 0)
+        return;
     const int32_t n_words = (e->model.h.n_vocab + 31) / 32;
     const uint32_t *mask = row->mask ? row->mask + (size_t)(w->n_known - q->n_total) * (size_t)n_words : NULL;
     w->sampled = lt_sample(e->samplers[worker], &q->sampling, logits, q->history, w->n_known, mask, q->state);
@@ -167,6 +176,16 @@ static void tell_probs(lt_out *out, const lt_probs *probs)
     out->n_chances = probs->n_chances;
     out->top = probs->top;
     out->chances = probs->chances;
+}
+
+static void tell_score(lt_seq *q, lt_out *out, lt_choice *score)
+{
+    out->scores = out->n_scores ? out->scores : score;
+    out->n_scores += 1 + q->sampling.n_probs;
+    if (score->token < 0) {
+        q->poisoned = true;
+        out->flags |= LT_OUT_NAN;
+    }
 }
 
 /* Appends the sampled token to its history and its text to the step's. */
@@ -221,9 +240,10 @@ static int32_t finish_rows(lt_engine *e, const lt_row *rows, int32_t n_rows, con
         lt_seq *q = &e->seqs[rows[i].seq];
         *out = (lt_out){.seq = rows[i].seq, .token = -1, .text_off = text_len, .n_drafted = q->n_drafted};
         q->n_computed += rows[i].advance;
-        while (w < end && w->span == i && w->n_known < 0)
-            w++;
-        out = w < end && w->span == i ? append_tokens(e, q, w, out, &text_len) : out + 1;
+        for (; w < end && w->span == i && w->n_known < 0; w++)
+            if (w->score)
+                tell_score(q, out, w->score);
+        out = w < end && w->span == i && !q->poisoned ? append_tokens(e, q, w, out, &text_len) : out + 1;
         while (w < end && w->span == i)
             w++;
         if (!q->poisoned)

@@ -28,6 +28,7 @@ OPEN_MLOCK = 1
 NUMAS = {"none": 0, "distribute": 1, "isolate": 2, "numactl": 3}  # LT_NUMA_*
 LOADS = {"mmap": 0, "read": 1, "direct": 2}  # LT_LOAD_*
 SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE, SAMPLE_SPARE_NEWLINE, SAMPLE_RESUME, SAMPLE_POST_PROBS = 1, 2, 4, 8, 16
+SAMPLE_SCORE = 32
 MAX_CHAIN, MAX_BIASES, MAX_BREAKER_IDS, MAX_PENALTY_PROMPT, MAX_PROBS = 16, 1024, 1 << 16, 1 << 16, 100
 SAMPLERS = {  # LT_SAMPLER_*
     "penalties": 0,
@@ -207,6 +208,9 @@ class Out(Structure):
         ("n_chances", c_int32),
         ("top", c_void_p),  # Choice[n_top]
         ("chances", c_void_p),
+        ("scores", c_void_p),  # Choice[n_scores]
+        ("n_scores", c_int32),
+        ("reserved", c_int32),
     ]
 
 

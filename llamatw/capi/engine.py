@@ -192,7 +192,7 @@ class Engine:
         self._lib.lt_sampling_init(ctypes.byref(raw))
         raw.flags = _abi.SAMPLE_IGNORE_EOS * sampling.ignore_eos | _abi.SAMPLE_NO_CACHE * (not use_cache)
         raw.flags |= _abi.SAMPLE_SPARE_NEWLINE * (not sampling.penalize_nl)
-        raw.flags |= _abi.SAMPLE_POST_PROBS * sampling.post_sampling_probs
+        raw.flags |= _abi.SAMPLE_POST_PROBS * sampling.post_sampling_probs | _abi.SAMPLE_SCORE * sampling.scores
         for name in _NUMBERS:
             setattr(raw, name, getattr(sampling, name))
         chain = [_abi.SAMPLERS[name] for name in sampling.chain]
@@ -245,6 +245,7 @@ def _out(raw: _abi.Out, text: int) -> Out:
         raw.prob,
         _choices(raw.top, raw.n_top),
         _choices(raw.chances, raw.n_chances),
+        _choices(raw.scores, raw.n_scores),
     )
 
 

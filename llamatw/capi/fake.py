@@ -288,12 +288,13 @@ class FakeEngine:
         n_guesses = min(row.n_draft, self.seq_room(row.seq) - row.advance + 1)
         if self._group[0] > 1 and seq.n_computed == self._group[1]:
             seq.n_unaltered = 0
+        scores = _scores(seq, row.advance)
         seq.n_computed += row.advance
         if self.is_nan(seq.history):
             return [Out(row.seq, OutFlag.NAN, -1, 0.0, "")]
         if seq.n_computed < len(seq.history):
-            return [Out(row.seq, OutFlag(0), -1, 0.0, "")]
-        outs = [self._say(row, seq, 0)]
+            return [Out(row.seq, OutFlag(0), -1, 0.0, "", scores=scores)]
+        outs = [msgspec.structs.replace(self._say(row, seq, 0), scores=scores)]
         while len(outs) < n_guesses + (row.draft is not None) and self._goes_on(row, outs):
             seq.n_computed += 1
             outs.append(self._say(row, seq, len(outs)))
@@ -340,6 +341,16 @@ def _choices(token: int, sampling: SamplingParams) -> tuple[Choices, Choices]:
     is_single = bool(ids) and sampling.post_sampling_probs and sampling.temperature <= 0
     chances = [(token, 1.0)] if is_single else [(id, 0.5 ** (i + 1)) for i, id in enumerate(ids)]
     return top, Choices.of(chances)
+
+
+def _scores(seq: _Open, advance: int) -> Choices:
+    """A token is the less likely the further behind it stands, its two successors come right after it."""
+    if not seq.sampling.scores:
+        return Choices()
+    pairs: list[tuple[int, float]] = []
+    for place in range(seq.n_computed + 1, min(seq.n_computed + advance + 1, len(seq.history))):
+        pairs += [(seq.history[place], -0.25 * place), *_choices(seq.history[place], seq.sampling)[0]]
+    return Choices.of(pairs)
 
 
 def _allowed(token: int, masks: bytes, n: int) -> int:

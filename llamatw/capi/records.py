@@ -69,6 +69,11 @@ class Choices(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.data) // _CHOICE.size
 
+    def __getitem__(self, part: slice) -> Choices:
+        """A run of them."""
+        begin, end, _ = part.indices(len(self))
+        return Choices(self.data[begin * _CHOICE.size : end * _CHOICE.size])
+
 
 _CHOICE = struct.Struct("=if")
 _NO_CHOICES = Choices()
@@ -119,6 +124,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     ignore_eos: bool = False
     n_probs: int = 0  # alternatives that are told of each token
     post_sampling_probs: bool = False  # Out.chances of a greedy choice: that one alone
+    scores: bool = False  # Out.scores, of the history's own tokens
     samplers: tuple[str, ...] = SAMPLERS
     state: tuple[float, float] | None = None  # Out.state of the history's last token, for a sequence that goes on
 
@@ -163,6 +169,7 @@ class Out(msgspec.Struct, frozen=True):
     prob: float = 0.0  # the token's chance of being drawn, after all samplers
     top: Choices = _NO_CHOICES  # the best under the raw logits, with their log-probabilities; n_probs of them
     chances: Choices = _NO_CHOICES  # the likeliest to be drawn, with their chances; as many, or all that there are
+    scores: Choices = _NO_CHOICES  # for each known token after those computed: itself, then its n_probs of `top`
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
-from llamatw.capi.records import Code, KVFull, Out, OutFlag, Row, SamplingParams
+from llamatw.capi.records import Choices, Code, KVFull, Out, OutFlag, Row, SamplingParams
 from llamatw.engine.budget import StepBudget
 from llamatw.engine.guesses import MAX_ROWS
 from llamatw.engine.sequence import Delta, FinishReason, Sequence, Status, TokenProbs
@@ -37,6 +37,7 @@ from llamatw.settings import MAX_DRAFT
 
 Deltas = list[tuple[int, Delta]]  # with the sequence's id
 
+_NO_SCORES = Choices()
 _CUT_CHARACTER = "\N{REPLACEMENT CHARACTER}"  # stands for the bytes of a character that was never finished
 
 
@@ -346,7 +347,10 @@ class Scheduler:
 
     def _advance(self, seq: Sequence, advance: int, outs: list[Out], now: float) -> None:
         """outs has one more for each guess that was right."""
+        scores = seq.new_scores(outs[0]) if outs[0].scores else None
         seq.n_computed += advance + len(outs) - 1
+        if scores:
+            self._emit(seq, scores=scores)
         seq.guesses.learn(outs[0].n_drafted, len(outs) - 1)
         self.counters.count_draft(outs[0].n_drafted, len(outs) - 1)
         for out in outs:
@@ -438,12 +442,14 @@ class Scheduler:
         tokens: tuple[int, ...] = (),
         text: str = "",
         probs: tuple[TokenProbs, ...] = (),
+        scores: Choices = _NO_SCORES,
         finish: FinishReason | None = None,
         error: Exception | None = None,
     ) -> None:
         delta = Delta(
             tokens=tokens,
             probs=probs,
+            scores=scores,
             text=text,
             finish=finish,
             error=error,

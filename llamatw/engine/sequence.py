@@ -96,6 +96,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
 
     tokens: tuple[int, ...] = ()
     probs: tuple[TokenProbs, ...] = ()  # one for each of tokens, where they are wanted
+    scores: Choices = Choices()  # of the prompt, see Out.scores: each token once, in order, before there are tokens
     text: str = ""  # what the tokens completed; whole characters
     finish: FinishReason | None = None
     error: Exception | None = None  # with finish ERROR
@@ -107,7 +108,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def n_bytes(self) -> int:
         """What is kept of it until somebody reads it."""
-        return len(self.text.encode()) + sum(entry.n_bytes for entry in self.probs)
+        return len(self.text.encode()) + sum(entry.n_bytes for entry in self.probs) + len(self.scores.data)
 
 
 class Sequence(msgspec.Struct, kw_only=True, eq=False):
@@ -133,6 +134,7 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     n_replay: int = 0
     n_dropped: int = 0  # tokens that shifts have taken out of the history
     n_held: int = 0  # tokens at the end of the history whose text waits for the rest of a character
+    n_scored: int = 0  # tokens of its prompt, behind the first, whose scores have been told
     n_cached: int = 0  # prompt tokens that the prefix cache or other sequences supplied when it first ran
     due: int = 0  # place among those that read prompts: see Scheduler._prompts
     n_known: int = 0  # tokens of its prompt that others have computed
@@ -182,6 +184,15 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
         self.generated.append(out.token)
         if not self.params.sampling.is_stateless:
             self.states.append(out.state)
+
+    def new_scores(self, out: Out) -> Choices:
+        """What a row that began at n_computed has for those who hear of it: a sequence that was reopened computes its
+        prompt once more, and what it has said."""
+        size = 1 + self.params.sampling.n_probs
+        begin, end = self.n_scored - self.n_computed, len(self.prompt) - 1 - self.n_computed
+        new = out.scores[size * begin : size * end]
+        self.n_scored += len(new) // size
+        return new
 
     def sampling(self) -> SamplingParams:
         """And with which settings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import ClassVar
 
@@ -20,6 +20,7 @@ class Choices:
     id_prefix: ClassVar[str]
     object: ClassVar[str]  # of the answer in one piece
     chunk_object: ClassVar[str]
+    opens_late: ClassVar[bool] = False  # the chunk before there is text waits until the prompt has been read
 
     def __init__(self, api: Api, order: Order, generations: list[Generation], prompts: list[str]) -> None:
         """generations: order.n_made for each prompt.  prompts: as texts."""
@@ -48,6 +49,10 @@ class Choices:
         """A choice's content in a chunk before there is text; None: no such chunk."""
         raise NotImplementedError
 
+    def opening_logprobs(self, index: int, generation: Generation) -> reply.Json | None:
+        """Of that chunk."""
+        return None
+
     def part(self, text: str | None) -> reply.Json:
         """A choice's content in a chunk; None: no text."""
         raise NotImplementedError
@@ -57,16 +62,18 @@ class Choices:
         return [] if text is None else [self.part(text)]
 
     def logprobs(self, index: int, entries: Sequence[Placed]) -> reply.Json | None:
-        """Of a choice, or of a chunk of it; None: not wanted."""
+        """Of a choice's generated tokens, or of a chunk of them; None: not wanted."""
         return self.api.entries.openai(entries, self._order)
+
+    def whole_logprobs(self, index: int, generation: Generation) -> reply.Json | None:
+        return self.logprobs(index, generation.probs)
 
     async def finish(self) -> reply.Json:
         told = await finished(self._generations, self._order)
         usage = self._usage()  # of all that were made
         self._generations = told
-        found = [generation.probs for generation in self._generations]
-        work = sum(map(probs.size, found))
-        shown = await self.api.run(lambda: [self.logprobs(*choice) for choice in enumerate(found)], work)
+        work = sum(map(probs.size, told))
+        shown = await self.api.run(lambda: [self.whole_logprobs(*choice) for choice in enumerate(told)], work)
         choices = [
             reply.choice(index, self.whole(index, generation.text), reply.finish_reason(generation), shown[index])
             for index, generation in enumerate(self._generations)
@@ -103,18 +110,26 @@ class Choices:
         def timed() -> reply.Json:
             return {"timings": reply.timings(generation.timings)}
 
-        opening = self.opening(index)
-        if opening is not None:
-            await chunk(opening)
+        async def begin() -> None:
+            if openings:
+                shown = await self.api.run(lambda: self.opening_logprobs(index, generation), probs.size(generation))
+                await chunk(openings.pop(), logprobs=shown)
+
+        openings = [opening for opening in [self.opening(index)] if opening is not None]
+        if not self.opens_late:
+            await begin()
         async for piece in generation:
             more = timed() if self._order.shows.timings else {}
             for progress in piece.progress:
                 await chunk(self.part(None), **more, **reply.prompt_progress(progress))
+            if piece.tokens:
+                await begin()
             if piece.text or piece.probs:
                 shown = self.logprobs(index, piece.probs)
                 for content in self.parts(index, piece.text) or [self.part(None)] * bool(piece.probs):
                     await chunk(content, logprobs=shown, **more)
                     shown = None
+        await begin()
         for content in self.parts(index, None):
             await chunk(content)
         await chunk(self.part(None), reply.finish_reason(generation), **timed(), **self._native(index))
@@ -140,7 +155,12 @@ class Choices:
 
 
 async def choose(
-    kind: type[Choices], api: Api, request: Request, order: Order, ids: list[list[int]], prompts: list[str]
+    kind: Callable[[Api, Order, list[Generation], list[str]], Choices],
+    api: Api,
+    request: Request,
+    order: Order,
+    ids: list[list[int]],
+    prompts: list[str],
 ) -> bytes:
     """Answers with choices of that kind."""
     with ExitStack() as stack:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from llamatw.engine.sequence import Delta, FinishReason, Timings, TokenProbs
+from llamatw.engine.sequence import Choices, Delta, FinishReason, Timings, TokenProbs
 from llamatw.engine.stream import TokenStream
 from llamatw.errors import Unavailable
 from llamatw.text.indent import IndentScanner
@@ -99,6 +99,7 @@ class Generation:
         self.text = ""
         self.tokens: list[int] = []
         self.probs: list[Placed] = []  # after finish()
+        self.scores: list[Choices] = []  # of the prompt's tokens so far, see Delta
         self.stop_type = StopType.NONE
         self.stopping_word = ""
         self.timings = Timings()
@@ -146,6 +147,8 @@ class Generation:
                 raise Unavailable("the sequence was given up")
             self.slot, self.timings = delta.slot, delta.timings
             self.tokens += delta.tokens
+            if delta.scores:
+                self.scores.append(delta.scores)
             text, progress, probs = self._shown(delta), self._progress(delta), self._probs(delta)
             if delta.tokens or text or progress:
                 return Piece(text, delta.tokens, progress, probs)

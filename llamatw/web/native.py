@@ -44,7 +44,7 @@ class Completions(msgspec.Struct, frozen=True):
         """The answer in one piece: an object, or a list of them, prompt by prompt."""
         told = await finished(self.generations, self.order)
         found = [generation.probs for generation in told]
-        shown = await self.api.run(lambda: [self._probs(entries) for entries in found], sum(map(probs.size, found)))
+        shown = await self.api.run(lambda: [self._probs(entries) for entries in found], sum(map(probs.size, told)))
         finals = [
             reply.select({**self.final(index, told[index]), **more}, self.order.shows.fields)
             for index, more in enumerate(shown)

@@ -249,12 +249,13 @@ def order(
     limit = _capped(_whole(_one_of(request, "n_predict", "max_tokens", "max_completion_tokens"), -1), n_predict)
     predict_ms = _whole(request.t_max_predict_ms, -1)
     n_probs, post_probs = _n_probs(request), bool(request.post_sampling_probs)
+    scores = n_probs is not None and bool(getattr(request, "echo", False))  # of the prompt
     n, n_made, n_field = _n_answers(request)
     params = GenerationParams(
-        sampling=msgspec.structs.replace(sampling, n_probs=n_probs or 0, post_sampling_probs=post_probs),
+        sampling=msgspec.structs.replace(sampling, n_probs=n_probs or 0, post_sampling_probs=post_probs, scores=scores),
         wants_probs=n_probs is not None or n_made > n,
         max_tokens=limit,
-        cache_prompt=request.cache_prompt is not False,
+        cache_prompt=request.cache_prompt is not False and not scores,  # scores are not kept in the cache
         slot=_slot(request, n_slots),
         owner=caller.owner,
         scope=caller.owner,  # nobody learns from the time of an answer what another key has asked

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+WEBROOT = Path(__file__).resolve().parents[2] / "webroot"
+VENDOR = pytest.mark.skipif(
+    not (WEBROOT / "vendor").is_dir(), reason="the page's libraries are not built (make vendor)"
+)
 
 
 def say(page: Any, text: str) -> None:
@@ -16,7 +24,7 @@ def say(page: Any, text: str) -> None:
 
 
 def answered(page: Any) -> Any:
-    """The last reply, once it has ended and is shown as markdown."""
+    """The last reply, once it has ended and is shown as markdown, or as paragraphs without the libraries."""
     page.wait_for_selector("article.assistant:last-child[aria-busy=false]")
     until_true(page, "!(document.querySelector('.assistant:last-child .body')?.firstChild instanceof Text)")
     return page.locator("article.assistant").last

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser.acts import VENDOR, until_true
+
 
 def render(page: Any, text: str) -> Any:
     """The markdown of a text, in a box of its own."""
@@ -24,12 +26,13 @@ def render(page: Any, text: str) -> Any:
     return page.locator("#probe")
 
 
+@VENDOR
 class TestMarkdown:
     @pytest.mark.parametrize(
         ("source", "html"),
         [
             ("**b** *c* __d__ ~~e~~", "<p><strong>b</strong> <em>c</em> <strong>d</strong> <del>e</del></p>"),
-            ("***x*** **a *b***", "<p><strong><em>x</em></strong> <strong>a <em>b</em></strong></p>"),
+            ("***x*** **a *b***", "<p><em><strong>x</strong></em> <strong>a <em>b</em></strong></p>"),
             ("snake_case_name 2 * 3 * 4 **open", "<p>snake_case_name 2 * 3 * 4 **open</p>"),
             ("`a**b**` ``c`d`` \\*e\\*", "<p><code>a**b**</code> <code>c`d</code> *e*</p>"),
             ("one\ntwo<br>three", "<p>one<br>two<br>three</p>"),
@@ -46,6 +49,15 @@ class TestMarkdown:
             ("<img src=x onerror=alert(1)>", "<p>&lt;img src=x onerror=alert(1)&gt;</p>"),
             ("|a|b|\n|-|:-:|\n|1\\|2|**3**|", '<table><thead><tr><th>a</th><th class="center">b</th></tr></thead>'
              '<tbody><tr><td>1|2</td><td class="center"><strong>3</strong></td></tr></tbody></table>'),
+            ("- [ ] a\n- [x] *b*\n- [c](http://d.e)", '<ul><li><p>☐ a</p></li><li><p>☑ <em>b</em></p></li>'
+             '<li><p><a href="http://d.e">c</a></p></li></ul>'),
+            ("- [ ] a\n\n- [x] b", "<ul><li><p>☐ a</p></li><li><p>☑ b</p></li></ul>"),
+            ("[*a*](mailto:b@c.d) <http://e.f>", '<p><a href="mailto:b@c.d"><em>a</em></a> '
+             '<a href="http://e.f">http://e.f</a></p>'),
+            ("a [b]\n\n[b]: http://c.d", '<p>a [b]</p><p>[b]: <a href="http://c.d">http://c.d</a></p>'),
+            ("<div>\n**a** <!-- b -->", "<p>&lt;div&gt;<br><strong>a</strong> &lt;!-- b --&gt;</p>"),
+            ("A\n=\n\nB\n-", "<h3>A</h3><h4>B</h4>"),
+            ("2 &#42; 3 \\< 4 ", "<p>2 * 3 &lt; 4 </p>"),
         ],
     )  # fmt: skip
     def test_renders(self, modules: Any, source: str, html: str) -> None:
@@ -58,9 +70,31 @@ class TestMarkdown:
         assert box.locator("pre code").evaluate_all("c => c.map(c => c.textContent)") == ["x", code, "unclosed"]
         assert box.locator(".code-head span").all_inner_texts() == ["py", "make", "code"]
 
+    def test_formulas(self, modules: Any) -> None:
+        text = r"""$a_1*b$ costs $5 or $6, \(c_2\) and $$d$$, `$e$`, \$f$, a$g$
+
+$$
+h < i
+
+\[
+- j
+\]
+- \[ k \] l
+$$ m $$
+n"""
+        render(modules, text)
+        until_true(modules, "!document.querySelector('#probe .math:not(:has(annotation))')")
+        found = modules.locator("#probe annotation").all_text_contents()
+        assert found == ["a_1*b", "c_2", "d", "\n- j\n", " k ", " m "]
+
     def test_every_prefix_grows_into_the_whole(self, modules: Any) -> None:
         """Streaming ends in the same nodes as rendering at once, and finished blocks are not made anew."""
-        text = "# A\n\npara *x*\n- one\n  - two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```js\nlet a;\n\nb\n```\n> q\n\nz"
+        text = (
+            "# A\n\npara *x*\n- one\n  - two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
+            "```js\nlet a;\n\nb\n```\n> q\n> - r\ns\n\n"
+            "a|b\n- | -\nc\n***\nd\n$$\n- e\n$$\nf\n$$\ng\n===\n\n"
+            "<think>h\n\ni</think>j\n1. k\n\n   l\r\n- [ ] m\n\n$n$ [o](http://p.q) z"
+        )
         assert modules.evaluate(
             """async (text) => {
                 const { Markdown } = await import("./markdown.js");
@@ -78,21 +112,62 @@ class TestMarkdown:
         )
 
     @pytest.mark.parametrize(
-        "piece", ["**a ", "*a _b ", "`", "[a](", "> ", "- " * 3, "| a ", "~~", "```\n", "#  ", "http://", "\\", "_a"]
-    )
+        "piece",
+        ["**a ", "*a _b ", "`", "[a](", "> ", "- " * 3, "| a ", "~~", "```\n", "#  ", "http://", "\\", "_a", ">", "[",
+         "*", "a", " ", "!", "(_a) ", "1$", "$$\n", "\\(", "<think>", "<!--", "&#", "a\n", "a|b\n-|-\n", "\U0001f600",
+         "> - > - > - > - a\nb\n"],
+    )  # fmt: skip
     def test_hostile_text_is_rendered(self, modules: Any, piece: str) -> None:
-        """60 kB: anything exponential would outlast the page's patience."""
-        text = piece * (60_000 // len(piece))
-        shown = modules.evaluate(
+        """100 kB: anything exponential would outlast the page's patience.  No text is lost, none sits deep."""
+        text = piece * (100_000 // len(piece))
+        n_shown, depth = modules.evaluate(
             """async (text) => {
                 const { Markdown } = await import("./markdown.js");
                 const place = document.createElement("div");
                 new Markdown(place).update(text);
-                return place.childNodes.length;
+                const deep = (node) => 1 + Math.max(0, ...[...node.children].slice(0, 100).map(deep));
+                return [place.childNodes.length, deep(place)];
             }""",
             text,
         )
-        assert shown > 0
+        assert n_shown > 0 or text.isspace()
+        assert depth < 40
+
+    def test_long_blocks(self, modules: Any) -> None:
+        """Lists go on in a new one, code and thoughts stay whole, a line that is too long is plain text."""
+        code, line = "x = '**'\n" * 4000, "*a* b " * 10_000
+        thought = "Hm.\n\n" * 8000
+        text = f"<think>{thought}</think>\n\n```py\n{code}```\n\n{line}\n\n" + "- *c*\n" * 5000 + "\n# d"
+        box = render(modules, text)
+        assert box.locator(".thoughts p").count() == 8000
+        assert box.locator("pre code").all_text_contents() == [code.removesuffix("\n")]
+        assert box.locator("> p").all_text_contents() == [line]
+        assert (box.locator("li em").count(), box.locator("> h3").count()) == (5000, 1)
+
+    @pytest.mark.parametrize("block", ["Some *words* here.\n\n", "```\na\n\nb\n```\n", "- one\n- two\n\n# Three\n"])
+    def test_what_is_finished_is_not_read_again(self, modules: Any, block: str) -> None:
+        """While a reply grows the lexer gets a few times its length in all, not its square."""
+        n_read = modules.evaluate(
+            """async ([block, times]) => {
+                const { Lexer } = await import("./vendor/markdown.js");
+                const { Markdown } = await import("./markdown.js");
+                const { blockTokens, inlineTokens } = Lexer.prototype;
+                const text = block.repeat(times);
+                const growing = new Markdown(document.createElement("div"));
+                let read = 0;
+                const counts = (lex) => function (src, ...more) {
+                    read += src.length;
+                    return lex.call(this, src, ...more);
+                };
+                Lexer.prototype.blockTokens = counts(blockTokens);
+                Lexer.prototype.inlineTokens = counts(inlineTokens);
+                for (let n = 4; n <= text.length; n += 4) growing.update(text.slice(0, n), false);
+                Object.assign(Lexer.prototype, { blockTokens, inlineTokens });
+                return read;
+            }""",
+            [block, 200],
+        )
+        assert n_read < 12 * len(block) * len(block) * 200 / 4
 
 
 class TestStream:

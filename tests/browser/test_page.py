@@ -13,7 +13,8 @@ from tests.browser.acts import answered, open_drawer, say, until, until_true
 
 WEBROOT = Path(__file__).resolve().parents[2] / "webroot"
 FIRST_PAINT = ("index.html", "style.css", "theme.js", "favicon.svg")
-LAZY = {f"{name}.js" for name in "markdown inline rich settings history monitor probs notebook sheet".split()}
+DRAWERS = "settings history monitor probs notebook sheet"
+LAZY = {f"{name}.js" for name in f"markdown lexer rich vendor/markdown {DRAWERS}".split()}
 
 
 class TestTalk:
@@ -22,7 +23,7 @@ class TestTalk:
         server.script = ["Rain", "bows ", gate, "are **light**."]
         say(page, "Why?")
         reply = page.locator("article.assistant")
-        until_true(page, "document.querySelector('.assistant .body')?.textContent === 'Rainbows'")
+        until_true(page, "document.querySelector('.assistant .body')?.textContent.trim() === 'Rainbows'")
         assert reply.get_attribute("aria-busy") == "true"
         gate.set()
         answered(page)

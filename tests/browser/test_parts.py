@@ -5,17 +5,9 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.browser.acts import answered, open_drawer, say, until, until_true
-
-WEBROOT = Path(__file__).resolve().parents[2] / "webroot"
-VENDOR = pytest.mark.skipif(
-    not (WEBROOT / "vendor").is_dir(), reason="the page's libraries are not built (make vendor)"
-)
+from tests.browser.acts import VENDOR, answered, open_drawer, say, until, until_true
 
 
 def png() -> bytes:
@@ -205,14 +197,28 @@ class TestRich:
         assert "$5 and $6" in reply.inner_text()
         assert reply.locator("a, img").count() == 0
 
-    def test_plain_without_the_libraries(self, page: Any, server: Any) -> None:
+    def test_paragraphs_without_the_libraries(self, page: Any, server: Any) -> None:
         page.route("**/vendor/**", lambda route: route.abort())
+        gate = threading.Event()
+        server.script = ["One *a*.\n\n", "- two", gate, "\nthree\n\nfour"]
+        say(page, "Go")
+        page.get_by_text("- two").wait_for()
+        first = page.locator("article.assistant p").first.element_handle()
+        gate.set()
+        reply = answered(page)
+        assert reply.locator("p").all_inner_texts() == ["One *a*.", "- two\nthree", "four"]
+        assert first.evaluate("node => node.isConnected")
+
+    @VENDOR
+    def test_plain_without_colours_and_maths(self, page: Any, server: Any) -> None:
+        page.route("**/vendor/[hk]*", lambda route: route.abort())
         server.script = [self.TEXT]
         say(page, "Go")
         reply = answered(page)
         assert reply.locator(".math").all_inner_texts() == ["$x^2$", "$$\\frac{1}{2}$$"]
         assert reply.locator("code").inner_text() == "def f(x): return '<b>'"
 
+    @VENDOR
     def test_thoughts_are_folded(self, page: Any, server: Any) -> None:
         gate = threading.Event()
         server.script = ["<think>\nHm, *well*", gate, ".\n</think>\n\nThe **answer**."]

@@ -150,7 +150,7 @@ static void test_wrong_calls(void)
         o.n_seqs = bad[i];
         CHECK(lt_engine_open(&(lt_engine *){NULL}, tiny_model(NULL), &o) == LT_E_ARG, "n_seqs %d", bad[i]);
     }
-    s.flags = 32;
+    s.flags = 64;
     CHECK(lt_seq_open(e, (int32_t[]){3}, 1, 0, &s, &id, &cached) == LT_E_ARG, "an unknown flag was taken");
     s.flags = 0;
     s.temperature = NAN;

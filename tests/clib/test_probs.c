@@ -190,6 +190,30 @@ static void test_few_and_none(void)
     lt_sampler_destroy(s);
 }
 
+/* Of a token that is given: also of one that the model rules out; and where there are fewer alternatives than are asked for. */
+static void test_scores(void)
+{
+    lt_sampler *s = new_sampler(5);
+    lt_choice out[8] = {{2, 7}};
+    const float few[5] = {1, -INFINITY, 3, 0, -INFINITY}, total = logf(expf(1) + expf(3) + 1);
+    CHECK(lt_score(s, &plain, few, out) && out[0].token == 2 && fabsf(out[0].value - (3 - total)) < 1e-6f, "%g", (double)out[0].value);
+    for (int32_t i = 0; i < 7; i++) {
+        const int32_t want = i < 3 ? (int32_t[]){2, 0, 3}[i] : -1;
+        const float value = want < 0 ? 0 : few[want] - total;
+        CHECK(out[1 + i].token == want && fabsf(out[1 + i].value - value) < 1e-6f, "%d. best: %d, %g", i, out[1 + i].token,
+              (double)out[1 + i].value);
+    }
+    out[0].token = 1;
+    CHECK(lt_score(s, &plain, few, out) && out[0].token == 1 && isfinite(out[0].value) && out[0].value < -1e38f, "%g",
+          (double)out[0].value);
+    const float bad[][5] = {{1, NAN, 3, 0, 0}, {1, 2, INFINITY, 0, 0}, {-INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY}};
+    for (int32_t i = 0; i < 3; i++) {
+        out[0].token = 2;
+        CHECK(!lt_score(s, &plain, bad[i], out) && out[0].token == -1 && out[7].token == -1, "bad logits %d: %d", i, out[0].token);
+    }
+    lt_sampler_destroy(s);
+}
+
 int main(void)
 {
     test_values();
@@ -198,5 +222,6 @@ int main(void)
     test_greedy();
     test_adaptive();
     test_few_and_none();
+    test_scores();
     return check_report("test_probs");
 }

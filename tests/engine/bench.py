@@ -26,7 +26,8 @@ class Bench:
         self.step_ms = 1.0
 
     def submit(self, id, prompt, **params):
-        sampling = SamplingParams(seed=params.pop("seed", id), ignore_eos=params.pop("ignore_eos", False))
+        own = {name: params.pop(name) for name in ("ignore_eos", "scores", "n_probs") if name in params}
+        sampling = SamplingParams(seed=params.pop("seed", id), **own)
         ids = array("i", list(prompt.encode() if isinstance(prompt, str) else prompt))
         params = GenerationParams(sampling=sampling, **params)
         self.scheduler.submit(Sequence(id=id, prompt=ids, params=params), self.now)

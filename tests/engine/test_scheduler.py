@@ -293,3 +293,50 @@ def test_not_continuous():
     assert {seq.id for seq in bench.scheduler.running} == {2, 3}
     bench.run()
     assert [len(bench.tokens(id)) for id in range(4)] == [3, 9, 2, 2]
+
+
+SCORED = {"scores": True, "n_probs": 1, "cache_prompt": False}
+
+
+def scores(bench, id):
+    """(token, value) of what has been told of a prompt, without the alternatives."""
+    return [pair for delta in bench.heard[id] for pair in list(delta.scores)[::2]]
+
+
+def test_scores_of_a_prompt_come_once_each_before_there_are_tokens():
+    prompt = bytes(range(65, 65 + 26)) * 12
+    want = [(token, -0.25 * place) for place, token in enumerate(prompt)][1:]
+    bench = Bench(n_batch=100, say="ab")
+    bench.submit(0, prompt)
+    bench.submit(1, prompt, **SCORED)
+    bench.submit(2, prompt, max_tokens=0, **SCORED)
+    bench.run()
+    assert scores(bench, 1) == scores(bench, 2) == want and scores(bench, 0) == []
+    assert all(not delta.scores for delta in bench.heard[1][-3:]) and bench.tokens(1) == [*b"ab", EOS]
+    assert (bench.tokens(2), bench.finish(2)) == ([], FinishReason.LIMIT)
+    assert all(delta.timings.cache_n == 0 for delta in bench.heard[1]), "what others have computed was not scored"
+
+
+def test_a_prompt_that_is_read_again_is_not_told_again():
+    bench = Bench(n_batch=64, say="a" * 40)
+    for id in (0, 1):
+        bench.submit(id, "y" * 30, ignore_eos=True)
+    bench.submit(2, "x" * 150, max_tokens=30, **SCORED)
+    n_told = []
+    for neighbour, n_steps in enumerate((2, 9)):
+        for _ in range(n_steps):
+            bench.step()
+        n_told.append((len(scores(bench, 2)), len(bench.tokens(2))))
+        bench.scheduler.starve()
+        bench.scheduler.abort(neighbour)
+    assert 0 < n_told[0][0] < 149 and n_told[1][0] == 149 and 0 < n_told[1][1] < 30, "within the prompt, and behind it"
+    bench.run()
+    assert scores(bench, 2) == [(ord("x"), -0.25 * place) for place in range(1, 150)]
+    assert bench.tokens(2) == [ord("a")] * 30
+
+
+def test_unread_scores_make_a_sequence_rest_as_text_does():
+    bench = Bench(say="a")
+    bench.submit(0, "x" * 100, scores=True, n_probs=100, cache_prompt=False)
+    bench.run()
+    assert sum(delta.n_bytes for delta in bench.heard[0]) == 99 * 101 * 8 + len("a")

@@ -25,9 +25,10 @@ static const lt_traits table[] = {
     {.arch = "glm4", .is = LT_ROPE_ADJACENT | LT_POST_NORM},
     {.arch = "phi3", .is = LT_WINDOW_OPTIONAL, .window_period = LT_ALL_LAYERS},
     {.arch = "exaone"},
+    {.arch = "openelm", .is = LT_QK_NORM},
     {.arch = "orion", .is = LT_LAYER_NORM},
     {.arch = "plamo", .is = LT_PARALLEL},
-    {.arch = "refact", .is = LT_ROPE_NONE | LT_ALIBI},
+    {.arch = "refact", .is = LT_ROPE_NONE | LT_ALIBI | LT_LAYER_NORM},
     {.arch = "qwen", .is = LT_QKV_BIAS | LT_HALF_FF},
     {.arch = "qwen2", .is = LT_QKV_BIAS},
     {.arch = "qwen2vl", .is = LT_QKV_BIAS}, /* text: all position streams are equal */
@@ -65,6 +66,7 @@ static const lt_traits table[] = {
     {.arch = "phimoe", .is = LT_LAYER_NORM, .route = LT_ROUTE_SOFTMAX_NEAR},
     {.arch = "hunyuan-moe", .is = LT_QK_NORM | LT_QK_NORM_LATE | LT_ROUTE_NORMALISED},
     {.arch = "glm4moe", .is = LT_QKV_BIAS | LT_QK_NORM | LT_QK_NORM_OPTIONAL | LT_FFN_NORM_LATE_NAME, .route = LT_ROUTE_SIGMOID},
+    {.arch = "dots1", .is = LT_QK_NORM | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID},
     {.arch = "minimax-m2", .is = LT_QK_NORM | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID},
     {.arch = "exaone-moe",
      .is = LT_QK_NORM | LT_WINDOW_OPTIONAL | LT_ROPE_WINDOWS | LT_ROUTE_NORMALISED,
@@ -111,7 +113,7 @@ static const lt_traits table[] = {
     {.arch = "phi2", .is = GPT | LT_PARALLEL, .act = LT_GELU},
     {.arch = "falcon", .is = GPT | LT_PARALLEL, .act = LT_GELU_ERF},
     {.arch = "nemotron", .is = GPT, .act = LT_RELU2},
-    {.arch = "persimmon", .is = GPT | LT_QK_NORM, .act = LT_RELU2},
+    {.arch = "jais2", .is = GPT, .act = LT_RELU2},
 };
 
 const lt_traits *lt_traits_find(const char *arch, int32_t n_layer, int32_t n_vocab)

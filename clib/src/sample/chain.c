@@ -68,11 +68,9 @@ lt_sampled lt_sample(lt_sampler *s, const lt_sampling *p, const float *logits, c
 {
     lt_sampled sampled = {-1, 0, {state[0], state[1]}};
     const lt_call call = {p, history, n_history, state};
-    s->n_kept = 0;
-    if (!lt_scan(s, logits))
+    double log_total;
+    if (!lt_look(s, p, logits, &log_total))
         return sampled;
-    double log_total = s->max + lt_log(lt_exp_sum(s, s->max, 1));
-    lt_note_top(s, p, log_total);
     if (mask)
         lt_mask(s, mask);
     lt_add_bias(s, p);

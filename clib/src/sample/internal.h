@@ -131,8 +131,8 @@ void lt_adaptive_learn(const lt_sampler *s, const lt_call *c, int32_t i, float s
 /* draw.c: the place in the ranking of one survivor, at random in proportion to the weights */
 int32_t lt_draw(lt_sampler *s, const lt_call *c);
 
-/* probs.c: notes the best of the raw logits, while work is that */
-void lt_note_top(lt_sampler *s, const lt_sampling *p, double log_total);
+/* probs.c: the first pass, with the logarithm of what softmax divides by and the best of the raw logits, while work is that */
+bool lt_look(lt_sampler *s, const lt_sampling *p, const float *logits, double *log_total);
 
 /* philox.c: Philox4x32-10 (Salmon et al., SC 2011) */
 void lt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);

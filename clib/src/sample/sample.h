@@ -66,4 +66,8 @@ typedef struct { /* lt_out says what these are */
 /* What the last lt_sample on s, with these settings, chose among; all 0 after token -1.  Once for each lt_sample. */
 void lt_sample_probs(lt_sampler *s, const lt_sampling *p, lt_probs *out);
 
+/* How likely out[0].token is under logits[n_vocab]: its value, and the best behind it: out[1 + n_probs], see lt_out.scores.
+ * False, with out[0].token -1: logits with NaN or +inf, or none that is finite. */
+bool lt_score(lt_sampler *s, const lt_sampling *p, const float *logits, lt_choice *out);
+
 #endif

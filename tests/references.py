@@ -25,6 +25,8 @@ GREEDY = SamplingParams(temperature=0)
 MODELS = {
     "arcee": "AFM 4.5B",
     "baichuan": "Baichuan 7B, 13B; Baichuan 2",
+    "bailingmoe": "Ling Lite, Plus",
+    "bailingmoe2": "Ling 2, Ring 2",
     "bloom": "BLOOM, BLOOMZ",
     "chatglm": "ChatGLM 3, GLM-4 9B",
     "codeshell": "CodeShell 7B",
@@ -71,6 +73,7 @@ MODELS = {
     "mpt": "MPT 7B, 30B",
     "nemotron": "Minitron, Nemotron 4",
     "nemotron_h": "Nemotron Nano 2",
+    "nemotron_h_moe": "Nemotron 3 Nano",
     "olmo": "OLMo 1",
     "olmo2": "OLMo 2, 3",
     "olmoe": "OLMoE",
@@ -104,7 +107,7 @@ MODELS = {
 @dataclass(frozen=True)
 class Reference:
     name: str
-    by: str  # who computed it: "transformers", "numpy", or "shared" (transformers, in the shared reference data)
+    by: str  # who computed it: transformers, numpy, llama.cpp, or shared (transformers, in the shared reference data)
     shows: str
     tokens: list[int]
     greedy: list[int]
@@ -149,7 +152,7 @@ figures are, too.
 - Cases in *italics* are of reference data that projects share (`LLAMATW_SHARED`): files by llama.cpp's converter,
   logits by Hugging Face transformers.
 - Others are in `tests/golden`, which says how they were made: metadata and layout by llama.cpp's converter, logits by
-  transformers or, where marked +, by a statement of the published code in NumPy.
+  transformers or, where marked +, by a statement of the published code in NumPy, or, where marked ^, by llama.cpp from the same file.
 - Two real models, SmolLM2 135M (`llama`) and Gemma 3 270M (`gemma3`), are compared with transformers on the very same
   quantised weights (`tests/test_reference.py`).
 
@@ -177,7 +180,11 @@ def page(results: list[Result]) -> str:
 
 
 def _cell(result: Result) -> str:
-    name = f"*{result.name}*" if result.by == "shared" else result.name + "+" * (result.by == "numpy")
+    name = (
+        f"*{result.name}*"
+        if result.by == "shared"
+        else result.name + {"numpy": "+", "llama.cpp": "^"}.get(result.by, "")
+    )
     figure = f"{result.difference:.1e}"
     return f"{name} {figure if result.difference < TOLERANCE else f'**{figure}**'}"
 

@@ -37,5 +37,5 @@ def test_every_architecture_is_compared_with_something(root: Path) -> None:
     page = (root / "docs/models.md").read_text().split("## ")[0]
     rows = dict(re.findall(r"^\| `([^`]+)` \|[^|]*\|([^|]*)\|$", page, re.MULTILINE))
     assert served == set(rows), "make models"
-    named = {name for cases in rows.values() for name in re.findall(r"([\w-]+)\*?\+? \*{0,2}\d", cases)}
+    named = {name for cases in rows.values() for name in re.findall(r"([\w-]+)\*?[+^]? \*{0,2}\d", cases)}
     assert set(CASES) <= named, "make models"

@@ -52,7 +52,6 @@ static const lt_traits table[] = {
     {.arch = "granitemoe", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED, .route = LT_ROUTE_SOFTMAX_CHOSEN},
     {.arch = "ernie4_5-moe", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
     {.arch = "deepseek", .is = LT_ROPE_ADJACENT},
-    {.arch = "dots1", .is = LT_QK_NORM},
     {.arch = "bailingmoe", .is = LT_ROPE_ADJACENT},
     {.arch = "bailingmoe2", .is = LT_QK_NORM},
     {.arch = "deepseek2", .is = GLM_FLASH, .route = LT_ROUTE_SIGMOID, .n_layer = 47, .n_vocab = 154880},

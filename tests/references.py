@@ -152,7 +152,8 @@ figures are, too.
 - Cases in *italics* are of reference data that projects share (`LLAMATW_SHARED`): files by llama.cpp's converter,
   logits by Hugging Face transformers.
 - Others are in `tests/golden`, which says how they were made: metadata and layout by llama.cpp's converter, logits by
-  transformers or, where marked +, by a statement of the published code in NumPy, or, where marked ^, by llama.cpp from the same file.
+  transformers or, where marked +, by a statement of the published code in NumPy, or, where marked ^, by llama.cpp
+  from the same file.
 - Two real models, SmolLM2 135M (`llama`) and Gemma 3 270M (`gemma3`), are compared with transformers on the very same
   quantised weights (`tests/test_reference.py`).
 

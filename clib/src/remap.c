@@ -124,7 +124,7 @@ int lt_refuse_group(const lt_engine *e)
     const lt_model *m = &e->model;
     if (e->opts.group_n == 1)
         return LT_OK;
-    if (m->has_windows || m->traits->is & LT_ALIBI)
+    if (m->has_windows || m->traits->positions == LT_ALIBI)
         return lt_fail(LT_E_UNSUPPORTED, "group_n is %d: self-extend is not served for %s, %s", e->opts.group_n, m->traits->arch,
                        m->has_windows ? "some of whose layers see a window only"
                                       : "which has a price for distance in the place of rotation");

@@ -53,7 +53,7 @@ int lt_model_ready(lt_model *m, const lt_gguf *g, const lt_kv_shape *shape, int3
             .magnitude = lt_rope_frequencies(h, &h->rope[i], factors, frequency[i]),
             .frequency = frequency[i],
         };
-    const int32_t n = m->traits->is & LT_ROPE_NONE ? 0 : m->has_windows && m->traits->is & LT_WINDOW_ROPE ? 2 : 1;
+    const int32_t n = !lt_rotates(m->traits) ? 0 : m->has_windows && m->traits->is & LT_WINDOW_ROPE ? 2 : 1;
     return m->be->ops->ready(m->be, shape, ropes, n);
 }
 

@@ -85,11 +85,11 @@ static int read_numbers(lt_keys *k, const lt_hparams *h, const lt_traits *t, lay
 /* Which rotation a layer has, LT_ROPE_FULL or LT_ROPE_WINDOW; -1: none. */
 static int32_t rope_of(const lt_model *m, int32_t layer, bool windowed)
 {
-    const uint32_t is = m->traits->is;
-    if (is & LT_ROPE_NONE || m->h.no_rope || (is & LT_ROPE_3_OF_4 && (layer + 1) % 4 == 0) ||
-        (is & LT_ROPE_WINDOWS && m->has_windows && !windowed))
+    const lt_positions p = m->traits->positions;
+    if (!lt_rotates(m->traits) || m->h.no_rope || (p == LT_ROTATES_3_OF_4 && (layer + 1) % 4 == 0) ||
+        (p == LT_ROTATES_WINDOWS && m->has_windows && !windowed))
         return -1;
-    return windowed && is & LT_WINDOW_ROPE ? LT_ROPE_WINDOW : LT_ROPE_FULL;
+    return windowed && m->traits->is & LT_WINDOW_ROPE ? LT_ROPE_WINDOW : LT_ROPE_FULL;
 }
 
 /* Gemma 2 27B and Gemma 3 27B divide by the root of another number (query_pre_attn_scalar), which the file does not carry. */

@@ -173,7 +173,7 @@ static int load_embedding(lt_loader *l)
     const int64_t n_embd = m->h.n_embd;
     lt_weight *tokens = NULL, *positions = NULL;
     LT_TRY(lt_load_matrix(l, "token_embd.weight", REQUIRED, n_embd, lt_all_rows(m->h.n_vocab), &tokens));
-    if (m->traits->is & LT_POSITIONS)
+    if (m->traits->positions == LT_LEARNED_POSITIONS)
         LT_TRY(lt_load_matrix(l, "position_embd.weight", REQUIRED, n_embd, lt_all_rows(m->h.n_ctx_train), &positions));
     m->embedding = (lt_embedding){.tokens = tokens, .positions = positions, .scale = m->h.embedding_scale};
     if (m->traits->is & LT_EMBEDDING_NORM)
@@ -199,7 +199,7 @@ static int use_rope_factors(lt_loader *l)
 {
     static const char *const names[] = {"rope_factors_long.weight", "rope_factors_short.weight", "rope_freqs.weight"};
     const bool two = l->m->h.scaling == LT_SCALING_LONG;
-    for (int i = two ? 0 : 2; i < (two ? 2 : 3) && !(l->m->traits->is & LT_ROPE_NONE); i++) {
+    for (int i = two ? 0 : 2; i < (two ? 2 : 3) && lt_rotates(l->m->traits); i++) {
         const lt_tensor *t = lt_gguf_find_tensor(l->g, names[i]);
         if (t)
             l->used[l->n_used++] = t;
@@ -229,7 +229,7 @@ static int load_tensors(lt_loader *l)
     for (int32_t i = 0; i < l->m->h.n_layer; i++)
         LT_TRY(load_layer(l, i));
     LT_TRY(check_experts(l));
-    for (int32_t i = 0; l->m->traits->is & LT_ALIBI && i < l->m->h.n_layer; i++)
+    for (int32_t i = 0; l->m->traits->positions == LT_ALIBI && i < l->m->h.n_layer; i++)
         LT_TRY(create_slopes(l->m, &l->m->layers[i]));
     return LT_OK;
 }

@@ -10,36 +10,31 @@
  * halves, gated MLP.  Fused q|k|v or gate|up, biases, tied embeddings and scales are as the file has them. */
 enum {
     LT_ROPE_ADJACENT = 1 << 0,    /* rotary pairs (2i, 2i+1); otherwise (i, i + n/2) */
-    LT_ROPE_NONE = 1 << 1,
-    LT_ROPE_WINDOWS = 1 << 2,     /* where some layers have windows, only those rotate */
-    LT_ROPE_3_OF_4 = 1 << 3,      /* every fourth layer does not rotate */
-    LT_ALIBI = 1 << 4,            /* a price for distance instead */
-    LT_POSITIONS = 1 << 5,        /* a row for each position is added to the embedding */
-    LT_LAYER_NORM = 1 << 6,       /* layer norm everywhere, biases optional */
-    LT_BARE_NORM = 1 << 7,        /* norms have no weights */
-    LT_EMBEDDING_NORM = 1 << 8,   /* the embedding is normed */
-    LT_NO_PRE_NORM = 1 << 9,      /* attention and MLP see x as it is */
-    LT_POST_NORM = 1 << 10,       /* their outputs are normed before they are added */
-    LT_FFN_NORM_LATE_NAME = 1 << 11, /* the MLP's norm is called post_attention_norm in the file */
-    LT_PARALLEL = 1 << 12,        /* attention and MLP see the same x; one norm unless the file has two */
-    LT_QKV_BIAS = 1 << 13,        /* q, k, v have biases (optional elsewhere) */
-    LT_QK_NORM = 1 << 14,         /* norm of q and k, of each head or of all as the weight's size says */
-    LT_QK_NORM_LATE = 1 << 15,    /* ... after the rotation */
-    LT_QK_NORM_BARE = 1 << 16,    /* ... of each head, without weights, after the rotation */
-    LT_V_NORM = 1 << 17,          /* norm of each head of v, without weights */
-    LT_UNGATED = 1 << 18,         /* MLP: act(up) */
-    LT_EMBEDDING_SQRT = 1 << 19,  /* embeddings times sqrt(n_embd) unless the file says otherwise */
-    LT_LOGITS_DIVIDED = 1 << 20,  /* logit_scale divides; otherwise it multiplies */
-    LT_WINDOW_CHUNKS = 1 << 21,   /* windows lie side by side; otherwise they slide */
-    LT_WINDOW_ROPE = 1 << 22,     /* window layers rotate by a base of their own, unscaled */
-    LT_WINDOW_OPTIONAL = 1 << 23, /* no layer has a window when the file gives no width, or 0 */
-    LT_HALF_FF = 1 << 24,         /* the file's feed_forward_length counts gate and up */
-    LT_UNSCALED = 1 << 25,        /* attention scale 1 */
-    LT_MINICPM_SCALES = 1 << 26,  /* scales that older files do not carry */
-    LT_LLAMA4_HEAT = 1 << 27,     /* likewise: queries of layers that do not rotate grow with their position */
-    LT_QK_NORM_OPTIONAL = 1 << 28,
-    LT_ROUTE_NORMALISED = 1 << 29, /* weights of a row's experts sum to one unless the file says otherwise */
-    LT_WEIGH_INPUT = 1 << 30      /* see lt_router */
+    LT_LAYER_NORM = 1 << 1,       /* layer norm everywhere, biases optional */
+    LT_BARE_NORM = 1 << 2,        /* norms have no weights */
+    LT_EMBEDDING_NORM = 1 << 3,   /* the embedding is normed */
+    LT_NO_PRE_NORM = 1 << 4,      /* attention and MLP see x as it is */
+    LT_POST_NORM = 1 << 5,        /* their outputs are normed before they are added */
+    LT_FFN_NORM_LATE_NAME = 1 << 6, /* the MLP's norm is called post_attention_norm in the file */
+    LT_PARALLEL = 1 << 7,         /* attention and MLP see the same x; one norm unless the file has two */
+    LT_QKV_BIAS = 1 << 8,         /* q, k, v have biases (optional elsewhere) */
+    LT_QK_NORM = 1 << 9,          /* norm of q and k, of each head or of all as the weight's size says */
+    LT_QK_NORM_LATE = 1 << 10,    /* ... after the rotation */
+    LT_QK_NORM_BARE = 1 << 11,    /* ... of each head, without weights, after the rotation */
+    LT_V_NORM = 1 << 12,          /* norm of each head of v, without weights */
+    LT_UNGATED = 1 << 13,         /* MLP: act(up) */
+    LT_EMBEDDING_SQRT = 1 << 14,  /* embeddings times sqrt(n_embd) unless the file says otherwise */
+    LT_LOGITS_DIVIDED = 1 << 15,  /* logit_scale divides; otherwise it multiplies */
+    LT_WINDOW_CHUNKS = 1 << 16,   /* windows lie side by side; otherwise they slide */
+    LT_WINDOW_ROPE = 1 << 17,     /* window layers rotate by a base of their own, unscaled */
+    LT_WINDOW_OPTIONAL = 1 << 18, /* no layer has a window when the file gives no width, or 0 */
+    LT_HALF_FF = 1 << 19,         /* the file's feed_forward_length counts gate and up */
+    LT_UNSCALED = 1 << 20,        /* attention scale 1 */
+    LT_MINICPM_SCALES = 1 << 21,  /* scales that older files do not carry */
+    LT_LLAMA4_HEAT = 1 << 22,     /* likewise: queries of layers that do not rotate grow with their position */
+    LT_QK_NORM_OPTIONAL = 1 << 23,
+    LT_ROUTE_NORMALISED = 1 << 24, /* weights of a row's experts sum to one unless the file says otherwise */
+    LT_WEIGH_INPUT = 1 << 25      /* see lt_router */
 };
 
 /* Which layers are recurrent: those without attention heads, or: */
@@ -51,9 +46,20 @@ enum {
 };
 enum { LT_MAX_LAYERS = 1024, LT_ALL_LAYERS = LT_MAX_LAYERS + 1 };
 
+/* How a model knows one position from another.  The first three: a rotation of queries and keys. */
+typedef enum {
+    LT_ROTATES,              /* in every layer */
+    LT_ROTATES_WINDOWS,      /* where some layers have windows, in those only */
+    LT_ROTATES_3_OF_4,       /* not in every fourth layer */
+    LT_NO_POSITIONS,         /* not at all */
+    LT_ALIBI,                /* a price for distance */
+    LT_LEARNED_POSITIONS     /* a row for each position is added to the embedding */
+} lt_positions;
+
 typedef struct {
     const char *arch;        /* general.architecture */
     uint32_t is;             /* the above, or-ed */
+    lt_positions positions;
     lt_act act;              /* of the MLP; LT_ACT_NONE: silu */
     int32_t window_period;   /* of so many layers the last sees everything, the others a window; 0: no windows; LT_ALL_LAYERS: no last */
     int32_t window;          /* their width when the file gives none; 0: it must */
@@ -63,6 +69,11 @@ typedef struct {
     int32_t route;           /* scores of lt_router when the file does not say; 0: LT_ROUTE_SOFTMAX */
     int32_t n_layer, n_vocab; /* the row is for models of so many layers and tokens only, which is all that tells them apart; 0: any */
 } lt_traits;
+
+static inline bool lt_rotates(const lt_traits *t)
+{
+    return t->positions <= LT_ROTATES_3_OF_4;
+}
 
 const lt_traits *lt_traits_find(const char *arch, int32_t n_layer, int32_t n_vocab); /* NULL: not served */
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { LLAMA_4 = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4 | LT_WINDOW_CHUNKS | LT_QK_NORM_BARE | LT_LLAMA4_HEAT | LT_WEIGH_INPUT };
+enum { LLAMA_4 = LT_ROPE_ADJACENT | LT_WINDOW_CHUNKS | LT_QK_NORM_BARE | LT_LLAMA4_HEAT | LT_WEIGH_INPUT };
 enum { GEMMA_3 = LT_EMBEDDING_SQRT | LT_POST_NORM | LT_QK_NORM | LT_WINDOW_ROPE, GPT = LT_LAYER_NORM | LT_UNGATED };
 
 enum { QWEN_DELTA = LT_QK_NORM | LT_FFN_NORM_LATE_NAME | LT_ROUTE_NORMALISED, GLM_FLASH = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED };
@@ -14,13 +14,13 @@ static const lt_traits table[] = {
     {.arch = "mistral3", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
     {.arch = "arcee", .is = LT_ROPE_ADJACENT | LT_UNGATED, .act = LT_RELU2},
     {.arch = "internlm2", .is = LT_ROPE_ADJACENT},
-    {.arch = "baichuan", .is = LT_ROPE_NONE | LT_ALIBI, .n_layer = 40}, /* 13B */
+    {.arch = "baichuan", .positions = LT_ALIBI, .n_layer = 40}, /* 13B */
     {.arch = "baichuan", .is = LT_ROPE_ADJACENT},
     {.arch = "xverse", .is = LT_ROPE_ADJACENT},
     {.arch = "granite", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED, .route = LT_ROUTE_SOFTMAX_CHOSEN},
     {.arch = "minicpm", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED | LT_MINICPM_SCALES},
     {.arch = "ernie4_5", .is = LT_ROPE_ADJACENT},
-    {.arch = "smollm3", .is = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4},
+    {.arch = "smollm3", .is = LT_ROPE_ADJACENT, .positions = LT_ROTATES_3_OF_4},
     {.arch = "chatglm", .is = LT_ROPE_ADJACENT},
     {.arch = "glm4", .is = LT_ROPE_ADJACENT | LT_POST_NORM},
     {.arch = "phi3", .is = LT_WINDOW_OPTIONAL, .window_period = LT_ALL_LAYERS},
@@ -28,7 +28,7 @@ static const lt_traits table[] = {
     {.arch = "openelm", .is = LT_QK_NORM},
     {.arch = "orion", .is = LT_LAYER_NORM},
     {.arch = "plamo", .is = LT_PARALLEL},
-    {.arch = "refact", .is = LT_ROPE_NONE | LT_ALIBI | LT_LAYER_NORM},
+    {.arch = "refact", .is = LT_LAYER_NORM, .positions = LT_ALIBI},
     {.arch = "qwen", .is = LT_QKV_BIAS | LT_HALF_FF},
     {.arch = "qwen2", .is = LT_QKV_BIAS},
     {.arch = "qwen2vl", .is = LT_QKV_BIAS}, /* text: all position streams are equal */
@@ -38,17 +38,20 @@ static const lt_traits table[] = {
     {.arch = "hunyuan-dense", .is = LT_QK_NORM | LT_QK_NORM_LATE},
     {.arch = "olmo", .is = LT_ROPE_ADJACENT | LT_LAYER_NORM | LT_BARE_NORM},
     {.arch = "olmo2", .is = LT_NO_PRE_NORM | LT_POST_NORM | LT_QK_NORM | LT_WINDOW_OPTIONAL | LT_WINDOW_ROPE, .window_period = 4},
-    {.arch = "exaone4", .is = LT_NO_PRE_NORM | LT_POST_NORM | LT_QK_NORM | LT_WINDOW_OPTIONAL | LT_ROPE_WINDOWS, .window_period = 4},
+    {.arch = "exaone4",
+     .is = LT_NO_PRE_NORM | LT_POST_NORM | LT_QK_NORM | LT_WINDOW_OPTIONAL,
+     .positions = LT_ROTATES_WINDOWS,
+     .window_period = 4},
     {.arch = "stablelm", .is = LT_LAYER_NORM | LT_PARALLEL | LT_QK_NORM}, /* parallel unless there is an ffn_norm */
     {.arch = "command-r", .is = LT_ROPE_ADJACENT | LT_LAYER_NORM | LT_PARALLEL | LT_QK_NORM},
-    {.arch = "cohere2", .is = LT_ROPE_ADJACENT | LT_LAYER_NORM | LT_PARALLEL | LT_ROPE_WINDOWS, .window_period = 4},
+    {.arch = "cohere2", .is = LT_ROPE_ADJACENT | LT_LAYER_NORM | LT_PARALLEL, .positions = LT_ROTATES_WINDOWS, .window_period = 4},
     {.arch = "gemma", .is = LT_EMBEDDING_SQRT, .act = LT_GELU},
     {.arch = "gemma2", .is = LT_EMBEDDING_SQRT | LT_POST_NORM, .act = LT_GELU, .window_period = 2},
     {.arch = "gemma3", .is = GEMMA_3, .act = LT_GELU, .window_period = 6, .window_rope_base = 10000.0f},
     {.arch = "gemma4", .is = GEMMA_3 | LT_V_NORM | LT_UNSCALED, .act = LT_GELU, .window_period = 6, .window_rope_base = 10000.0f},
 
     /* Mixtures of experts, but for those that share a row with their dense relatives. */
-    {.arch = "llama4", .is = LLAMA_4, .window_period = 4, .window = 8192, .route = LT_ROUTE_SIGMOID},
+    {.arch = "llama4", .is = LLAMA_4, .positions = LT_ROTATES_3_OF_4, .window_period = 4, .window = 8192, .route = LT_ROUTE_SIGMOID},
     {.arch = "granitemoe", .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED, .route = LT_ROUTE_SOFTMAX_CHOSEN},
     {.arch = "ernie4_5-moe", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
     {.arch = "deepseek", .is = LT_ROPE_ADJACENT},
@@ -68,7 +71,8 @@ static const lt_traits table[] = {
     {.arch = "dots1", .is = LT_QK_NORM | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID},
     {.arch = "minimax-m2", .is = LT_QK_NORM | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID},
     {.arch = "exaone-moe",
-     .is = LT_QK_NORM | LT_WINDOW_OPTIONAL | LT_ROPE_WINDOWS | LT_ROUTE_NORMALISED,
+     .is = LT_QK_NORM | LT_WINDOW_OPTIONAL | LT_ROUTE_NORMALISED,
+     .positions = LT_ROTATES_WINDOWS,
      .window_period = 4,
      .route = LT_ROUTE_SIGMOID},
     {.arch = "gpt-oss",
@@ -78,13 +82,14 @@ static const lt_traits table[] = {
      .route = LT_ROUTE_SOFTMAX_CHOSEN},
 
     /* Recurrent layers, most with some of attention between them. */
-    {.arch = "mamba", .is = LT_ROPE_NONE, .mixer = LT_MIX_MAMBA},
-    {.arch = "mamba2", .is = LT_ROPE_NONE, .mixer = LT_MIX_MAMBA2},
-    {.arch = "jamba", .is = LT_ROPE_NONE, .mixer = LT_MIX_MAMBA},
+    {.arch = "mamba", .positions = LT_NO_POSITIONS, .mixer = LT_MIX_MAMBA},
+    {.arch = "mamba2", .positions = LT_NO_POSITIONS, .mixer = LT_MIX_MAMBA2},
+    {.arch = "jamba", .positions = LT_NO_POSITIONS, .mixer = LT_MIX_MAMBA},
     {.arch = "falcon-h1", .mixer = LT_MIX_MAMBA2, .mixes = LT_MIX_BESIDE},
-    {.arch = "nemotron_h", .is = LT_ROPE_NONE | LT_UNGATED, .act = LT_RELU2, .mixer = LT_MIX_MAMBA2, .mixes = LT_MIX_OR_MLP},
+    {.arch = "nemotron_h", .is = LT_UNGATED, .positions = LT_NO_POSITIONS, .act = LT_RELU2, .mixer = LT_MIX_MAMBA2, .mixes = LT_MIX_OR_MLP},
     {.arch = "nemotron_h_moe",
-     .is = LT_ROPE_NONE | LT_UNGATED,
+     .is = LT_UNGATED,
+     .positions = LT_NO_POSITIONS,
      .act = LT_RELU2,
      .mixer = LT_MIX_MAMBA2,
      .mixes = LT_MIX_OR_MLP,
@@ -101,10 +106,10 @@ static const lt_traits table[] = {
     {.arch = "qwen35moe", .is = QWEN_DELTA, .mixer = LT_MIX_DELTA, .mixes = LT_MIX_TILED},
 
     /* GPT's block: layer norm, a plain MLP. */
-    {.arch = "gpt2", .is = GPT | LT_ROPE_NONE | LT_POSITIONS, .act = LT_GELU},
-    {.arch = "starcoder", .is = GPT | LT_ROPE_NONE | LT_POSITIONS, .act = LT_GELU},
-    {.arch = "bloom", .is = GPT | LT_ROPE_NONE | LT_ALIBI | LT_EMBEDDING_NORM, .act = LT_GELU},
-    {.arch = "mpt", .is = GPT | LT_ROPE_NONE | LT_ALIBI, .act = LT_GELU_ERF},
+    {.arch = "gpt2", .is = GPT, .positions = LT_LEARNED_POSITIONS, .act = LT_GELU},
+    {.arch = "starcoder", .is = GPT, .positions = LT_LEARNED_POSITIONS, .act = LT_GELU},
+    {.arch = "bloom", .is = GPT | LT_EMBEDDING_NORM, .positions = LT_ALIBI, .act = LT_GELU},
+    {.arch = "mpt", .is = GPT, .positions = LT_ALIBI, .act = LT_GELU_ERF},
     {.arch = "starcoder2", .is = GPT, .act = LT_GELU},
     {.arch = "codeshell", .is = GPT, .act = LT_GELU},
     {.arch = "gptneox", .is = GPT | LT_PARALLEL, .act = LT_GELU_ERF}, /* parallel if use_parallel_residual */

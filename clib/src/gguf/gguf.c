@@ -179,6 +179,6 @@ int lt_gguf_read(const lt_gguf *g, const lt_tensor *t, uint64_t first, uint64_t 
 int lt_gguf_fail_read(const lt_gguf *g, const lt_tensor *t, int error)
 {
     const lt_part *part = &g->parts[((const lt_entry *)(const void *)t)->part];
-    return lt_fail(LT_E_IO, "%s: tensor %s cannot be read: %s", part->map.shown, t->name,
+    return lt_fail(error == ENOMEM ? LT_E_NOMEM : LT_E_IO, "%s: tensor %s cannot be read: %s", part->map.shown, t->name,
                    error == ENODATA ? "the file has become shorter" : strerror(error));
 }

@@ -140,7 +140,7 @@ class Api:
         await self._compiling.acquire()
         compiled: Deferred[Constraint] = Deferred()
         work = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), self.engine.compile, wish)
-        work.addBoth(self._make_room).chainDeferred(compiled)
+        work.addBoth(self._make_room).addCallbacks(compiled.callback, compiled.errback)
         return await compiled
 
     def _make_room(self, result: T) -> T:

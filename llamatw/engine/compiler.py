@@ -45,9 +45,11 @@ class Compiler:
     def kept(self, wish: Wish) -> Constraint | None:
         """Only what has been compiled before."""
         with self._lock:
-            if wish in self._kept:
-                self._kept.move_to_end(wish)
-            return self._kept.get(wish)
+            found = self._kept.get(wish)
+            if found is None or found.is_worn():
+                return None
+            self._kept.move_to_end(wish)
+            return found
 
     def compile(self, wish: Wish) -> Constraint:
         """BadRequest names the wish's field and says what is wrong."""

@@ -42,6 +42,10 @@ class Compiler:
         with suppress(Unavailable), self._first:  # the model may be closed meanwhile
             _ = self._words
 
+    def stop(self) -> None:
+        """What is being tried ends with Unavailable."""
+        self._trials.stop()
+
     def kept(self, wish: Wish) -> Constraint | None:
         """Only what has been compiled before."""
         with self._lock:

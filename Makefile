@@ -20,7 +20,7 @@ C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_table
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib vendor lint format hard attack schemas bench compare sweep startup http plot flags compat size clean
+.PHONY: help serve test test-c lib vendor lint format hard attack schemas bench compare sweep startup http plot flags models compat size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
@@ -39,6 +39,7 @@ help:
 	@echo "make http     drive a real server: latencies, crowds, clients that leave (ARGS='flood poisson:rate=8')"
 	@echo "make plot     docs/speed.svg from bench/results"
 	@echo "make flags    docs/flags.md from the table of flags"
+	@echo "make models   docs/models.md from comparisons with reference models"
 	@echo "make compat   docs/compat.md from tests/compat.txt"
 	@echo "make size     lines per folder, long functions"
 	@echo "make clean    remove what was built (not $(VENV))"
@@ -105,6 +106,12 @@ plot: $(VENV)/.ready
 flags: $(VENV)/.ready
 	@$(PY) -c 'from llamatw.flags.help import markdown; print(markdown(), end="")' > docs/flags.md.new
 	@mv docs/flags.md.new docs/flags.md
+
+models: $(VENV)/.ready-test lib
+	rm -rf $(BUILD)/models
+	LLAMATW_MODELS=$(BUILD)/models $(PY) -m pytest -q tests/test_oracles.py tests/test_golden_models.py -k logits
+	$(PY) -m tests.references $(BUILD)/models > docs/models.md.new
+	@mv docs/models.md.new docs/models.md
 
 compat:
 	@$(PYTHON) -m tests.compat > docs/compat.md.new

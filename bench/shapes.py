@@ -109,7 +109,7 @@ def write(shape: Shape, format: str, path: Path, seed: int = 1) -> None:
     """The same arguments give the same file."""
     writer = gguf.GGUFWriter(path, "llama")
     _add_metadata(writer, shape)
-    _add_vocabulary(writer, shape.n_vocab)
+    add_vocabulary(writer, shape.n_vocab)
     wanted = list(tensors(shape, format))
     for t in wanted:
         writer.add_tensor_info(t.name, t.shape, np.dtype(np.float32), t.n_bytes, t.type)
@@ -171,7 +171,7 @@ def _add_metadata(writer: gguf.GGUFWriter, shape: Shape) -> None:
         writer.add_expert_used_count(shape.n_expert_used)
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter, n_vocab: int) -> None:
+def add_vocabulary(writer: gguf.GGUFWriter, n_vocab: int) -> None:
     """Three control tokens, the bytes, and words that no text has."""
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(N_BYTE_TOKENS))]
     n_words = n_vocab - len(tokens)

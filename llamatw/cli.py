@@ -1,4 +1,4 @@
-"""The `llamatw` command: look into a model file, tokenize with it, fetch a model by name.
+"""The `llamatw` command: look into a model file, tokenize with it, fetch a model.
 
 A mistake or a failure is one line on standard error and exit status 1.
 """
@@ -16,6 +16,7 @@ from llamatw import __version__, models
 from llamatw.capi.gguf import Gguf
 from llamatw.capi.vocab import Vocab
 from llamatw.errors import LlamatwError, UsageMistake
+from llamatw.hub.names import remote
 from llamatw.report import model_lines, model_report
 
 
@@ -59,9 +60,10 @@ def _parser() -> _Parser:
     tokenize.add_argument("--parse-special", action="store_true", help="read text like <|im_end|> as the control token")
     tokenize.set_defaults(run=_tokenize)
 
-    pull = commands.add_parser("pull", help="fetch a model by name into the cache and print its path")
+    pull = commands.add_parser("pull", help="fetch a model into the cache and print its path")
     known = ", ".join(models.MODELS)
-    pull.add_argument("name", nargs="?", metavar="NAME", help=f"one of: {known} (default: the first)")
+    meanings = f"{known} (default: the first); USER/NAME[:QUANT] of Hugging Face; a URL"
+    pull.add_argument("name", nargs="?", metavar="NAME", help=meanings)
     pull.set_defaults(run=_pull)
     return parser
 
@@ -77,7 +79,10 @@ def _info(arguments: argparse.Namespace) -> None:
 
 
 def _pull(arguments: argparse.Namespace) -> None:
-    print(models.resolve(arguments.name))
+    name = arguments.name
+    is_known = name is None or name in models.MODELS or os.path.exists(name)
+    wanted = None if is_known else remote(name)
+    print(models.resolve(name) if wanted is None else models.resolve(remote=wanted))
 
 
 def _tokenize(arguments: argparse.Namespace) -> None:

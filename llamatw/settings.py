@@ -29,6 +29,16 @@ class Override(msgspec.Struct, frozen=True):
     value: int | float | bool | str
 
 
+class Remote(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that is fetched over HTTP: out of a hub's repository, or from a URL."""
+
+    repo: str = ""  # USER/NAME; "": there is a URL
+    tag: str = ""  # which of its files: what stands in the name, such as Q8_0; "": a usual one
+    file: str = ""  # or its name
+    url: str = ""
+    token: str | None = None  # for the hub and nobody else; None: HF_TOKEN, or the file of the hub's own tools
+
+
 class Positions(msgspec.Struct, frozen=True, kw_only=True):
     """How positions are turned into rotations; None: as the file says."""
 
@@ -46,6 +56,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine is opened with.  Counts are tokens unless said."""
 
     model_path: str  # a file, or the name of a known model; "": the default model
+    remote: Remote | None = None  # where the model is fetched, instead
+    offline: bool = False  # only what has been fetched already
     n_ctx: int | None = None  # None: min(model's training context, 8192); 0: the model's
     n_seqs: int = 4  # lanes of concurrent generation ("slots")
     n_batch: int = 512  # tokens in one step at the most

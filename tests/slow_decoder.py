@@ -82,7 +82,8 @@ class Weights:
         w.add_rope_dimension_count(kind.n_rot)
         w.add_rope_freq_base(ROPE_BASE)
         w.add_layer_norm_rms_eps(EPS)
-        w.add_sliding_window(WINDOW)
+        if kind.gemma:  # llama, too, has a window when its file says so
+            w.add_sliding_window(WINDOW)
         if kind.scaling != "none":
             w.add_rope_scaling_type(gguf.RopeScalingType(kind.scaling))
             w.add_rope_scaling_factor(kind.factor)

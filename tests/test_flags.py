@@ -12,7 +12,7 @@ from llamatw.flags.parse import parse
 from llamatw.flags.refused import REFUSED
 from llamatw.flags.table import FLAGS, GROUPS
 from llamatw.service import check_web
-from llamatw.settings import Cors, Override, Positions
+from llamatw.settings import Cors, Override, Positions, Remote
 from tests.test_options import parse as settings_of
 from tests.test_options import refusal
 
@@ -130,6 +130,27 @@ def test_attention_has_one_kind() -> None:
     for words in (["-fa"], ["-fa", "on"], ["-fa", "auto"], ["-fa", "-np", "4"]):
         assert settings_of(*words).engine.n_seqs == 4
     assert "--flash-attn must be one of on, auto" in refusal("-fa", "off")
+
+
+def test_models_from_afar(tmp_path) -> None:
+    remote = settings_of("-hf", "a/b:Q8_0", "-hft", "secret").engine.remote
+    assert remote == Remote(repo="a/b", tag="Q8_0", token="secret")
+    assert settings_of("-hf", "a/b:Q8_0").web.aliases == ("a/b:Q8_0",)
+    assert settings_of("-hf", "a/b:Q8_0", "-a", "x").web.aliases == ("x",)
+    assert settings_of("-hfr", "a/b", "-hff", "x/y.gguf").engine.remote == Remote(repo="a/b", file="x/y.gguf")
+    assert settings_of("-mu", "https://a/b.gguf").engine.remote == Remote(url="https://a/b.gguf")
+    assert settings_of("--offline").engine.offline
+    assert settings_of().engine.remote is None
+    environment = {"LLAMA_ARG_HF_REPO": "a/b", "HF_TOKEN": "x", "LLAMA_ARG_OFFLINE": "1", "LLAMA_ARG_HF_FILE": "c"}
+    values = parse([], environment)
+    assert [values[name] for name in ("hf-repo", "hf-token", "offline", "hf-file")] == ["a/b", "x", True, "c"]
+    assert parse([], {"LLAMA_ARG_MODEL_URL": "http://a/b"})["model-url"] == "http://a/b"
+    assert "--hf-repo must be USER/NAME" in refusal("-hf", "../b")
+    assert "--model-url must be a URL" in refusal("-mu", "b.gguf")
+    assert "--hf-file needs --hf-repo" in refusal("-hff", "b.gguf")
+    assert "give one" in refusal("-hf", "a/b:Q8_0", "-hff", "b.gguf")
+    assert "--model and --hf-repo were given" in refusal("-m", __file__, "-hf", "a/b")
+    assert "--hf-repo and --model-url were given" in refusal("-mu", "http://a/b", "-hf", "a/b")
 
 
 def test_positions() -> None:

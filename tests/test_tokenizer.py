@@ -23,6 +23,8 @@ VOCABULARIES = ["bert-bge", "deepseek-llm", "falcon", "gpt-2", "llama-bpe", "lla
 SEPARATOR = "\n__ggml_vocab_test__\n"
 N_ROUND_TRIPS = 10_000
 N_COMPARED = 300
+
+
 @contextmanager
 def vocabulary(path: Path) -> Iterator[Vocab]:
     with Gguf.open(path) as file:

@@ -221,6 +221,8 @@ typedef struct {
 typedef struct {
     int64_t n_params, weight_bytes, kv_bytes, scratch_bytes;
     int64_t page_bytes;        /* of one page of the KV cache, all layers: what lt_seq_read_page gives */
+    int64_t state_bytes;       /* of a sequence's recurrent layers; 0: the model has none.  With them, guesses, lt_seq_shift, self-extend
+                                * and saved histories are LT_E_UNSUPPORTED */
     int32_t n_ctx, n_ctx_train, n_vocab, n_embd, n_layer, n_head, n_head_kv;
     int32_t n_seqs, n_batch, n_pages, page_tokens;
     int32_t n_threads, n_threads_batch;
@@ -307,7 +309,7 @@ typedef struct {
 typedef struct {
     int32_t seq;
     int32_t advance;           /* tokens of the history to compute now, >= 1; at most lt_seq_room */
-    int32_t n_draft;           /* guesses at the tokens after the history that may be computed along, 0..LT_MAX_DRAFT; 0 where samplers have a state */
+    int32_t n_draft;           /* guesses at the tokens after the history that may be computed along, 0..LT_MAX_DRAFT; 0 where samplers or layers have a state */
     int32_t reserved;
     const int32_t *draft;      /* NULL: they are looked up, at most n_draft of them, in rows without mask only.  Or the caller's [n_draft] */
     const uint32_t *mask;      /* NULL, or one bit per token: 1 = may be sampled; ceil(n_vocab/32) words, and as many for each of draft:
@@ -367,7 +369,8 @@ LT_API int lt_engine_read_stats(const lt_engine *e, lt_engine_stats *out);
 LT_API int lt_seq_open(lt_engine *e, const int32_t *prompt, int32_t n, uint64_t scope, const lt_sampling *s, int32_t *seq, int32_t *n_cached);
 /* Takes from the prefix tree and the other open sequences what they have computed of seq's history meanwhile (not for
  * LT_SAMPLE_NO_CACHE).  *n_computed is what seq has then; it can be less by a part of a page when no page is free.  A sequence
- * that has been shifted, or has filled a window of self-extend, takes nothing. */
+ * that has been shifted, or has filled a window of self-extend, takes nothing.  With recurrent layers seq takes what is more than it has,
+ * up to a checkpoint. */
 LT_API int lt_seq_adopt(lt_engine *e, int32_t seq, int32_t *n_computed);
 /* All rows or none; a sequence at most once.  LT_E_KV_FULL: close a sequence and try again.
  * A row that catches up with its history samples the next token.  With n_draft, the tokens after that are guessed from what

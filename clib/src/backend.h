@@ -16,6 +16,7 @@
 #include "core/place.h"
 #include "core/pool.h"
 #include "gguf/gguf.h"
+#include "recurrent_ops.h"
 
 typedef struct lt_backend lt_backend;
 typedef struct lt_weight lt_weight; /* a matrix [n_out, n_in] or a float vector [n_in] */
@@ -30,11 +31,13 @@ typedef enum {
 } lt_weight_use;
 
 /* Where a weight lies in the file: n_matrices matrices [n_out, n_in] one behind the other in a tensor, each the rows first .. first +
- * n_out - 1 of `rows_apart` that the tensor has for it; or a vector: n_in floats from `first` on.  So a fused tensor is several weights. */
+ * n_out - 1 of `rows_apart` that the tensor has for it; or a vector: n_in floats from `first` on.  So a fused tensor is several weights.
+ * joined: the matrices' rows are those of one matrix; n_out must be a multiple of 16. */
 typedef struct {
     const lt_tensor *tensor;
     const lt_tensor *const *each; /* a tensor for each matrix instead, all alike; NULL: all are in the one */
     lt_weight_use use;
+    bool joined;
     int32_t n_matrices;
     int64_t n_in, n_out, first, rows_apart;
 } lt_weight_source;
@@ -69,7 +72,9 @@ typedef struct {
     int32_t first_row, n_rows;
     int32_t first_position;   /* its rows' cells begin here; a row sees the cells up to its own */
     const int32_t *pages;     /* block table */
-    int32_t state;            /* recurrent state of its sequence; models without have none */
+    int32_t state;            /* slot of its sequence's recurrent state; -1 in models without */
+    int32_t n_saves;
+    lt_save saves[LT_MAX_SAVES]; /* ascending */
 } lt_span;
 
 typedef struct {
@@ -193,7 +198,7 @@ typedef struct {
 } lt_move;
 
 typedef struct {
-    int64_t weight_bytes, kv_bytes, scratch_bytes;
+    int64_t weight_bytes, kv_bytes, scratch_bytes, state_bytes;
     int64_t page_bytes; /* of the KV pool's pages, each with all layers */
 } lt_memory;
 
@@ -206,12 +211,18 @@ typedef struct {
     int (*ready)(lt_backend *be, const lt_kv_shape *shape, const lt_rope *ropes, int32_t n_ropes); /* once, after all weights: KV pool, scratch */
     void (*copy_page)(lt_backend *be, int32_t src, int32_t dst);
     void (*move)(lt_backend *be, const lt_move *move);                      /* between steps */
+    void (*clear_state)(lt_backend *be, int32_t slot);                      /* all layers' recurrent states in a slot */
+    void (*copy_state)(lt_backend *be, int32_t src, int32_t dst);
     void (*read_page)(lt_backend *be, int32_t page, int32_t n_tokens, void *out);       /* page_bytes; zeros where no token is */
     int (*write_page)(lt_backend *be, int32_t page, int32_t n_tokens, const void *in);  /* LT_E_FORMAT and no change: values that are never written */
     void (*begin)(lt_backend *be, const lt_batch *batch);                   /* the step's rows; stays valid through the step */
     void (*embed)(lt_backend *be, lt_buffer *y, const lt_embedding *e);
     void (*matmul)(lt_backend *be, const lt_input *in, const lt_product *out, int32_t n_out);
     void (*attend)(lt_backend *be, const lt_attention *a, lt_buffer *q, lt_buffer *k, lt_buffer *v, lt_buffer *out);
+    void (*conv)(lt_backend *be, const lt_conv *op);                        /* these four: recurrent_ops.h */
+    void (*scan)(lt_backend *be, const lt_scan *op);
+    void (*delta)(lt_backend *be, const lt_delta *op);
+    void (*gate)(lt_backend *be, const lt_gate *op);
     void (*experts)(lt_backend *be, const lt_experts *e);
     const float *(*read)(lt_backend *be, lt_buffer *b, int32_t row);        /* valid until the next matmul into b */
     lt_memory (*memory)(const lt_backend *be);

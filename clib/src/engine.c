@@ -142,7 +142,20 @@ static int refuse_group(const lt_engine *e)
     if (e->opts.group_n > 1 && e->model.has_windows)
         return lt_fail(LT_E_UNSUPPORTED, "group_n is %d: self-extend is not served for %s, some of whose layers see a window only",
                        e->opts.group_n, e->model.traits->arch);
-    return LT_OK;
+    return e->opts.group_n > 1 ? lt_refuse_recurrent(e, "self-extend") : LT_OK;
+}
+
+/* With recurrent layers, two checkpoints for each sequence, and as many more as fit into half of cache_bytes. */
+static int64_t size_states(lt_engine *e, lt_kv_shape *shape)
+{
+    for (int32_t i = 0; i < shape->n_layers; i++)
+        e->state_bytes += shape->layers[i].n_state * (int64_t)sizeof(float);
+    if (!e->state_bytes)
+        return e->opts.cache_bytes;
+    const int64_t wanted = 2 * (int64_t)e->opts.n_seqs + e->opts.cache_bytes / 2 / e->state_bytes;
+    e->n_checkpoints = (int32_t)(wanted < LT_MAX_CHECKPOINTS ? wanted : LT_MAX_CHECKPOINTS);
+    shape->n_states = e->opts.n_seqs + e->n_checkpoints;
+    return e->opts.cache_bytes / 2;
 }
 
 /* Pages for n_full full contexts, and as many more as fit into cache_bytes. */
@@ -151,12 +164,15 @@ static int create_cache(lt_engine *e)
     lt_layer_shape shapes[LT_MAX_LAYERS];
     lt_kv_shape shape = lt_model_kv_shape(&e->model, shapes, e->opts.k_type, e->opts.v_type);
     int64_t page_bytes;
+    const int64_t cache_bytes = size_states(e, &shape);
+    LT_TRY(refuse_group(e));
     LT_TRY(e->be->ops->page_bytes(e->be, &shape, &page_bytes));
     shape.page_tokens = LT_PAGE;
     shape.max_pages = (e->n_ctx + LT_PAGE - 1) / LT_PAGE;
-    const int64_t wanted = (int64_t)shape.max_pages * e->opts.n_full + e->opts.cache_bytes / page_bytes;
+    const int64_t spare = page_bytes ? cache_bytes / page_bytes : shape.max_pages; /* no attention: pages are names for ids */
+    const int64_t wanted = (int64_t)shape.max_pages * e->opts.n_full + spare;
     e->n_pages = shape.n_pages = (int32_t)(wanted < LT_MAX_PAGES ? wanted : LT_MAX_PAGES);
-    LT_TRY(lt_kv_create(&e->kv, e->n_pages, e->opts.n_seqs, e->n_ctx));
+    LT_TRY(lt_kv_create(&e->kv, e->n_pages, e->opts.n_seqs, e->n_ctx, e->n_checkpoints));
     return lt_model_ready(&e->model, e->file, &shape, e->n_ctx);
 }
 
@@ -172,7 +188,6 @@ static int open_engine(lt_engine *e, const char *path)
     const int32_t max_outputs = o->n_seqs > LT_OUTPUT_ROWS ? o->n_seqs : LT_OUTPUT_ROWS;
     LT_TRY(lt_model_load(&e->model, e->file, lt_vocab_size(e->vocab), e->be, o->n_batch, max_outputs, o->progress));
     LT_TRY(lt_gguf_check_overrides(e->file));
-    LT_TRY(refuse_group(e));
     e->n_ctx = o->n_ctx ? o->n_ctx : e->model.h.n_ctx_train;
     LT_TRY(check_count("the model's context_length", e->n_ctx, 1, LT_MAX_CTX));
     if (e->model.embedding.positions && e->n_ctx > e->model.h.n_ctx_train)
@@ -251,6 +266,7 @@ int lt_engine_describe(const lt_engine *e, lt_engine_info *out)
         .kv_bytes = m.kv_bytes,
         .scratch_bytes = m.scratch_bytes,
         .page_bytes = m.page_bytes,
+        .state_bytes = e->state_bytes,
         .n_ctx = e->n_ctx,
         .n_ctx_train = h->n_ctx_train,
         .n_vocab = h->n_vocab,
@@ -309,6 +325,7 @@ static int take_prefix(lt_engine *e, int32_t seq, uint64_t scope, const int32_t 
     LT_TRY(lt_kv_open(e->kv, seq, scope, ids, max_cached, n_cached, &copy));
     if (copy.n_tokens)
         e->be->ops->copy_page(e->be, copy.src, copy.dst);
+    lt_begin_state(e, seq, *n_cached);
     return LT_OK;
 }
 
@@ -325,6 +342,7 @@ int lt_seq_open(lt_engine *e, const int32_t *prompt, int32_t n, uint64_t scope, 
     lt_seq opened = {.history = e->seqs[id].history, .n_total = n, .scope = scope, .open = true}, *q = &e->seqs[id];
     LT_TRY(lt_sampling_copy(&opened.sampling, &opened.sampling_lists, s, e->model.h.n_vocab));
     lt_sampling_start(s, opened.state);
+    lt_wish_checkpoints(e, &opened, prompt, n);
     int32_t cached = 0;
     const int rc = take_prefix(e, id, scope, prompt, s->flags & LT_SAMPLE_NO_CACHE ? 0 : n - 1, &cached);
     if (rc < 0) {
@@ -347,13 +365,15 @@ int lt_seq_adopt(lt_engine *e, int32_t seq, int32_t *n_computed)
     lt_seq *q = &e->seqs[seq];
     if (q->sampling.flags & LT_SAMPLE_NO_CACHE || q->poisoned)
         return lt_fail(LT_E_ARG, "sequence %d must not take anything from the cache", seq);
-    if (lt_kv_is_altered(e->kv, seq)) { /* nobody else has what it has */
+    const bool gains = !e->n_checkpoints || lt_kv_depth(e->kv, q->scope, q->history, q->n_total - 1, true) > q->n_computed;
+    if (lt_kv_is_altered(e->kv, seq) || !gains) { /* nobody else has what it has, or more */
         *n_computed = q->n_computed;
         return LT_OK;
     }
     lt_kv_close(e->kv, seq, q->history, q->n_computed, true);
     const int32_t before = q->n_computed;
     LT_TRY(take_prefix(e, seq, q->scope, q->history, q->n_total - 1, &q->n_computed));
+    q->rolling = 0;
     e->tokens_cached += q->n_computed > before ? q->n_computed - before : 0;
     *n_computed = q->n_computed;
     return LT_OK;

@@ -10,6 +10,7 @@
 #include "token/vocab.h"
 
 enum { LT_MAX_SEQS = 257, LT_MAX_BATCH = 8192, LT_MAX_THREADS = 256, LT_MAX_CTX = 1 << 26, LT_MAX_PAGES = 1 << 28, LT_OUTPUT_ROWS = 16 };
+enum { LT_MAX_CHECKPOINTS = 1024 };
 enum { LT_KV_DEFAULT = LT_KV_I16 }; /* KV_TYPE_DEFAULT of llamatw/settings.py says the same */
 
 typedef struct {
@@ -24,6 +25,7 @@ typedef struct {
     bool open, poisoned;     /* poisoned: nothing could be sampled from its logits; what it has not shared yet stays unshared */
     bool in_step;
     int32_t n_drafted;       /* in this step; they stand behind the history */
+    int32_t fork, prompt_end, rolling; /* recurrent layers: tokens behind which a checkpoint is wanted, 0: none (checkpoint.c) */
 } lt_seq;
 
 typedef struct { /* one row of the pass whose logits are wanted */
@@ -45,6 +47,8 @@ struct lt_engine {
     lt_kv *kv;
     lt_engine_opts opts;
     int32_t n_ctx, n_pages, n_samplers;
+    int32_t n_checkpoints;   /* 0: no layer is recurrent */
+    int64_t state_bytes;     /* of a sequence's recurrent layers */
     lt_sampler **samplers;   /* one per thread */
     int32_t *eog, n_eog;
     lt_seq *seqs;
@@ -73,5 +77,12 @@ static inline int32_t lt_lag(const lt_engine *e, const lt_seq *q)
 {
     return q->n_grouped - q->n_grouped / e->opts.group_n;
 }
+
+/* checkpoint.c: nothing happens in models without recurrent layers. */
+void lt_wish_checkpoints(lt_engine *e, lt_seq *q, const int32_t *prompt, int32_t n); /* q is about to open with this prompt */
+void lt_begin_state(lt_engine *e, int32_t seq, int32_t n_cached);
+void lt_plan_saves(lt_engine *e, int32_t seq, lt_span *span);
+void lt_keep_saves(lt_engine *e, int32_t seq, const lt_span *span); /* the step ran, and what may be published is */
+int lt_refuse_recurrent(const lt_engine *e, const char *what);      /* what: the beginning of the sentence */
 
 #endif

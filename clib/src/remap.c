@@ -45,6 +45,7 @@ static int check_shift(const lt_engine *e, int32_t seq, int32_t n_keep, int32_t 
 {
     LT_TRY(check_seq(e, seq));
     const lt_seq *q = &e->seqs[seq];
+    LT_TRY(lt_refuse_recurrent(e, "context shift"));
     if (e->opts.group_n > 1)
         return lt_fail(LT_E_UNSUPPORTED, "sequence %d: with self-extend (group_n %d) a context is not shifted", seq, e->opts.group_n);
     if (q->poisoned)

@@ -16,6 +16,7 @@ static int32_t at_most(int32_t n, int32_t limit)
 int lt_seq_read_page(const lt_engine *e, int32_t seq, int32_t page, void *out, size_t cap, size_t *need)
 {
     LT_TRY(check_open(e, seq));
+    LT_TRY(lt_refuse_recurrent(e, "saved histories"));
     const lt_seq *q = &e->seqs[seq];
     const size_t page_bytes = (size_t)e->be->ops->memory(e->be).page_bytes;
     const int32_t n_pages = (q->n_computed + LT_PAGE - 1) / LT_PAGE;
@@ -37,6 +38,7 @@ int lt_seq_read_page(const lt_engine *e, int32_t seq, int32_t page, void *out, s
 int lt_seq_write_page(lt_engine *e, int32_t seq, int32_t page, const void *in, size_t n)
 {
     LT_TRY(check_open(e, seq));
+    LT_TRY(lt_refuse_recurrent(e, "saved histories"));
     lt_seq *q = &e->seqs[seq];
     const size_t page_bytes = (size_t)e->be->ops->memory(e->be).page_bytes;
     if (!in || q->n_computed == q->n_total || page != q->n_computed / LT_PAGE)

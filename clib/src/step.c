@@ -25,6 +25,8 @@ static int check_row(const lt_engine *e, const lt_row *row)
         return lt_fail(LT_E_LIMIT, "sequence %d: the context of %d tokens is full", row->seq, e->n_ctx);
     if (row->n_draft < 0 || row->n_draft > LT_MAX_DRAFT)
         return lt_fail(LT_E_ARG, "sequence %d: n_draft is %d, must be 0..%d", row->seq, row->n_draft, LT_MAX_DRAFT);
+    if (row->n_draft)
+        LT_TRY(lt_refuse_recurrent(e, "n_draft must be 0"));
     if (row->n_draft && !lt_sampling_is_stateless(&q->sampling))
         return lt_fail(LT_E_ARG, "sequence %d: its samplers have a state, so n_draft must be 0", row->seq);
     if (row->n_draft && ((row->mask && !row->draft) || q->n_computed + row->advance < q->n_total))
@@ -96,7 +98,8 @@ static int32_t lay_out(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_batc
                                 .n_rows = row->advance + q->n_drafted,
                                 .first_position = q->n_computed,
                                 .pages = lt_kv_table(e->kv, row->seq, &n_pages),
-                                .state = -1};
+                                .state = e->n_checkpoints ? row->seq : -1};
+        lt_plan_saves(e, row->seq, &e->spans[i]);
         for (int32_t j = 0; j < e->spans[i].n_rows; j++, n++) {
             const int32_t n_known = q->n_computed + j + 1;
             const bool copies = row->logits && j < row->advance;
@@ -225,6 +228,7 @@ static int32_t finish_rows(lt_engine *e, const lt_row *rows, int32_t n_rows, con
             w++;
         if (!q->poisoned)
             lt_kv_publish(e->kv, rows[i].seq, q->history, q->n_computed);
+        lt_keep_saves(e, rows[i].seq, &e->spans[i]);
     }
     return (int32_t)(out - e->outs);
 }

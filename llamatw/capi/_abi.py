@@ -135,7 +135,8 @@ class Opts(Structure):
 
 class Info(Structure):
     _fields_ = [
-        *[(name, c_int64) for name in ("n_params", "weight_bytes", "kv_bytes", "scratch_bytes", "page_bytes")],
+        *[(name, c_int64) for name in ("n_params", "weight_bytes", "kv_bytes", "scratch_bytes")],
+        *[(name, c_int64) for name in ("page_bytes", "state_bytes")],
         *[(name, c_int32) for name in ("n_ctx", "n_ctx_train", "n_vocab", "n_embd", "n_layer", "n_head", "n_head_kv")],
         *[(name, c_int32) for name in ("n_seqs", "n_batch", "n_pages", "page_tokens")],
         *[(name, c_int32) for name in ("n_threads", "n_threads_batch", "n_nodes", "n_tensors_unused")],

@@ -308,6 +308,7 @@ def _model_info(gguf: Gguf, overridden: Metadata, info: EngineInfo, vocab: Vocab
         n_embd=info.n_embd,
         n_params=info.n_params,
         size_bytes=sum(tensor.n_bytes for tensor in gguf.tensors()),
+        is_recurrent=info.state_bytes > 0,
         chat_template=template if isinstance(template, str) else None,
         bos_token=vocab.token_text(vocab.info.bos),
         eos_token=vocab.token_text(vocab.info.eos),

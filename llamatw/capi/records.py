@@ -173,6 +173,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     kv_bytes: int
     scratch_bytes: int
     page_bytes: int  # of one page of the KV cache, all layers
+    state_bytes: int = 0  # of a sequence's recurrent layers; with them, no guesses, shifts or saved histories
     n_ctx: int
     n_ctx_train: int
     n_vocab: int
@@ -244,6 +245,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_embd: int
     n_params: int
     size_bytes: int  # of the tensors in the file
+    is_recurrent: bool = False  # some layers have a state: no guesses, context shifts, self-extend or saved slots
     chat_template: str | None
     bos_token: str  # text of the token, "" when the model has none
     eos_token: str

@@ -163,13 +163,13 @@ class StepLoop:
         info = engine.info
         settings = self._settings
         if settings.context_shift:
-            check_context(info.n_ctx)
+            check_context(engine.model)
         self._scheduler = Scheduler(
             engine,
             settings.n_seqs,
             info.n_batch,
             settings.step_target_ms,
-            n_draft=settings.n_draft,
+            n_draft=0 if engine.model.is_recurrent else settings.n_draft,
             n_ctx=info.n_ctx,
             group_w=settings.group_w,
             continuous=settings.continuous,

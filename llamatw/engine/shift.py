@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from llamatw.capi.records import ModelInfo
 from llamatw.errors import ModelError
 
 _MARGIN = 4  # tokens that are never kept, so that there is something to drop
@@ -16,10 +17,12 @@ class Drop(NamedTuple):
     n: int
 
 
-def check_context(n_ctx: int) -> None:
-    """ModelError for contexts so small that none of their tokens could be dropped."""
-    if n_ctx < _MARGIN:
-        raise ModelError(f"--context-shift needs a context of {_MARGIN} tokens at least, this one has {n_ctx}")
+def check_context(model: ModelInfo) -> None:
+    """ModelError for contexts none of whose tokens could be dropped: too small, or in a recurrent state."""
+    if model.is_recurrent:
+        raise ModelError(f"--context-shift is not served for {model.arch}: recurrent layers forget no single token")
+    if model.n_ctx < _MARGIN:
+        raise ModelError(f"--context-shift needs a context of {_MARGIN} tokens at least, this one has {model.n_ctx}")
 
 
 def to_keep(n_keep: int, n_prompt: int, n_ctx: int) -> int:

@@ -17,8 +17,8 @@ class Refused(msgspec.Struct, frozen=True):
     env: str | None = None
 
 
+_FETCH = "models come from files, from Hugging Face (-hf USER/NAME) and from URLs (-mu)"
 _GPU = "this build computes on the processor"
-_FETCH = "a model is a file or a name that -m knows"
 _LORA = "adapters are not served yet"
 _MEDIA = "images and sound are not served yet"
 _EMBEDDINGS = "embeddings and ranking are not served yet"
@@ -31,7 +31,7 @@ _FIT = "memory is what -c, -b and -cram say"
 _IDLE = "the prefix cache keeps what slots had, until others need the room"
 _NGRAMS = "guesses follow what is in the cache; there is nothing to set"
 _PAGE = "the page asks the server for its settings"
-_CACHE = "the prefix cache has pages, not checkpoints: see --cache-ram"
+_CACHE = "checkpoints are made where prompts part, as many as --cache-ram has room for"
 _REASONING = "reasoning is not told apart from the answer yet"
 
 
@@ -88,13 +88,8 @@ REFUSED = [
     _valued("threads sleep when there is nothing to do", "--poll --poll-batch", "0"),
     _valued("one thread speaks HTTP", "--threads-http", "-1 1", "THREADS_HTTP"),
     # where models come from
-    _valued(_FETCH, "-mu --model-url", env="MODEL_URL"),
-    _valued(_FETCH, "-hf -hfr --hf-repo", env="HF_REPO"),
-    _valued(_FETCH, "-hff --hf-file", env="HF_FILE"),
     _valued(_FETCH, "-dr --docker-repo", env="DOCKER_REPO"),
-    _valued(_FETCH, "-hft --hf-token"),
-    _switch(_FETCH, "-cl --cache-list"),
-    _switch(_FETCH, "--offline", env="OFFLINE"),
+    _switch("the cache is a directory of files: see docs/operating.md", "-cl --cache-list"),
     _switch(_FETCH, "--embd-gemma-default --vision-gemma-4b-default --vision-gemma-12b-default"),
     _switch(_FETCH, "--fim-qwen-1.5b-default --fim-qwen-3b-default --fim-qwen-7b-default --fim-qwen-30b-default"),
     _switch(_FETCH, "--fim-qwen-7b-spec --fim-qwen-14b-spec --gpt-oss-20b-default --gpt-oss-120b-default"),

@@ -128,7 +128,7 @@ SERVER = [
         value="NAMES",
         kind=words,
         env=variable("ALIAS"),
-        help="names of the model, by commas; clients see the first in the alphabet (default: the file's path)",
+        help="names of the model, by commas; clients see the first of the alphabet (default: -hf's, else the path)",
     ),
     Flag(
         name="tags",

@@ -7,7 +7,7 @@ from typing import Any
 
 from llamatw.errors import TemplateRejected
 
-Render = Callable[..., str]  # messages, and tools
+Render = Callable[..., str]  # messages, and variables by name
 
 _NEEDLE, _OTHER = "xq7needle", "xq8needle"
 _ASK: dict[str, Any] = {"role": "user", "content": "Hello"}
@@ -18,39 +18,56 @@ def _tool(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "description": "A tool", "parameters": parameters}}
 
 
-def _calls(*names: str) -> list[dict[str, Any]]:
+def _calls(arguments: dict[str, str] | str, *names: str) -> list[dict[str, Any]]:
     calls = [
-        {"id": f"call{index}abcd", "type": "function", "function": {"name": name, "arguments": {"a": "b"}}}
+        {"id": f"call{index}abcd", "type": "function", "function": {"name": name, "arguments": arguments}}
         for index, name in enumerate(names)
     ]
     return [_ASK, {"role": "assistant", "content": "", "tool_calls": calls}]
 
 
-_PARTS = [{"role": "user", "content": [{"type": "text", "text": _NEEDLE}]}]
-_REASONING = [_ASK, {"role": "assistant", "content": "Hi", "reasoning_content": _NEEDLE}, _ASK]
+_TOOLS = {"tools": [_tool("t")]}
 
-# ability: messages, tools, the words that must come out
-_PROBES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None, tuple[str, ...]]] = {
-    "supports_string_content": ([{"role": "user", "content": _NEEDLE}], None, (_NEEDLE,)),
-    "supports_typed_content": (_PARTS, None, (_NEEDLE,)),
-    "supports_system_role": ([{"role": "system", "content": _NEEDLE}, _ASK], None, (_NEEDLE,)),
-    "supports_tools": ([_ASK], [_tool(_NEEDLE)], (_NEEDLE,)),
-    "supports_tool_calls": (_calls(_NEEDLE), [_tool("t")], (_NEEDLE,)),
-    "supports_parallel_tool_calls": (_calls(_NEEDLE, _OTHER), [_tool("t")], (_NEEDLE, _OTHER)),
-    "supports_preserve_reasoning": (_REASONING, None, (_NEEDLE,)),
+_CONTENTS: dict[str, list[dict[str, Any]]] = {
+    "supports_string_content": [{"role": "user", "content": _NEEDLE}],
+    "supports_typed_content": [{"role": "user", "content": [{"type": "text", "text": _NEEDLE}]}],
+    "supports_system_role": [{"role": "system", "content": _NEEDLE}, _ASK],
+    "supports_preserve_reasoning": [_ASK, {"role": "assistant", "content": "Hi", "reasoning_content": _NEEDLE}, _ASK],
 }
-_AS_PYTHON = "'type': 'text'"  # a list of parts that was shown as it is, not understood
+# ability, messages, variables, the words that must come out; one success of several is enough
+_PROBES: list[tuple[str, list[dict[str, Any]], dict[str, Any], tuple[str, ...]]] = [
+    *((ability, messages, {}, (_NEEDLE,)) for ability, messages in _CONTENTS.items()),
+    *((ability, messages, _TOOLS, (_NEEDLE,)) for ability, messages in _CONTENTS.items()),  # some need tools
+    ("supports_tools", [_ASK], {"tools": [_tool(_NEEDLE)]}, (_NEEDLE,)),
+    ("supports_tools", [{"role": "system", "content": "S"}, _ASK], {"tools": [_tool(_NEEDLE)]}, (_NEEDLE,)),
+    ("supports_tool_calls", _calls({"a": "b"}, _NEEDLE), _TOOLS, (_NEEDLE,)),
+    ("supports_tool_calls", _calls('{"a": "b"}', _NEEDLE), _TOOLS, (_NEEDLE,)),
+    ("supports_parallel_tool_calls", _calls({"a": "b"}, _NEEDLE, _OTHER), _TOOLS, (_NEEDLE, _OTHER)),
+    ("supports_parallel_tool_calls", _calls('{"a": "b"}', _NEEDLE, _OTHER), _TOOLS, (_NEEDLE, _OTHER)),
+    ("supports_object_arguments", _calls({"a": _NEEDLE}, "f"), _TOOLS, (_NEEDLE,)),
+]
+# Parts of a message, or arguments of a call, that were shown as they are: not understood.
+_RAW = ("'type': 'text'", '"type": "text"', "{'a': 'xq")
 
 
 def probe(render: Render, is_costly: Callable[[TemplateRejected], bool]) -> dict[str, bool]:
     """Every ability.  A template that takes too long once is not asked again."""
-    found = dict.fromkeys(_PROBES, False)
-    for ability, (messages, tools, words) in _PROBES.items():
+    found = dict.fromkeys([ability for ability, *_ in _PROBES], False) | {"supports_reasoning_effort": False}
+
+    def attempt(messages: list[dict[str, Any]], variables: dict[str, Any], asks: bool = False) -> str:
         try:
-            text = render(messages, tools)
+            return render(messages, add_generation_prompt=asks, **variables).lower()
         except TemplateRejected as error:
             if is_costly(error):
-                break
-            continue
-        found[ability] = all(word in text for word in words) and _AS_PYTHON not in text
+                raise
+            return ""
+
+    try:
+        for ability, messages, variables, words in _PROBES:
+            text = attempt(messages, variables)
+            found[ability] |= all(word in text for word in words) and not any(raw in text for raw in _RAW)
+        low, high = (attempt([_ASK], {"reasoning_effort": effort} | _TOOLS, asks=True) for effort in ("low", "high"))
+        found["supports_reasoning_effort"] = low != high
+    except TemplateRejected:
+        pass
     return found

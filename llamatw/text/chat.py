@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
@@ -23,7 +23,9 @@ from jinja2 import TemplateError
 
 from llamatw.errors import TemplateRejected
 from llamatw.text.abilities import probe
-from llamatw.text.sandbox import MAX_WEIGHT, TemplateSandbox, TooCostly
+from llamatw.text.bounded import TooCostly, assembled
+from llamatw.text.sandbox import TemplateSandbox
+from llamatw.text.thoughts import without_tags
 
 MAX_SOURCE = 1 << 20  # characters of a template
 
@@ -49,7 +51,7 @@ class Rendered(msgspec.Struct, frozen=True):
 
     text: str
     pieces: tuple[Piece, ...] | None
-    contents: tuple[str, ...]
+    lost: tuple[str, ...]  # messages' texts whose place is not known: the template may have shown parts of them
     values: tuple[str, ...] = ()  # texts in the variables: the template may have put them anywhere
 
 
@@ -67,13 +69,7 @@ class ChatTemplate:
     def abilities(self) -> dict[str, bool]:
         """What the template can do, found out when first asked for."""
 
-        def render(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
-            constants = {**self._constants, "tools": tools}
-            return _guarded(
-                lambda: _capped(self._generate(messages=messages, add_generation_prompt=False, **constants))
-            )
-
-        return probe(render, lambda error: isinstance(error.__cause__, TooCostly))
+        return probe(self.write, lambda error: isinstance(error.__cause__, TooCostly))
 
     def render(
         self,
@@ -85,18 +81,22 @@ class ChatTemplate:
     ) -> Rendered:
         """prefill: what stands behind all that.  variables: what the template can look at beside the messages."""
         settings = {**variables, **self._constants, "add_generation_prompt": add_generation_prompt}
-        mark = f"\ue000{secrets.token_hex(8)}\ue001"
-        text = self._run(((m.role, m.content) for m in messages), settings)
-        marked = self._run(((m.role, _marked(m.content, mark)) for m in messages), settings)
-        pieces = _split(marked, mark) if marked.replace(mark, "") == text else None
+        word = secrets.token_hex(8)
+        text = self.write([{"role": m.role, "content": m.content} for m in messages], **settings)
+        marked = self.write(
+            [{"role": m.role, "content": _marked(m.content, word, n)} for n, m in enumerate(messages)], **settings
+        )
+        pieces, seen = _split(marked, word, text)
+        lost = tuple(_without_thoughts(m) for n, m in enumerate(messages) if n not in seen)
         if pieces is not None and prefill:
             pieces = (*pieces, Piece(prefill, False))
-        contents = (*(m.content for m in messages), prefill)
-        return Rendered(text + prefill, pieces, contents, tuple(_texts(list(variables.items()))))
+        elif prefill:
+            lost = (*lost, prefill)
+        return Rendered(text + prefill, pieces, lost, tuple(_texts(list(variables.items()))))
 
-    def _run(self, messages: Iterable[tuple[str, str]], settings: Mapping[str, Any]) -> str:
-        turns = [{"role": role, "content": content} for role, content in messages]
-        return _guarded(lambda: _capped(self._generate(messages=turns, **settings)))
+    def write(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+        """What the template makes of messages and variables (tools, add_generation_prompt, ...) as they are: JSON."""
+        return _guarded(lambda: assembled(self._generate(messages=messages, **{**self._constants, **variables})))
 
 
 def prompt_ids(
@@ -107,8 +107,9 @@ def prompt_ids(
     The whole text is tokenised in one go, so that words are cut as the model knows them, also where a message meets the
     template.  Only if that yields some control token more often than the pieces tokenised apart do, the pieces are
     used.
-    A template that looked inside a message's text (so that the marks changed its output) has no pieces: then a message
-    with the text of a control token is refused.
+    A template that looked inside a message's text (so that the marks changed its output, or did not come out) may have
+    put it anywhere: then a message with the text of a control token is refused.  The tags of thoughts are none in what
+    the assistant has said: a client that sends them back means them, and templates look for them.
     """
 
     def control_tokens_gained(whole: list[int], parts: list[int]) -> bool:
@@ -122,13 +123,12 @@ def prompt_ids(
 
     if any(map(holds_control_token, prompt.values)):
         raise TemplateRejected("chat_template_kwargs hold the text of a control token", "chat_template_kwargs")
+    if any(map(holds_control_token, prompt.lost)):
+        raise TemplateRejected(
+            "a message holds the text of a control token, and this model's chat template rewrites messages", "messages"
+        )
     whole = tokenize(prompt.text, add_special=add_special, parse_special=True)
     if prompt.pieces is None:
-        if any(map(holds_control_token, prompt.contents)):
-            raise TemplateRejected(
-                "a message holds the text of a control token, and this model's chat template rewrites messages",
-                "messages",
-            )
         return whole
     apart = _tokenize_apart(prompt.pieces, tokenize, add_special)
     return apart if control_tokens_gained(whole, apart) else whole
@@ -160,31 +160,30 @@ def _texts(value: object) -> Iterator[str]:
             todo += item
 
 
-def _marked(content: str, mark: str) -> str:
+def _without_thoughts(message: Message) -> str:
+    return without_tags(message.content) if message.role == "assistant" else message.content
+
+
+def _marked(content: str, word: str, number: int) -> str:
     """White space stays outside the marks: templates trim it, and it is no control token."""
     core = content.strip()
     if not core:
         return content
     start = content.index(core)
-    return f"{content[:start]}{mark}{core}{mark}{content[start + len(core) :]}"
+    rest = content[start + len(core) :]
+    return f"{content[:start]}\ue000{word}<{number}\ue001{core}\ue000{word}>{number}\ue001{rest}"
 
 
-def _split(marked: str, mark: str) -> tuple[Piece, ...] | None:
-    parts = re.split(re.escape(mark), marked)
-    if len(parts) % 2 == 0:
-        return None
-    pieces = (Piece(text, index % 2 == 0) for index, text in enumerate(parts))
-    return tuple(piece for piece in pieces if piece.text)
-
-
-def _capped(parts: Iterable[str]) -> str:
-    out, size = [], 0
-    for part in parts:
-        size += len(part)
-        if size > MAX_WEIGHT:
-            raise TooCostly(f"the rendered prompt has more than {MAX_WEIGHT} characters")
-        out.append(part)
-    return "".join(out)
+def _split(marked: str, word: str, text: str) -> tuple[tuple[Piece, ...] | None, set[int]]:
+    """Pieces of the text by the marks in it, and whose marks they were; None unless each message's are a pair, and
+    nothing differs but for them."""
+    parts = re.split(f"\ue000{word}([<>])([0-9]+)\ue001", marked)
+    texts, sides, numbers = parts[::3], parts[1::3], [int(number) for number in parts[2::3]]
+    in_pairs = sides == ["<", ">"] * (len(sides) // 2) and numbers[::2] == numbers[1::2]
+    if not in_pairs or "".join(texts) != text:
+        return None, set()
+    pieces = (Piece(part, index % 2 == 0) for index, part in enumerate(texts))
+    return tuple(piece for piece in pieces if piece.text), set(numbers)
 
 
 def _guarded(work: Callable[[], T]) -> T:

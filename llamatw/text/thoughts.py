@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 _TAGS = (("<think>", "</think>"), ("<seed:think>", "</seed:think>"))
@@ -25,6 +26,13 @@ def tags_ahead(template: str, behind_messages: str) -> Tags | None:
     if opened == closed:
         return Tags(opening, closing)
     return Tags("", closing) if opened > closed else None
+
+
+def without_tags(text: str) -> str:
+    """For looking at what else a text holds."""
+    for tag in itertools.chain(*_TAGS):
+        text = text.replace(tag, "\n")
+    return text
 
 
 class Splitter:

@@ -42,13 +42,13 @@ def _actions(api: Api) -> dict[bytes, Action]:
     saves = Saves(api.engine, api.settings.slot_save_path, api.reactor)
 
     async def save(request: Request, lane: int) -> reply.Json:
-        directory, name = _directory(saves), _filename(api, request)
+        directory, name = _directory(api, saves), _filename(api, request)
         done = await saves.save(directory, lane, name, request.owner)
         counts = {"n_saved": done.n_tokens, "n_written": done.n_bytes}
         return {"id_slot": lane, "filename": name, **counts, "timings": {"save_ms": done.ms}}
 
     async def restore(request: Request, lane: int) -> reply.Json:
-        directory, name = _directory(saves), _filename(api, request)
+        directory, name = _directory(api, saves), _filename(api, request)
         done = await saves.restore(directory, lane, name, request.owner)
         counts = {"n_restored": done.n_tokens, "n_read": done.n_bytes}
         return {"id_slot": lane, "filename": name, **counts, "timings": {"restore_ms": done.ms}}
@@ -59,9 +59,11 @@ def _actions(api: Api) -> dict[bytes, Action]:
     return {b"save": save, b"restore": restore, b"erase": erase}
 
 
-def _directory(saves: Saves) -> SaveDirectory:
+def _directory(api: Api, saves: Saves) -> SaveDirectory:
     if saves.directory is None:
         raise NotSupported("slots are saved and restored only when the server is started with --slot-save-path")
+    if api.engine.info.is_recurrent:
+        raise NotSupported(f"slots of {api.engine.info.arch} cannot be saved or restored: it has recurrent layers")
     return saves.directory
 
 
@@ -89,7 +91,7 @@ def _slot(api: Api, state: SlotState, n_ctx: int) -> reply.Json:
         "id": state.id,
         "n_ctx": n_ctx,
         "is_processing": state.is_processing,
-        "speculative": api.engine.settings.n_draft > 0,
+        "speculative": api.engine.settings.n_draft > 0 and not api.engine.info.is_recurrent,
     }
     if state.params is None:
         return slot

@@ -34,7 +34,7 @@ int main(void)
 {
     lt_kv *kv = NULL;
     int32_t ids[N_IDS], other[N_IDS];
-    CHECK(lt_kv_create(&kv, N_PAGES, 2, 400) == LT_OK, "%s", lt_last_error());
+    CHECK(lt_kv_create(&kv, N_PAGES, 2, 400, 0) == LT_OK, "%s", lt_last_error());
     for (int32_t i = 0; i < N_IDS; i++)
         ids[i] = 1 + i, other[i] = i < 130 ? ids[i] : 5000 + i;
     run_seq(kv, ids, N_IDS); /* 3 full pages and 8 ids; the other one shares 2 of them */

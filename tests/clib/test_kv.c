@@ -11,7 +11,7 @@ enum { N_SEQS = 6, MAX_TOKENS = 400 };
 static lt_kv *new_kv(int32_t n_pages)
 {
     lt_kv *kv = NULL;
-    CHECK(lt_kv_create(&kv, n_pages, N_SEQS, MAX_TOKENS) == LT_OK, "%s", lt_last_error());
+    CHECK(lt_kv_create(&kv, n_pages, N_SEQS, MAX_TOKENS, 0) == LT_OK, "%s", lt_last_error());
     return kv;
 }
 
@@ -234,11 +234,11 @@ static void test_repeat_is_use(void)
 static void test_arguments(void)
 {
     lt_kv *kv = NULL;
-    CHECK(lt_kv_create(&kv, 0, 1, 1) == LT_E_ARG && lt_kv_create(&kv, 1, 0, 1) == LT_E_ARG && lt_kv_create(&kv, 1, 1, 0) == LT_E_ARG,
+    CHECK(lt_kv_create(&kv, 0, 1, 1, 0) == LT_E_ARG && lt_kv_create(&kv, 1, 0, 1, 0) == LT_E_ARG && lt_kv_create(&kv, 1, 1, 0, 0) == LT_E_ARG,
           "zero");
     for (int64_t i = 1; i <= 8; i++) {
         lt_fail_alloc_at(i);
-        CHECK(lt_kv_create(&kv, 4, 4, 400) == LT_E_NOMEM && !kv, "allocation %d", (int)i);
+        CHECK(lt_kv_create(&kv, 4, 4, 400, 0) == LT_E_NOMEM && !kv, "allocation %d", (int)i);
     }
     lt_fail_alloc_at(0);
     lt_kv_destroy(NULL);

@@ -25,7 +25,7 @@ static uint32_t random_below(uint32_t n)
 static lt_kv *new_kv(int32_t n_pages)
 {
     lt_kv *kv = NULL;
-    CHECK(lt_kv_create(&kv, n_pages, N_SEQS, MAX_TOKENS) == LT_OK, "%s", lt_last_error());
+    CHECK(lt_kv_create(&kv, n_pages, N_SEQS, MAX_TOKENS, 0) == LT_OK, "%s", lt_last_error());
     return kv;
 }
 

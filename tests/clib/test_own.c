@@ -13,7 +13,7 @@ static int32_t ids[N_IDS];
 static lt_kv *new_kv(int32_t n_pages)
 {
     lt_kv *kv = NULL;
-    CHECK(lt_kv_create(&kv, n_pages, N_SEQS, 400) == LT_OK, "%s", lt_last_error());
+    CHECK(lt_kv_create(&kv, n_pages, N_SEQS, 400, 0) == LT_OK, "%s", lt_last_error());
     for (int32_t i = 0; i < N_IDS; i++)
         ids[i] = i + 1;
     return kv;

@@ -11,6 +11,7 @@ from llamatw.engine.pump import Pump
 from llamatw.engine.sequence import FinishReason, GenerationParams
 from llamatw.engine.service import EngineService
 from llamatw.settings import MAX_DRAFT, EngineSettings
+from tests import recurrent_models
 
 PROMPTS = [
     "Once upon a time there was a fox who",
@@ -26,10 +27,17 @@ class InlineReactor(Clock):
         f(*args)
 
 
-@pytest.fixture(scope="module", params=["smollm2", "gemma3"])
-def serve(request, engine_library):
+@pytest.fixture(scope="module", params=["smollm2", "gemma3", "qwen35"])
+def model_path(request, engine_library, tmp_path_factory):
+    if request.param == "qwen35":
+        return recurrent_models.write("qwen35", tmp_path_factory.mktemp("recurrent") / "model.gguf")
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def serve(model_path):
     """serve([n, ...]) runs these prompts at once and gives their texts, ids and ends, and how often one was starved."""
-    settings = EngineSettings(model_path=str(request.getfixturevalue(request.param)), n_ctx=256, n_seqs=4, n_batch=64)
+    settings = EngineSettings(model_path=str(model_path), n_ctx=256, n_seqs=4, n_batch=64)
     engine = Engine.open(settings.model_path, settings)
     pump, reactor = Pump(), InlineReactor()
     service = EngineService(settings, reactor, opener=lambda *_: engine, spawn=pump)

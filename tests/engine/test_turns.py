@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from llamatw.capi.fake import EOS
+from llamatw.capi.fake import EOS, FakeEngine
 from llamatw.capi.records import KVFull
 from llamatw.engine.sequence import FinishReason
 from llamatw.engine.shift import check_context, of_generation, of_prompt, to_keep
@@ -224,7 +224,7 @@ def three_bytes(history, seed):
 
 @pytest.mark.parametrize("n_ctx", range(4, 12))
 def test_the_least_contexts_that_can_be_shifted_have_something_to_drop(n_ctx):
-    check_context(n_ctx)
+    check_context(msgspec.structs.replace(FakeEngine().model, n_ctx=n_ctx))
     for n_keep in (-1, 0, 3, 2**31 - 1):
         drop = of_generation(n_ctx - 1, to_keep(n_keep, n_ctx - 1, n_ctx), 0)
         assert drop.first >= 0 < drop.n and drop.first + drop.n < n_ctx
@@ -234,7 +234,12 @@ def test_the_least_contexts_that_can_be_shifted_have_something_to_drop(n_ctx):
 
 def test_smaller_contexts_are_not_served_with_shifts():
     with pytest.raises(ModelError, match="a context of 4 tokens at least, this one has 3"):
-        check_context(3)
+        check_context(msgspec.structs.replace(FakeEngine().model, n_ctx=3))
+
+
+def test_recurrent_models_are_not_served_with_shifts():
+    with pytest.raises(ModelError, match="--context-shift is not served for fake: recurrent layers"):
+        check_context(msgspec.structs.replace(FakeEngine().model, is_recurrent=True))
 
 
 def test_a_full_context_that_cannot_be_shifted_ends_alone():

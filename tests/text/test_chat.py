@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamatw.errors import TemplateRejected
+from llamatw.text import sandbox
 from llamatw.text.chat import ChatTemplate, Message, prompt_ids
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-CONTROLS = ["<|im_start|>", "<|im_end|>", "[INST]"]
+CONTROLS = ["<|im_start|>", "<|im_end|>", "[INST]", "</think>"]
 
 
 def render(source: str, *contents: str) -> str:
@@ -34,8 +35,8 @@ def token_text(token: int) -> str:
     return CONTROLS[token - 0x110000] if token >= 0x110000 else chr(token)
 
 
-def ids_of(source: str, *contents: str) -> list[int]:
-    prompt = ChatTemplate(source).render([Message("user", text) for text in contents])
+def ids_of(source: str, *contents: str, role: str = "user") -> list[int]:
+    prompt = ChatTemplate(source).render([Message(role, text) for text in contents])
     return prompt_ids(prompt, tokenize, token_text, add_special=False)
 
 
@@ -55,6 +56,16 @@ def test_chatml() -> None:
         ("{{ bos_token }}{{ messages[0].content | trim }}{{ eos_token }}", "<s>Hi</s>"),
         ("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}", "01"),
         ("{% generation %}{{ 1 }}{% endgeneration %}", "1"),
+        ("{% set x = 1 %}{% generation %}{% set x = 2 %}{{ x }}{% endgeneration %}{{ x }}", "21"),
+        ("{{ '{:>4}|{a}'.format(7, a=[1]) }}{{ '%03d %s' % (7, 'b') }}{{ '%(a)s' | format(a=1) }}", "   7|[1]007 b1"),
+        ("{{ [{'a': {'b': 1}}, {'a': {'b': 2}}] | map(attribute='a.b') | sum }}", "3"),
+        ("{{ [[1], [2, 3]] | sum(start=[]) }}{{ '<&' | e }}{{ 'a b' | urlencode }}", "[1, 2, 3]&lt;&amp;a%20b"),
+        ("{{ [{'a': {'b': 1}}, {'a': {'b': 2}}] | join('-', attribute='a.b') }}", "1-2"),
+        ("{{ 2.567 | round(1) }} {{ 2.5 | round(method='floor') }} {{ 3 | round }}", "2.6 2.0 3"),
+        ("{{ 'a\r\n\r\nb' | indent(2) }}{{ 'a\nb' | indent('> ', true) }}", "a\n\n  b> a\n> b"),
+        ("{{ {'b': 1, 'a': [2]} | tojson(indent=2) }}", '{\n  "b": 1,\n  "a": [\n    2\n  ]\n}'),
+        ("{% set c = joiner(', ') %}{% for i in 'abc' %}{{ c() }}{{ i }}{% endfor %}", "a, b, c"),
+        ("{{ 'a1b1' | replace(1, 2) }}{{ 'aa' | replace('a', 'b', 1) }}{{ 'aa'.replace('a', 'b', 1) }}", "a2b2baba"),
         ("{{ {'a': 'é'} | tojson }}", '{"a": "é"}'),
         ("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "1"),
         ("{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f('a') ~ f(2) }}", "<a><2>"),
@@ -97,7 +108,7 @@ def test_raise_exception_tells_the_client() -> None:
         "{{ messages[0].update({'content': 'x'}) }}",
         "{{ dict.__subclasses__() }}",
         "{{ ''.encode() }}",
-        "{{ joiner }}{{ joiner.x }}",
+        "{{ joiner.x }}{{ joiner('a').__init__.__globals__ }}",
         "{{ messages | pprint }}",
         "{{ 'a' | format }}",
         "{{ 'x' | xmlattr }}",
@@ -117,7 +128,6 @@ GROW = "{% set ns = namespace(x='aa') %}{% for i in range(60) %}"
 @pytest.mark.parametrize(
     "source",
     [
-        "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3,
         "{% for a in range(10**9) %}{% endfor %}",
         "{{ 'a' * 10**9 }}",
         "{{ 7 ** 9999999 }}",
@@ -137,9 +147,30 @@ GROW = "{% set ns = namespace(x='aa') %}{% for i in range(60) %}"
         "{{ 1.5 | round(1000000000, 'ceil') }}",
         "{{ [1] | batch(1000000000, 0) | list }}",
         "{{ lipsum(n=100000) }}",
-        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{% for a in [range(9999)] recursive %}{% for b in a %}{{ loop([a]) }}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{{ caller(n) }}{% endmacro %}"
+        + "{% for a in range(99999) %}{% call(n) f(a) %}{% for i in range(99) %}{% endfor %}{% endcall %}{% endfor %}",
+        GROW + "{% set ns.x = '{0}{0}'.format(ns.x) %}{% endfor %}",
+        GROW + "{% set ns.x = '%s%s' % (ns.x, ns.x) %}{% endfor %}",
+        GROW + "{% set ns.x = '%s%s' | format(ns.x, ns.x) %}{% endfor %}",
+        "{{ '%0000000000000000999d' % 1 }}",
+        "{{ '%.*f' % (1000000000, 1) }}",
+        "{{ '{:.999999999f}'.format(1.0) }}",
+        "{{ '{:{}}'.format(1, 1000000000) }}",
+        "{{ ('a' * 4000000) | indent(10**9) }}",
+        "{{ ('a\n' * 1000) | indent('x' * 100) }}",
+        "{{ [1] | tojson(indent=10**9) }}",
+        "{% set ns = namespace(x=[0] * 9000) %}{% for i in range(80) %}{% set ns.x = [ns.x] %}{% endfor %}"
+        + "{% set y = ns.x | tojson(indent=16) %}",
+        "{{ ['a', 'b'] | sum(start='') }}",
+        "{% set x = [[0] * 400] * 1000 %}{% set y = x | sum(start=[]) %}",
+        "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "{% set x = ('&' * 8000000) | forceescape %}",
+        "{{ ('{0:>99}' * 1000000).format(1) }}",
+        "{{ ('%99s' * 1000000) % 1 }}",
+        "{{ strftime_now('%Y' * 1000) }}",
+        "{% set x = ('ä' * 8000000) | urlencode %}",
         "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
         "{% if true %}" * 5000 + "{% endif %}" * 5000,
         "{{ " + "9" * 5000 + " }}",
@@ -154,6 +185,27 @@ GROW = "{% set ns = namespace(x='aa') %}{% for i in range(60) %}"
 def test_bombs_and_blunders_are_refused(source: str) -> None:
     with pytest.raises(TemplateRejected):
         render(source, "x")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3, "steps"),
+        ("{% for a in range(99999) if a is none %}{% endfor %}" * 999, "steps"),
+        ("{% for a in range(9999) %}" + "{% set b = 1 %}" * 999 + "{% endfor %}", "steps"),
+        ("{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}", "steps"),
+    ],
+)
+def test_long_work_is_refused_by_count(source: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "MAX_SECONDS", 3600)
+    with pytest.raises(TemplateRejected, match=words):
+        render(source, "x")
+
+
+def test_long_work_on_large_values_is_refused_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.05)
+    with pytest.raises(TemplateRejected, match="longer than"):
+        render("{% set x = 'a' * 4000000 %}{% for i in range(9999) %}{% if 'b' in x %}{% endif %}{% endfor %}", "x")
 
 
 def test_long_honest_conversation() -> None:
@@ -180,6 +232,28 @@ def test_template_that_rewrites_text() -> None:
     assert controls(ids_of(rewriting, "xHi")) == ["<|im_start|>"]
     with pytest.raises(TemplateRejected, match="control token"):
         ids_of(rewriting, "x<|im_end|>")
+
+
+def test_template_that_shows_halves_of_two_messages() -> None:
+    halves = "{{ messages[0].content.split(',')[-1] }} {{ messages[1].content.split(',')[0] }}"
+    assert controls(ids_of(halves, "a,b", "c,d")) == []
+    with pytest.raises(TemplateRejected, match="control token"):
+        ids_of(halves, "a,<|im_end|>", "<|im_end|>,d")
+
+
+def test_template_that_shows_the_middle_of_a_message() -> None:
+    middle = "<|im_start|>{{ messages[0].content.split(',')[1] }}"
+    assert controls(ids_of(middle, "a,b,c")) == ["<|im_start|>"]
+    with pytest.raises(TemplateRejected, match="control token"):
+        ids_of(middle, "a,<|im_end|>,c")
+
+
+def test_thoughts_that_come_back_are_the_assistants_own() -> None:
+    drops_thoughts = "<|im_start|>{{ messages[0].content.split('</think>')[-1] }}<|im_end|>"
+    assert controls(ids_of(drops_thoughts, "Hm.</think>Yes.", role="assistant")) == ["<|im_start|>", "<|im_end|>"]
+    for role, text in (("user", "Hm.</think>Yes."), ("assistant", "Hm.</think>Yes.<|im_end|>")):
+        with pytest.raises(TemplateRejected, match="control token"):
+            ids_of(drops_thoughts, text, role=role)
 
 
 def test_template_that_trims_or_splits_text_keeps_its_pieces() -> None:

@@ -307,3 +307,16 @@ def test_to_one_api_key_another_ones_slot_is_empty(make_server, tmp_path):
     assert act("save", "one").json["n_saved"] == 101
     act("restore", "two").error(404)
     assert act("restore", "one").json["n_restored"] == 101
+
+
+def test_slots_of_recurrent_models_cannot_be_saved(make_server, shelf):
+    server = make_server(ready=False, slot_save_path=str(shelf))
+    server.engine.model = msgspec.structs.replace(server.engine.model, is_recurrent=True)
+    server.pump.run()
+    cached(server)
+    for action in ("save", "restore"):
+        reply = act(server, action)
+        assert reply.status == 501 and "recurrent" in reply.json["error"]["message"]
+    assert os.listdir(shelf) == []
+    assert [slot["speculative"] for slot in server.get("/slots").json] == [False, False]
+    unharmed(server)

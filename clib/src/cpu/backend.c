@@ -1,5 +1,5 @@
 /* backend.c - the CPU backend's memory beside the weights: buffers, the KV pool, scratch. */
-#include "cpu/internal.h"
+#include "cpu/states.h"
 
 #include <string.h>
 
@@ -147,6 +147,7 @@ static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *
     for (const panel_arena *a = be->arena; a; a = a->next)
         lt_place_trim(be->place, a->bytes, a->used);
     LT_TRY(cache_create(be, shape));
+    LT_TRY(lt_cpu_states_create(be, shape));
     LT_TRY(ropes_create(be, ropes, n_ropes));
     const size_t rows = (size_t)be->max_rows, q8_bytes = (size_t)lt_q8_units(be->max_in_quantised) * sizeof *be->q8;
     const size_t f32_bytes = (size_t)be->max_in_float * sizeof *be->f32;
@@ -209,8 +210,8 @@ static void cpu_destroy(lt_backend *base)
     lt_cpu_pairs_destroy(&be->pairs);
     for (int32_t i = 0; i < be->n_ropes; i++)
         lt_free((void *)(uintptr_t)be->ropes[i].frequency);
-    void *parts[] = {be->scratch,     be->run_sums, be->clusters, be->groups,  be->f32, be->q8,
-                     be->rope_tables, be->ropes,    be->layers,   be->kv_data, be};
+    void *parts[] = {be->scratch, be->run_sums, be->clusters, be->groups, be->f32,      be->q8, be->rope_tables,
+                     be->ropes,   be->layers,   be->kv_data,  be->states, be->state_at, be};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }
@@ -226,12 +227,18 @@ int lt_cpu_backend(lt_backend **out, lt_pool *pool, lt_place *place, int32_t max
         .ready = cpu_ready,
         .copy_page = lt_cpu_copy_page,
         .move = lt_cpu_move,
+        .clear_state = lt_cpu_clear_state,
+        .copy_state = lt_cpu_copy_state,
         .read_page = lt_cpu_read_page,
         .write_page = lt_cpu_write_page,
         .begin = lt_cpu_begin,
         .embed = lt_cpu_embed,
         .matmul = lt_cpu_matmul,
         .attend = lt_cpu_attend,
+        .conv = lt_cpu_conv,
+        .scan = lt_cpu_scan,
+        .delta = lt_cpu_delta,
+        .gate = lt_cpu_gate,
         .experts = lt_cpu_experts,
         .read = cpu_read,
         .memory = cpu_memory,

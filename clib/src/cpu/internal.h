@@ -87,6 +87,8 @@ typedef struct {
     lt_kv_shape kv;         /* but for its layers */
     kv_layer *layers;
     uint8_t *kv_data;
+    float *states;          /* [n_states][state_stride]; a layer's begin at state_at */
+    int64_t *state_at, state_stride;
     int32_t max_heads, max_k_dim;
     size_t max_v_stride, max_run_sums; /* of a layer; run sums: of one kv head and run */
     lt_rope *ropes;

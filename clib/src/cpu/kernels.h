@@ -7,6 +7,7 @@
 #include "backend.h"
 #include "cpu/kvpage.h"
 #include "cpu/panel.h"
+#include "cpu/recur.h"
 
 enum { LT_FEW_COLUMNS = 16 /* so many, and panels are unpacked in registers */, LT_TILE_SUMS = 512, LT_TILE_CODES = 18432 };
 
@@ -64,6 +65,12 @@ typedef struct {
     void (*softmax)(float *x, int64_t n);
     void (*rope)(float *x, const float *cosine, const float *sine, int64_t n_rot, int adjacent); /* [n_rot/2] each */
     void (*to_half)(uint16_t *y, const float *x, int64_t n);
+    void (*softplus)(float *x, const float *bias, int64_t n);                              /* bias NULL: none */
+    void (*decay)(float *x, const float *bias, const float *a, int64_t n);                 /* e^(a * softplus(x + bias)) */
+    void (*unit_length)(float *x, int64_t n, float scale, float eps);                      /* x * scale / |x| */
+    void (*conv)(const lt_conv_job *job);
+    void (*scan)(const lt_scan_job *job);
+    void (*delta)(const lt_delta_job *job);
 } lt_kernels;
 
 const lt_kernels *lt_kernels_get(void); /* the table of lt_cpu_level() */

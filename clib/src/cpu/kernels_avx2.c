@@ -7,5 +7,6 @@
 #include "cpu/matmul_tmpl.h"
 #include "cpu/float_tmpl.h"
 #include "cpu/rows_tmpl.h"
+#include "cpu/recur_tmpl.h"
 #include "cpu/attend_tmpl.h"
 #include "cpu/table_tmpl.h"

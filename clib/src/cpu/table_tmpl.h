@@ -18,4 +18,10 @@ const lt_kernels LT_KERNEL(lt_kernels) = {
     .softmax = softmax,
     .rope = rope,
     .to_half = to_half,
+    .softplus = softplus,
+    .decay = decay,
+    .unit_length = unit_length,
+    .conv = conv,
+    .scan = scan,
+    .delta = delta,
 };

@@ -182,6 +182,10 @@ int lt_cpu_weight(lt_backend *base, lt_weight **out, const lt_gguf *file, const 
     if (!w)
         return out_of_memory(t->name, sizeof *w);
     LT_TRY(source->use == LT_USE_VECTOR ? copy_vector(be, w, file, source) : pack_matrix(be, w, file, source));
+    if (source->joined) { /* whole panels: they lie as those of one matrix do */
+        w->n_out *= w->n_matrices;
+        w->n_matrices = 1;
+    }
     for (int32_t i = 0; i < (source->each ? source->n_matrices : 1); i++)
         lt_gguf_release(file, source->each ? source->each[i] : t);
     *out = w;

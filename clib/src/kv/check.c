@@ -127,11 +127,31 @@ static int check_node(const lt_kv *kv, int32_t page)
     return check_siblings(kv, at, page);
 }
 
+/* Checkpoints and full pages of the tree name each other. */
+static int check_checkpoints(const lt_kv *kv)
+{
+    for (int32_t i = 0; i < kv->n_checkpoints; i++) {
+        const int32_t page = kv->checkpoints[i].page;
+        EXPECT(page == LT_NO_PAGE || page == LT_PENDING || is_page(kv, page), "checkpoint %d is of page %d", i, page);
+        EXPECT(page < 0 || kv->pages[page].checkpoint == i, "page %d has checkpoint %d, not %d", page, kv->pages[page].checkpoint, i);
+    }
+    for (int32_t i = 0; i < kv->n_pages; i++) {
+        const lt_kv_page *p = &kv->pages[i];
+        if (p->checkpoint == LT_NO_CHECKPOINT)
+            continue;
+        EXPECT(p->checkpoint >= 0 && p->checkpoint < kv->n_checkpoints && kv->checkpoints[p->checkpoint].page == i,
+               "page %d has checkpoint %d, which is another's", i, p->checkpoint);
+        EXPECT(p->n_ids == LT_PAGE, "page %d has a checkpoint and %d ids", i, p->n_ids);
+    }
+    return LT_OK;
+}
+
 int lt_kv_check(const lt_kv *kv)
 {
     LT_TRY(check_free(kv));
     LT_TRY(check_queue(kv));
     LT_TRY(check_references(kv));
+    LT_TRY(check_checkpoints(kv));
     for (int32_t i = 0; i < kv->n_pages; i++)
         if (kv->pages[i].n_ids)
             LT_TRY(check_node(kv, i));

@@ -17,7 +17,7 @@
 
 #include "kv/kv.h"
 
-enum { LT_NO_PAGE = -1 };
+enum { LT_NO_PAGE = -1, LT_PENDING = -2 };
 
 typedef struct {
     uint64_t scope;
@@ -29,6 +29,7 @@ typedef struct {
     int32_t older, newer; /* eviction queue */
     int32_t refs;         /* block tables that hold this page */
     int32_t n_ids;        /* 0: not in the tree; LT_PAGE: full; between: a leaf, part full */
+    int32_t checkpoint;   /* of the state behind a full page of the tree; LT_NO_CHECKPOINT */
     int32_t ids[LT_PAGE];
 } lt_kv_page;
 
@@ -43,6 +44,12 @@ typedef struct {
     bool altered;        /* some cells are no longer what the ids alone give: no more pages enter the tree */
 } lt_kv_seq;
 
+typedef struct {
+    int32_t page;  /* whose; LT_NO_PAGE: free; LT_PENDING: taken, and not given to a page yet */
+    bool reused;   /* a sequence has begun from it */
+    int64_t stamp; /* of its last use: the smallest is the oldest */
+} lt_kv_checkpoint;
+
 struct lt_kv {
     lt_kv_page *pages;
     int32_t *free;    /* stack of n_free page numbers */
@@ -51,6 +58,9 @@ struct lt_kv {
     lt_kv_seq *seqs;
     int32_t *tables; /* n_seqs block tables of max_pages */
     int32_t *tally;  /* n_pages counters for lt_kv_check */
+    lt_kv_checkpoint *checkpoints;
+    int64_t clock;   /* of stamps */
+    int32_t n_checkpoints;
     uint32_t bucket_mask;
     int32_t n_pages, n_seqs, max_pages;
     int32_t n_free, n_cached;
@@ -63,6 +73,10 @@ void lt_kv_hold(lt_kv *kv, int32_t page);  /* one more reference */
 void lt_kv_drop(lt_kv *kv, int32_t page);  /* one less; the last one leaves it cached (newest) or free */
 void lt_kv_touch(lt_kv *kv, int32_t page); /* a cached page becomes the newest */
 void lt_kv_evict(lt_kv *kv, int32_t page); /* a cached leaf becomes free */
+
+/* checkpoints.c */
+void lt_kv_lose_checkpoint(lt_kv *kv, int32_t page); /* it has none any more */
+void lt_kv_use_checkpoint(lt_kv *kv, int32_t page);  /* a sequence begins from it */
 
 /* tree.c.  A place in the tree is (scope, parent page). */
 typedef struct {

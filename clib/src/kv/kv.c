@@ -43,23 +43,29 @@ static int take_memory(lt_kv *kv)
     kv->seqs = lt_alloc_zero(n_seqs, sizeof *kv->seqs);
     kv->tables = lt_alloc(n_entries, sizeof *kv->tables);
     kv->tally = lt_alloc(n_pages, sizeof *kv->tally);
-    return kv->pages && kv->free && kv->buckets && kv->tops && kv->seqs && kv->tables && kv->tally ? 0 : -1;
+    kv->checkpoints = lt_alloc_zero((size_t)kv->n_checkpoints + 1, sizeof *kv->checkpoints);
+    const bool complete = kv->pages && kv->free && kv->buckets && kv->tops && kv->seqs && kv->tables && kv->tally;
+    return complete && kv->checkpoints ? 0 : -1;
 }
 
 static void make_empty(lt_kv *kv)
 {
     for (uint32_t i = 0; i <= kv->bucket_mask; i++)
         kv->buckets[i] = kv->tops[i] = LT_NO_PAGE;
-    for (int32_t i = kv->n_pages - 1; i >= 0; i--)
+    for (int32_t i = kv->n_pages - 1; i >= 0; i--) {
         kv->free[kv->n_free++] = i;
+        kv->pages[i].checkpoint = LT_NO_CHECKPOINT;
+    }
+    for (int32_t i = 0; i < kv->n_checkpoints; i++)
+        kv->checkpoints[i].page = LT_NO_PAGE;
     for (int32_t i = 0; i < kv->n_seqs; i++)
         kv->seqs[i].table = kv->tables + (size_t)i * (size_t)kv->max_pages;
     kv->oldest = kv->newest = LT_NO_PAGE;
 }
 
-int lt_kv_create(lt_kv **out, int32_t n_pages, int32_t n_seqs, int32_t max_tokens)
+int lt_kv_create(lt_kv **out, int32_t n_pages, int32_t n_seqs, int32_t max_tokens, int32_t n_checkpoints)
 {
-    if (n_pages < 1 || n_pages > 1 << 28 || n_seqs < 1 || max_tokens < 1)
+    if (n_pages < 1 || n_pages > 1 << 28 || n_seqs < 1 || max_tokens < 1 || n_checkpoints < 0)
         return lt_fail(LT_E_ARG, "KV cache of %d pages, %d sequences, %d tokens: each must be positive, pages at most 2^28", n_pages,
                        n_seqs, max_tokens);
     lt_kv *kv = lt_alloc_zero(1, sizeof *kv);
@@ -68,6 +74,7 @@ int lt_kv_create(lt_kv **out, int32_t n_pages, int32_t n_seqs, int32_t max_token
     kv->n_pages = n_pages;
     kv->n_seqs = n_seqs;
     kv->max_pages = pages_for(max_tokens);
+    kv->n_checkpoints = n_checkpoints;
     kv->bucket_mask = bucket_count(n_pages) - 1;
     if (take_memory(kv)) {
         lt_kv_destroy(kv);
@@ -89,6 +96,7 @@ void lt_kv_destroy(lt_kv *kv)
     lt_free(kv->seqs);
     lt_free(kv->tables);
     lt_free(kv->tally);
+    lt_free(kv->checkpoints);
     lt_free(kv);
 }
 
@@ -96,14 +104,14 @@ void lt_kv_destroy(lt_kv *kv)
 
 static void take_full_pages(lt_kv *kv, lt_kv_seq *s, const int32_t *ids, int32_t max_cached)
 {
-    while (s->n_pages < max_cached / LT_PAGE) {
-        int32_t page = lt_tree_find(kv, place_of(s, s->n_pages), ids + s->n_pages * LT_PAGE);
-        if (page == LT_NO_PAGE)
-            break;
-        lt_kv_hold(kv, page);
-        s->table[s->n_pages++] = page;
+    const int32_t n = lt_kv_depth(kv, s->scope, ids, max_cached, kv->n_checkpoints > 0) / LT_PAGE;
+    for (; s->n_pages < n; s->n_pages++) {
+        s->table[s->n_pages] = lt_tree_find(kv, place_of(s, s->n_pages), ids + s->n_pages * LT_PAGE);
+        lt_kv_hold(kv, s->table[s->n_pages]);
     }
-    s->n_published = s->n_pages;
+    s->n_published = n;
+    if (kv->n_checkpoints && n)
+        lt_kv_use_checkpoint(kv, s->table[n - 1]);
 }
 
 /* Of another sequence that is at the same place, its page there, which it has not published yet. */
@@ -167,7 +175,7 @@ int lt_kv_open(lt_kv *kv, int32_t seq, uint64_t scope, const int32_t *ids, int32
     s->scope = scope;
     s->n_pages = s->n_computed = 0;
     take_full_pages(kv, s, ids, max_cached);
-    *copy = take_head(kv, s, ids, max_cached);
+    *copy = kv->n_checkpoints ? (lt_kv_copy){0} : take_head(kv, s, ids, max_cached);
     *n_cached = s->n_published * LT_PAGE + copy->n_tokens;
     return LT_OK;
 }
@@ -277,7 +285,8 @@ void lt_kv_close(lt_kv *kv, int32_t seq, const int32_t *ids, int32_t n_computed,
     lt_kv_seq *s = &kv->seqs[seq];
     if (keep && !s->altered) {
         publish_full(kv, s, ids, n_computed);
-        publish_tail(kv, s, ids, n_computed);
+        if (!kv->n_checkpoints) /* nobody could begin within a page */
+            publish_tail(kv, s, ids, n_computed);
     }
     while (s->n_pages) /* deepest first: internal.h says why */
         lt_kv_drop(kv, s->table[--s->n_pages]);

@@ -11,7 +11,11 @@
  * page enters when its sequence closes with keep.  A request takes full pages by reference and the matching head of one
  * more page, be it of the tree or one that a running sequence is filling, by copy.  Pages that only the tree holds are evicted leaf
  * first, least recently used first.  What others may take never changes: a sequence whose cells are to change takes its pages out
- * first (lt_kv_own). */
+ * first (lt_kv_own).
+ *
+ * Recurrent layers have a state instead of keys and values, and a sequence needs the one behind exactly the tokens that it takes.  Such
+ * states are kept beside some full pages, as numbered checkpoints; a request takes the pages up to the last one that has one, and no
+ * head of another page.  A checkpoint goes with its page, or when a new one is wanted and it is the oldest. */
 #ifndef LT_KV_H
 #define LT_KV_H
 
@@ -19,7 +23,7 @@
 
 #include "core/status.h"
 
-enum { LT_PAGE = 64 };
+enum { LT_PAGE = 64, LT_NO_CHECKPOINT = -1 };
 
 typedef struct lt_kv lt_kv;
 
@@ -37,12 +41,25 @@ typedef struct {
     int32_t n_free, n_cached, n_used; /* n_cached: held by the tree alone; sums to n_pages */
 } lt_kv_count;
 
-int lt_kv_create(lt_kv **out, int32_t n_pages, int32_t n_seqs, int32_t max_tokens); /* all memory is taken here */
+/* All memory is taken here.  n_checkpoints 0: a model without recurrent layers. */
+int lt_kv_create(lt_kv **out, int32_t n_pages, int32_t n_seqs, int32_t max_tokens, int32_t n_checkpoints);
 void lt_kv_destroy(lt_kv *kv);
 
 /* seq 0..n_seqs-1, not open.  Takes the longest prefix of ids[0..max_cached) under scope; fills the head of the block table.
  * *copy is a page copy that the caller must carry out before the next call.  Never fails for lack of pages: then it takes less. */
 int lt_kv_open(lt_kv *kv, int32_t seq, uint64_t scope, const int32_t *ids, int32_t max_cached, int32_t *n_cached, lt_kv_copy *copy);
+
+/* How many of ids the tree has on full pages under scope; with_checkpoint: up to a checkpoint. */
+int32_t lt_kv_depth(const lt_kv *kv, uint64_t scope, const int32_t *ids, int32_t n, bool with_checkpoint);
+
+/* A checkpoint that may be written, a free one or the oldest, which its page loses; LT_NO_CHECKPOINT: all are pending. */
+int32_t lt_kv_take_checkpoint(lt_kv *kv);
+/* It has been written, as the state of seq behind n_tokens: it becomes that page's, or free if the tree lacks the page or has one there. */
+void lt_kv_keep_checkpoint(lt_kv *kv, int32_t seq, int32_t n_tokens, int32_t checkpoint);
+/* That of the page of seq which ends with n_tokens; LT_NO_CHECKPOINT. */
+int32_t lt_kv_checkpoint_at(const lt_kv *kv, int32_t seq, int32_t n_tokens);
+/* The one there goes, unless somebody has begun from it. */
+void lt_kv_drop_checkpoint(lt_kv *kv, int32_t seq, int32_t n_tokens);
 
 /* Makes every block table cover n_tokens, evicting cached pages as needed; LT_E_KV_FULL and nothing changed when there are not enough. */
 int lt_kv_reserve(lt_kv *kv, const lt_kv_need *needs, int32_t n);

@@ -98,4 +98,5 @@ void lt_tree_remove(lt_kv *kv, int32_t page)
     if (p->n_ids == LT_PAGE)
         leave_bucket(kv, page);
     p->n_ids = 0;
+    lt_kv_lose_checkpoint(kv, page);
 }

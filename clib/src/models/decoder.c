@@ -89,10 +89,13 @@ static void attend(lt_model *m, const lt_layer *y, const lt_input *in)
         return;
     }
     const lt_ops *op = m->be->ops;
-    op->matmul(m->be, in, (lt_product[]){product(y->q, y->q_bias, m->q), product(y->k, y->k_bias, m->k), product(y->v, y->v_bias, m->v)},
-               3);
+    const lt_product out[] = {product(y->q, y->q_bias, m->q), product(y->k, y->k_bias, m->k), product(y->v, y->v_bias, m->v),
+                              product(y->attn_gate, NULL, m->attn_gate)};
+    op->matmul(m->be, in, out, y->attn_gate ? 4 : 3);
     op->attend(m->be, &y->attention, m->q, m->k, m->v, m->attended);
-    op->matmul(m->be, &(lt_input){.x = m->attended}, (lt_product[]){product(y->o, y->o_bias, m->branch[0])}, 1);
+    const lt_input given =
+        y->attn_gate ? (lt_input){.x = m->attn_gate, .act = LT_SIGMOID, .up = m->attended} : (lt_input){.x = m->attended};
+    op->matmul(m->be, &given, (lt_product[]){product(y->o, y->o_bias, m->branch[0])}, 1);
 }
 
 /* An MLP; or a mixture of experts and, beside it, the expert that every row goes to. */
@@ -126,46 +129,62 @@ static void feed_forward(lt_model *m, const lt_layer *y, const lt_input *in)
     op->matmul(m->be, &mid, (lt_product[]){product(y->down, y->down_bias, m->branch[y->router ? 2 : 1])}, 1);
 }
 
-static lt_addend attended(const lt_model *m, const lt_layer *y)
+/* What is left to be added to x grows by y. */
+static void leave(const lt_model *m, lt_input *rest, lt_buffer *y, lt_norm norm)
 {
-    return (lt_addend){m->branch[0], y->post_attn_norm, m->h.residual_scale};
-}
-static lt_addend fed(const lt_model *m, const lt_layer *y)
-{
-    return (lt_addend){m->branch[1], y->post_ffn_norm, m->h.residual_scale};
+    int32_t n = 0;
+    while (rest->add[n].y)
+        n++;
+    rest->add[n] = (lt_addend){y, norm, m->h.residual_scale};
 }
 
-/* What layer y has left to be added to x: nothing before the first. */
-static lt_input after(const lt_model *m, const lt_layer *y)
+/* Attention, a recurrent layer or both take what is left of the layer before, and leave what they give. */
+static lt_input mix(lt_model *m, const lt_layer *y, lt_input in)
 {
-    lt_input in = {.x = m->x};
-    if (!y)
+    if (!y->q && !y->mixer)
         return in;
-    int32_t n = 0;
-    if (y->parallel)
-        in.add[n++] = attended(m, y);
-    in.add[n++] = fed(m, y);
+    in.norm = y->attn_norm;
+    if (y->q) {
+        attend(m, y, &in);
+        in = (lt_input){.x = m->x, .norm = y->attn_norm};
+    }
+    if (y->mixer)
+        lt_mixer_forward(m->be, y->mixer, &in, m->branch[y->q ? 2 : 0]);
+    lt_input rest = {.x = m->x};
+    leave(m, &rest, m->branch[0], y->post_attn_norm);
+    if (y->q && y->mixer)
+        leave(m, &rest, m->branch[2], y->post_attn_norm);
+    return rest;
+}
+
+static lt_input feed(lt_model *m, const lt_layer *y, lt_input in)
+{
+    lt_input rest = {.x = m->x};
+    if (!y->down && !y->router)
+        return in;
+    if (y->parallel) {
+        rest = in;
+        in = (lt_input){.x = m->x};
+    }
+    in.norm = y->ffn_norm;
+    feed_forward(m, y, &in);
+    leave(m, &rest, m->branch[1], y->post_ffn_norm);
     if (y->router && y->up)
-        in.add[n] = (lt_addend){.y = m->branch[2], .scale = m->h.residual_scale};
-    in.x_scale = y->out_scale;
-    return in;
+        leave(m, &rest, m->branch[2], (lt_norm){.kind = LT_NORM_NONE});
+    return rest;
 }
 
 void lt_model_forward(lt_model *m, const lt_batch *batch)
 {
     const lt_ops *op = m->be->ops;
+    lt_input rest = {.x = m->x};
     op->begin(m->be, batch);
     op->embed(m->be, m->x, &m->embedding);
-    for (int32_t i = 0; i < m->h.n_layer; i++) {
-        const lt_layer *y = &m->layers[i];
-        lt_input in = after(m, i ? y - 1 : NULL);
-        in.norm = y->attn_norm;
-        attend(m, y, &in);
-        in = (lt_input){.x = m->x, .norm = y->ffn_norm};
-        if (!y->parallel)
-            in.add[0] = attended(m, y);
-        feed_forward(m, y, &in);
+    for (const lt_layer *y = m->layers; y < m->layers + m->h.n_layer; y++) {
+        rest = feed(m, y, mix(m, y, rest));
+        rest.x_scale = y->out_scale;
     }
+    m->rest = rest;
 }
 
 void lt_model_move(lt_model *m, lt_move move)
@@ -179,7 +198,7 @@ void lt_model_move(lt_model *m, lt_move move)
 
 void lt_model_logits(lt_model *m, const int32_t *rows, int32_t n_rows)
 {
-    lt_input in = after(m, &m->layers[m->h.n_layer - 1]);
+    lt_input in = m->rest;
     in.norm = m->output_norm;
     in.scale = m->h.logit_scale != 1.0f ? m->h.logit_scale : 0.0f;
     in.rows = rows;

@@ -43,6 +43,10 @@ static int read_scaling(lt_keys *k, lt_hparams *h)
 static int read_ropes(lt_keys *k, lt_hparams *h, const lt_traits *t)
 {
     lt_rope_kind *full = &h->rope[LT_ROPE_FULL], *window = &h->rope[LT_ROPE_WINDOW];
+    bool rotates = true;
+    if (t->mixes & LT_MIX_ROPE_BY_FILE)
+        LT_TRY(lt_key_flag(k, "rope.scaling.finetuned", &rotates));
+    h->no_rope = !rotates;
     LT_TRY(read_scaling(k, h));
     *full = (lt_rope_kind){.base = 10000.0f, .scaled = true};
     LT_TRY(lt_key_number(k, "rope.freq_base", false, 1.0, 1e12, &full->base));
@@ -102,6 +106,7 @@ int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t
     LT_TRY(read_eps(&k, h, t));
     LT_TRY(read_ropes(&k, h, t));
     LT_TRY(lt_router_read(&h->router, &k, t));
+    LT_TRY(lt_mix_numbers_read(&h->mix, &k, t->mixer, h->n_embd));
     LT_TRY(lt_latent_read(h, &k));
     return read_scales(&k, h, t);
 }

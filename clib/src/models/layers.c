@@ -7,14 +7,18 @@
 #include "core/memory.h"
 
 typedef struct { /* numbers of every layer as the file has them */
-    int32_t n_head[LT_MAX_LAYERS], n_head_kv[LT_MAX_LAYERS], n_ff[LT_MAX_LAYERS], windowed[LT_MAX_LAYERS];
+    int32_t n_head[LT_MAX_LAYERS], n_head_kv[LT_MAX_LAYERS], n_ff[LT_MAX_LAYERS], windowed[LT_MAX_LAYERS], recurrent[LT_MAX_LAYERS];
     int32_t window;
     int32_t k_dim[LT_ROPE_KINDS], v_dim[LT_ROPE_KINDS]; /* of full and of window layers */
 } layer_numbers;
 
 static int read_dims(lt_keys *k, const lt_hparams *h, layer_numbers *n)
 {
-    const int32_t heads = n->n_head[0] ? n->n_head[0] : 1;
+    int32_t heads = 0;
+    for (int32_t i = 0; i < h->n_layer && !heads; i++)
+        heads = n->n_head[i];
+    if (!heads) /* no attention at all */
+        return LT_OK;
     n->k_dim[0] = h->n_embd / heads;
     if (h->n_embd % heads && !lt_keys_have(k, "attention.key_length"))
         return lt_fail(LT_E_FORMAT, "%s: %s.embedding_length %d is not a multiple of head_count %d and key_length is absent",
@@ -34,7 +38,8 @@ static int read_windows(lt_keys *k, const lt_hparams *h, const lt_traits *t, lay
     if (!period)
         return LT_OK;
     n->window = t->window;
-    LT_TRY(lt_key_count(k, "attention.sliding_window", !t->window && !(t->is & LT_WINDOW_OPTIONAL), 1, INT32_MAX, &n->window));
+    LT_TRY(lt_key_count(k, "attention.sliding_window", !t->window && !(t->is & LT_WINDOW_OPTIONAL), t->is & LT_WINDOW_OPTIONAL ? 0 : 1,
+                        INT32_MAX, &n->window));
     if (!n->window)
         return LT_OK;
     uint32_t one;
@@ -46,12 +51,33 @@ static int read_windows(lt_keys *k, const lt_hparams *h, const lt_traits *t, lay
     return LT_OK;
 }
 
+/* Layers without heads; some files say so by flags or by how many layers there are from one with attention to the next. */
+static int read_recurrent(lt_keys *k, const lt_hparams *h, const lt_traits *t, layer_numbers *n)
+{
+    int32_t period = 0;
+    if (t->mixer == LT_MIX_NONE)
+        return LT_OK;
+    if (lt_keys_have(k, "attention.recurrent_layers"))
+        LT_TRY(lt_key_flags(k, "attention.recurrent_layers", n->recurrent, h->n_layer));
+    else
+        LT_TRY(lt_key_count(k, "full_attention_interval", false, 1, LT_MAX_LAYERS, &period));
+    for (int32_t i = 0; i < h->n_layer; i++) {
+        if (n->recurrent[i] || (period && (i + 1) % period))
+            n->n_head_kv[i] = 0;
+        if (!n->n_head_kv[i])
+            n->n_head[i] = 0;
+        n->recurrent[i] = t->mixes & LT_MIX_BESIDE || (!n->n_head[i] && !(t->mixes & LT_MIX_OR_MLP && n->n_ff[i]));
+    }
+    return LT_OK;
+}
+
 static int read_numbers(lt_keys *k, const lt_hparams *h, const lt_traits *t, layer_numbers *n)
 {
     LT_TRY(lt_key_counts(k, "attention.head_count", true, 0, 1024, n->n_head, h->n_layer));
     memcpy(n->n_head_kv, n->n_head, sizeof n->n_head);
     LT_TRY(lt_key_counts(k, "attention.head_count_kv", false, 0, 1024, n->n_head_kv, h->n_layer));
     LT_TRY(lt_key_counts(k, "feed_forward_length", true, 0, 1 << 20, n->n_ff, h->n_layer));
+    LT_TRY(read_recurrent(k, h, t, n));
     LT_TRY(read_dims(k, h, n));
     return read_windows(k, h, t, n);
 }
@@ -60,7 +86,8 @@ static int read_numbers(lt_keys *k, const lt_hparams *h, const lt_traits *t, lay
 static int32_t rope_of(const lt_model *m, int32_t layer, bool windowed)
 {
     const uint32_t is = m->traits->is;
-    if (is & LT_ROPE_NONE || (is & LT_ROPE_3_OF_4 && (layer + 1) % 4 == 0) || (is & LT_ROPE_WINDOWS && m->has_windows && !windowed))
+    if (is & LT_ROPE_NONE || m->h.no_rope || (is & LT_ROPE_3_OF_4 && (layer + 1) % 4 == 0) ||
+        (is & LT_ROPE_WINDOWS && m->has_windows && !windowed))
         return -1;
     return windowed && is & LT_WINDOW_ROPE ? LT_ROPE_WINDOW : LT_ROPE_FULL;
 }
@@ -79,13 +106,15 @@ static int check_heads(const lt_keys *k, const lt_model *m, int32_t layer)
 {
     const lt_layer *y = &m->layers[layer];
     const lt_layer_shape *s = &y->shape;
+    if (m->traits->mixer && !s->n_head)
+        return LT_OK;
     if (!s->n_head || !s->n_head_kv || s->n_head % s->n_head_kv)
         return lt_fail(LT_E_FORMAT, "%s: layer %d: %s.attention.head_count %d is not a multiple of head_count_kv %d", lt_gguf_path(k->g),
                        layer, k->arch, s->n_head, s->n_head_kv);
     if (y->attention.rope >= 0 && m->h.rope[y->attention.rope].n_rot > s->k_dim)
         return lt_fail(LT_E_FORMAT, "%s: layer %d: %s.rope.dimension_count is %d, a head has %d", lt_gguf_path(k->g), layer, k->arch,
                        m->h.rope[y->attention.rope].n_rot, s->k_dim);
-    if (!y->n_ff)
+    if (!y->n_ff && !m->traits->mixer)
         return lt_fail(LT_E_FORMAT, "%s: layer %d: %s.feed_forward_length is 0", lt_gguf_path(k->g), layer, k->arch);
     return LT_OK;
 }
@@ -97,6 +126,9 @@ static int fill_layer(lt_keys *k, lt_model *m, const layer_numbers *n, int32_t i
     const int32_t windowed = n->windowed[i];
     y->shape =
         (lt_layer_shape){.n_head = n->n_head[i], .n_head_kv = n->n_head_kv[i], .k_dim = n->k_dim[windowed], .v_dim = n->v_dim[windowed]};
+    y->is_recurrent = n->recurrent[i];
+    if (y->is_recurrent)
+        y->shape.n_state = lt_mix_state(m->traits->mixer, &h->mix);
     y->n_ff = m->traits->is & LT_HALF_FF ? n->n_ff[i] / 2 : n->n_ff[i];
     y->attention = (lt_attention){.layer = i,
                                   .window = windowed ? n->window : 0,

@@ -31,14 +31,39 @@ static int load_head_norm(lt_loader *l, int32_t layer, const char *part, int32_t
     return LT_OK;
 }
 
+/* Rows of q and of its gate, head by head. */
+static int load_gated_q(lt_loader *l, int32_t i, lt_layer *y)
+{
+    const lt_layer_shape *s = &y->shape;
+    lt_weight_source source = {.use = LT_USE_MATRIX,
+                               .joined = true,
+                               .n_matrices = s->n_head,
+                               .n_in = l->m->h.n_embd,
+                               .n_out = s->k_dim,
+                               .rows_apart = 2 * (int64_t)s->k_dim};
+    lt_weight *q = NULL, *gate = NULL;
+    if (s->k_dim % 16 || s->k_dim != s->v_dim)
+        return lt_fail(LT_E_UNSUPPORTED, "%s: layer %d: gated heads of %d and %d, must be equal and a multiple of 16", lt_gguf_path(l->g),
+                       i, s->k_dim, s->v_dim);
+    LT_TRY(lt_load_source(l, lt_part(i, "attn_q", "weight").text, REQUIRED, source, &q));
+    source.first = s->k_dim;
+    LT_TRY(lt_load_source(l, lt_part(i, "attn_q", "weight").text, REQUIRED, source, &gate));
+    y->q = q;
+    y->attn_gate = gate;
+    return LT_OK;
+}
+
 static int load_qkv(lt_loader *l, int32_t i, lt_layer *y)
 {
     const lt_layer_shape *s = &y->shape;
     const int64_t n_embd = l->m->h.n_embd, q = (int64_t)s->n_head * s->k_dim, k = (int64_t)s->n_head_kv * s->k_dim,
                   v = (int64_t)s->n_head_kv * s->v_dim, all = q + k + v;
     const bool bias = l->m->traits->is & LT_QKV_BIAS, fused = lt_find_part(l, i, "attn_qkv");
-    LT_TRY(
-        lt_load_part(l, i, fused ? "attn_qkv" : "attn_q", n_embd, fused ? (lt_rows){0, q, all} : lt_all_rows(q), bias, &y->q, &y->q_bias));
+    if (l->m->traits->mixer == LT_MIX_DELTA)
+        LT_TRY(load_gated_q(l, i, y));
+    else
+        LT_TRY(lt_load_part(l, i, fused ? "attn_qkv" : "attn_q", n_embd, fused ? (lt_rows){0, q, all} : lt_all_rows(q), bias, &y->q,
+                            &y->q_bias));
     LT_TRY(
         lt_load_part(l, i, fused ? "attn_qkv" : "attn_k", n_embd, fused ? (lt_rows){q, k, all} : lt_all_rows(k), bias, &y->k, &y->k_bias));
     return lt_load_part(l, i, fused ? "attn_qkv" : "attn_v", n_embd, fused ? (lt_rows){q + k, v, all} : lt_all_rows(v), bias, &y->v,
@@ -49,7 +74,6 @@ static int load_attention(lt_loader *l, int32_t i, lt_layer *y)
 {
     const lt_layer_shape *s = &y->shape;
     const lt_traits *t = l->m->traits;
-    LT_TRY(lt_load_norm(l, i, lt_find_part(l, i, "attn_norm_2") ? "attn_norm_2" : "attn_norm", !(t->is & LT_NO_PRE_NORM), &y->attn_norm));
     if (l->m->h.latent.n_kv)
         return lt_load_latent(l, i, y);
     LT_TRY(load_qkv(l, i, y));
@@ -68,11 +92,14 @@ static int load_attention(lt_loader *l, int32_t i, lt_layer *y)
 static int load_ffn_norm(lt_loader *l, int32_t i, lt_layer *y)
 {
     const uint32_t is = l->m->traits->is;
-    const char *name = is & LT_FFN_NORM_LATE_NAME ? "post_attention_norm" : "ffn_norm";
+    const char *name = is & LT_FFN_NORM_LATE_NAME ? "post_attention_norm" : l->m->traits->mixes & LT_MIX_OR_MLP ? "attn_norm" : "ffn_norm";
+    const lt_part_name bare = lt_part(i, name, ""); /* how files of Falcon H1 call it */
     lt_keys keys = {.g = l->g, .arch = l->m->traits->arch};
     y->parallel = is & LT_PARALLEL && !lt_find_part(l, i, name);
     if (is & LT_PARALLEL)
         LT_TRY(lt_key_flag(&keys, "use_parallel_residual", &y->parallel));
+    if (lt_gguf_find_tensor(l->g, bare.text))
+        return lt_load_named_norm(l, bare.text, bare.text, REQUIRED, l->m->h.n_embd, &y->ffn_norm);
     if (!y->parallel || lt_find_part(l, i, name))
         return lt_load_norm(l, i, name, !(is & LT_NO_PRE_NORM), &y->ffn_norm);
     if (lt_find_part(l, i, "attn_norm_2"))
@@ -94,13 +121,27 @@ static int load_mlp(lt_loader *l, int32_t i, lt_layer *y)
     return lt_load_part(l, i, "ffn_down", n_ff, lt_all_rows(n_embd), OPTIONAL, &y->down, &y->down_bias);
 }
 
+/* Attention, a recurrent layer, or both, behind one norm. */
+static int load_mixing(lt_loader *l, int32_t i, lt_layer *y)
+{
+    const char *norm = lt_find_part(l, i, "attn_norm_2") ? "attn_norm_2" : "attn_norm";
+    if (!y->shape.n_head && !y->is_recurrent)
+        return LT_OK;
+    LT_TRY(lt_load_norm(l, i, norm, !(l->m->traits->is & LT_NO_PRE_NORM), &y->attn_norm));
+    if (y->shape.n_head)
+        LT_TRY(load_attention(l, i, y));
+    return y->is_recurrent ? lt_load_mixer(l, i, y) : LT_OK;
+}
+
 static int load_layer(lt_loader *l, int32_t i)
 {
     lt_layer *y = &l->m->layers[i];
     lt_weight *scale = NULL;
-    LT_TRY(load_attention(l, i, y));
-    LT_TRY(load_ffn_norm(l, i, y));
-    LT_TRY(lt_has_experts(l, i) ? lt_load_experts(l, i, y) : load_mlp(l, i, y));
+    LT_TRY(load_mixing(l, i, y));
+    if (y->n_ff) {
+        LT_TRY(load_ffn_norm(l, i, y));
+        LT_TRY(lt_has_experts(l, i) ? lt_load_experts(l, i, y) : load_mlp(l, i, y));
+    }
     if (l->m->traits->is & LT_POST_NORM)
         LT_TRY(lt_load_norm(l, i, "post_ffw_norm", REQUIRED, &y->post_ffn_norm));
     LT_TRY(lt_load_floats(l, lt_part(i, "layer_output_scale", "weight").text, OPTIONAL, 0, 1, 1, &scale));
@@ -145,7 +186,8 @@ static int load_output(lt_loader *l)
 {
     lt_model *m = l->m;
     const int64_t n_embd = m->h.n_embd, n_vocab = m->h.n_vocab;
-    LT_TRY(lt_load_named_norm(l, "output_norm.weight", "output_norm.bias", REQUIRED, n_embd, &m->output_norm));
+    const char *norm = m->traits->mixer == LT_MIX_CONV ? "token_embd_norm.weight" : "output_norm.weight";
+    LT_TRY(lt_load_named_norm(l, norm, "output_norm.bias", REQUIRED, n_embd, &m->output_norm));
     LT_TRY(lt_load_matrix(l, "output.weight", OPTIONAL, n_embd, lt_all_rows(n_vocab), &m->output));
     LT_TRY(lt_load_floats(l, "output.bias", OPTIONAL, 0, n_vocab, n_vocab, &m->output_bias));
     if (!m->output)
@@ -234,7 +276,7 @@ static int create_buffers(lt_model *m, int32_t max_rows)
         {&m->x, h->n_embd},
         {&m->branch[0], h->n_embd},
         {&m->branch[1], h->n_embd},
-        {&m->branch[2], n_expert ? h->n_embd : 0},
+        {&m->branch[2], n_expert || m->traits->mixes & LT_MIX_BESIDE ? h->n_embd : 0},
         {&m->routes, n_expert},
         {&m->shared_gate, n_expert ? 1 : 0},
         {&m->q_latent, h->latent.n_q},
@@ -243,6 +285,7 @@ static int create_buffers(lt_model *m, int32_t max_rows)
         {&m->k, k},
         {&m->v, v},
         {&m->attended, attended},
+        {&m->attn_gate, m->traits->mixer == LT_MIX_DELTA ? attended : 0},
         {&m->gate, ff},
         {&m->up, ff},
     };
@@ -281,7 +324,9 @@ int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be
     l.used = lt_alloc((size_t)l.n_total, sizeof *l.used);
     if (!l.used)
         return lt_fail(LT_E_NOMEM, "no memory for a list of %" PRId64 " tensors", l.n_total);
-    int rc = load_tensors(&l);
+    int rc = lt_mix_buffers_create(&m->mix, be, m->traits->mixer, &m->h.mix, max_rows);
+    if (rc == LT_OK)
+        rc = load_tensors(&l);
     if (rc == LT_OK)
         rc = refuse_unread(&l);
     lt_free(l.used);
@@ -292,6 +337,8 @@ int lt_model_load(lt_model *m, const lt_gguf *g, int32_t n_vocab, lt_backend *be
 
 void lt_model_unload(lt_model *m)
 {
+    for (int32_t i = 0; m->layers && i < m->h.n_layer; i++)
+        lt_free(m->layers[i].mixer);
     lt_free(m->layers);
     m->layers = NULL;
 }

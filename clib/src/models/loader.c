@@ -96,7 +96,7 @@ int lt_load_matrix(lt_loader *l, const char *name, bool required, int64_t n_in, 
 lt_part_name lt_part(int32_t layer, const char *part, const char *kind)
 {
     lt_part_name name;
-    snprintf(name.text, sizeof name.text, "blk.%d.%s.%s", layer, part, kind);
+    snprintf(name.text, sizeof name.text, "blk.%d.%s%s%s", layer, part, *kind ? "." : "", kind);
     return name;
 }
 

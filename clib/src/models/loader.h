@@ -26,7 +26,7 @@ static inline lt_rows lt_all_rows(int64_t n)
 typedef struct {
     char text[64];
 } lt_part_name;
-lt_part_name lt_part(int32_t layer, const char *part, const char *kind); /* "blk.LAYER.PART.KIND" */
+lt_part_name lt_part(int32_t layer, const char *part, const char *kind); /* "blk.LAYER.PART.KIND"; KIND may be "" */
 const lt_tensor *lt_find_part(const lt_loader *l, int32_t layer, const char *part); /* its weight; NULL when absent */
 bool lt_is_used(const lt_loader *l, const lt_tensor *t);
 
@@ -42,6 +42,9 @@ int lt_load_part(lt_loader *l, int32_t layer, const char *part, int64_t n_in, lt
                  const lt_weight **bias);
 int lt_load_named_norm(lt_loader *l, const char *weight, const char *bias, bool required, int64_t n, lt_norm *out);
 int lt_load_norm(lt_loader *l, int32_t layer, const char *part, bool required, lt_norm *out); /* of x */
+
+/* load_recurrent.c */
+int lt_load_mixer(lt_loader *l, int32_t layer, lt_layer *y);
 
 /* experts.c: the mixture in place of an MLP, where the file has one, and what stands beside it. */
 bool lt_has_experts(const lt_loader *l, int32_t layer);

@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "models/keys.h"
+#include "models/recurrent.h"
 
 /* What an architecture is, as far as it differs from the plain decoder: RMS norm before attention and MLP, rotary embedding of
  * halves, gated MLP.  Fused q|k|v or gate|up, biases, tied embeddings and scales are as the file has them. */
@@ -31,7 +32,7 @@ enum {
     LT_LOGITS_DIVIDED = 1 << 20,  /* logit_scale divides; otherwise it multiplies */
     LT_WINDOW_CHUNKS = 1 << 21,   /* windows lie side by side; otherwise they slide */
     LT_WINDOW_ROPE = 1 << 22,     /* window layers rotate by a base of their own, unscaled */
-    LT_WINDOW_OPTIONAL = 1 << 23, /* no layer has a window when the file gives no width */
+    LT_WINDOW_OPTIONAL = 1 << 23, /* no layer has a window when the file gives no width, or 0 */
     LT_HALF_FF = 1 << 24,         /* the file's feed_forward_length counts gate and up */
     LT_UNSCALED = 1 << 25,        /* attention scale 1 */
     LT_MINICPM_SCALES = 1 << 26,  /* scales that older files do not carry */
@@ -41,20 +42,29 @@ enum {
     LT_WEIGH_INPUT = 1 << 30      /* see lt_router */
 };
 
+/* Which layers are recurrent: those without attention heads, or: */
+enum {
+    LT_MIX_BESIDE = 1 << 0,       /* all, beside their attention */
+    LT_MIX_OR_MLP = 1 << 1,       /* those without heads and MLP: a layer is one thing, behind attn_norm */
+    LT_MIX_TILED = 1 << 2,        /* not which, but: v heads go round the k heads; otherwise those of a k head follow each other */
+    LT_MIX_ROPE_BY_FILE = 1 << 3  /* attention rotates unless rope.scaling.finetuned is false */
+};
+enum { LT_MAX_LAYERS = 1024, LT_ALL_LAYERS = LT_MAX_LAYERS + 1 };
+
 typedef struct {
     const char *arch;        /* general.architecture */
     uint32_t is;             /* the above, or-ed */
     lt_act act;              /* of the MLP; LT_ACT_NONE: silu */
-    int32_t window_period;   /* of so many layers the last sees everything, the others a window; 0: no windows */
+    int32_t window_period;   /* of so many layers the last sees everything, the others a window; 0: no windows; LT_ALL_LAYERS: no last */
     int32_t window;          /* their width when the file gives none; 0: it must */
     float window_rope_base;  /* 0: as the others' */
+    lt_mix_kind mixer;       /* of recurrent layers; LT_MIX_NONE: there are none */
+    uint32_t mixes;          /* LT_MIX_BESIDE .. */
     int32_t route;           /* scores of lt_router when the file does not say; 0: LT_ROUTE_SOFTMAX */
     int32_t n_layer;         /* the row is for models of so many layers only, which is all that tells them apart; 0: for all */
 } lt_traits;
 
 const lt_traits *lt_traits_find(const char *arch, int32_t n_layer); /* NULL: not served */
-
-enum { LT_MAX_LAYERS = 1024 };
 
 /* Rotary embedding of one kind of layer. */
 typedef struct {
@@ -77,12 +87,14 @@ typedef struct {
     float logit_cap, attention_cap, attention_clamp;    /* 0: none */
     float alibi_max_bias;
     lt_rope_kind rope[LT_ROPE_KINDS];
+    bool no_rope;
     float rope_factor;       /* positions are divided by it (linear, yarn); 1: none */
     enum { LT_SCALING_LINEAR, LT_SCALING_YARN, LT_SCALING_LONG } scaling; /* long: two sets of divisors, by the context in use */
     float original_ctx, attention_factor;
     float yarn_ext_factor, yarn_beta_fast, yarn_beta_slow, yarn_log_multiplier;
     float heat; int32_t heat_floor, heat_offset; /* see lt_attention; heat 0: none */
     lt_router router;        /* of all mixtures; n_expert 0: none */
+    lt_mix_numbers mix;      /* of recurrent layers */
     lt_latent latent;
 } lt_hparams;
 
@@ -98,6 +110,9 @@ typedef struct {
     lt_attention attention;  /* its numbers, norms of heads */
     lt_norm attn_norm, post_attn_norm, ffn_norm, post_ffn_norm;
     const lt_weight *q, *k, *v, *o, *q_bias, *k_bias, *v_bias, *o_bias;
+    const lt_weight *attn_gate; /* what attention gives times sigmoid of this; NULL: one */
+    bool is_recurrent;
+    lt_mixer *mixer;         /* of recurrent layers: instead of attention or beside it */
     const lt_weight *q_a, *q_rope, *k_b, *v_b; /* of attention with a latent: q is what does not rotate, k what does, v the latent */
     lt_norm q_a_norm;
     int32_t v_head;
@@ -117,8 +132,10 @@ typedef struct {
     lt_norm output_norm;
     lt_weight *output, *output_bias;
     lt_layer *layers;
-    lt_buffer *x, *q, *k, *v, *attended, *gate, *up, *logits;
-    lt_buffer *branch[3];    /* what attention, MLP (or experts) and shared expert give */
+    lt_buffer *x, *q, *k, *v, *attn_gate, *attended, *gate, *up, *logits;
+    lt_buffer *branch[3];    /* what attention, MLP (or experts) and what is beside them (recurrent layer, shared expert) give */
+    lt_mix_buffers mix;
+    lt_input rest;           /* what the last layer has left to be added to x */
     lt_buffer *routes, *shared_gate; /* of models with experts */
     lt_buffer *q_latent, *heads;     /* of models with a latent; heads: what of q does not rotate, then the heads' values */
     int64_t n_params;

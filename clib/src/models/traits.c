@@ -6,9 +6,11 @@
 enum { LLAMA_4 = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4 | LT_WINDOW_CHUNKS | LT_QK_NORM_BARE | LT_LLAMA4_HEAT | LT_WEIGH_INPUT };
 enum { GEMMA_3 = LT_EMBEDDING_SQRT | LT_POST_NORM | LT_QK_NORM | LT_WINDOW_ROPE, GPT = LT_LAYER_NORM | LT_UNGATED };
 
+enum { QWEN_DELTA = LT_QK_NORM | LT_FFN_NORM_LATE_NAME | LT_ROUTE_NORMALISED };
+
 static const lt_traits table[] = {
     /* Llama's own block, and with one difference or another. */
-    {.arch = "llama", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
+    {.arch = "llama", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED | LT_WINDOW_OPTIONAL, .window_period = LT_ALL_LAYERS}, /* Mistral */
     {.arch = "mistral3", .is = LT_ROPE_ADJACENT | LT_ROUTE_NORMALISED},
     {.arch = "arcee", .is = LT_ROPE_ADJACENT | LT_UNGATED, .act = LT_RELU2},
     {.arch = "internlm2", .is = LT_ROPE_ADJACENT},
@@ -21,11 +23,12 @@ static const lt_traits table[] = {
     {.arch = "smollm3", .is = LT_ROPE_ADJACENT | LT_ROPE_3_OF_4},
     {.arch = "chatglm", .is = LT_ROPE_ADJACENT},
     {.arch = "glm4", .is = LT_ROPE_ADJACENT | LT_POST_NORM},
-    {.arch = "phi3"},
+    {.arch = "phi3", .is = LT_WINDOW_OPTIONAL, .window_period = LT_ALL_LAYERS},
     {.arch = "exaone"},
+    {.arch = "openelm", .is = LT_QK_NORM},
     {.arch = "orion", .is = LT_LAYER_NORM},
     {.arch = "plamo", .is = LT_PARALLEL},
-    {.arch = "refact", .is = LT_ROPE_NONE | LT_ALIBI},
+    {.arch = "refact", .is = LT_ROPE_NONE | LT_ALIBI | LT_LAYER_NORM},
     {.arch = "qwen", .is = LT_QKV_BIAS | LT_HALF_FF},
     {.arch = "qwen2", .is = LT_QKV_BIAS},
     {.arch = "qwen2vl", .is = LT_QKV_BIAS}, /* text: all position streams are equal */
@@ -59,6 +62,7 @@ static const lt_traits table[] = {
     {.arch = "phimoe", .is = LT_LAYER_NORM, .route = LT_ROUTE_SOFTMAX_NEAR},
     {.arch = "hunyuan-moe", .is = LT_QK_NORM | LT_QK_NORM_LATE | LT_ROUTE_NORMALISED},
     {.arch = "glm4moe", .is = LT_QKV_BIAS | LT_QK_NORM | LT_QK_NORM_OPTIONAL | LT_FFN_NORM_LATE_NAME, .route = LT_ROUTE_SIGMOID},
+    {.arch = "dots1", .is = LT_QK_NORM | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID},
     {.arch = "minimax-m2", .is = LT_QK_NORM | LT_ROUTE_NORMALISED, .route = LT_ROUTE_SIGMOID},
     {.arch = "exaone-moe",
      .is = LT_QK_NORM | LT_WINDOW_OPTIONAL | LT_ROPE_WINDOWS | LT_ROUTE_NORMALISED,
@@ -69,6 +73,22 @@ static const lt_traits table[] = {
      .act = LT_SWIGLU_OAI,
      .window_period = 2,
      .route = LT_ROUTE_SOFTMAX_CHOSEN},
+
+    /* Recurrent layers, most with some of attention between them. */
+    {.arch = "mamba", .is = LT_ROPE_NONE, .mixer = LT_MIX_MAMBA},
+    {.arch = "mamba2", .is = LT_ROPE_NONE, .mixer = LT_MIX_MAMBA2},
+    {.arch = "jamba", .is = LT_ROPE_NONE, .mixer = LT_MIX_MAMBA},
+    {.arch = "falcon-h1", .mixer = LT_MIX_MAMBA2, .mixes = LT_MIX_BESIDE},
+    {.arch = "nemotron_h", .is = LT_ROPE_NONE | LT_UNGATED, .act = LT_RELU2, .mixer = LT_MIX_MAMBA2, .mixes = LT_MIX_OR_MLP},
+    {.arch = "granitehybrid",
+     .is = LT_ROPE_ADJACENT | LT_LOGITS_DIVIDED,
+     .route = LT_ROUTE_SOFTMAX_CHOSEN,
+     .mixer = LT_MIX_MAMBA2,
+     .mixes = LT_MIX_ROPE_BY_FILE},
+    {.arch = "lfm2", .is = LT_QK_NORM, .mixer = LT_MIX_CONV},
+    {.arch = "qwen3next", .is = QWEN_DELTA, .mixer = LT_MIX_DELTA},
+    {.arch = "qwen35", .is = QWEN_DELTA, .mixer = LT_MIX_DELTA, .mixes = LT_MIX_TILED}, /* text: all position streams are equal */
+    {.arch = "qwen35moe", .is = QWEN_DELTA, .mixer = LT_MIX_DELTA, .mixes = LT_MIX_TILED},
 
     /* GPT's block: layer norm, a plain MLP. */
     {.arch = "gpt2", .is = GPT | LT_ROPE_NONE | LT_POSITIONS, .act = LT_GELU},
@@ -82,7 +102,7 @@ static const lt_traits table[] = {
     {.arch = "phi2", .is = GPT | LT_PARALLEL, .act = LT_GELU},
     {.arch = "falcon", .is = GPT | LT_PARALLEL, .act = LT_GELU_ERF},
     {.arch = "nemotron", .is = GPT, .act = LT_RELU2},
-    {.arch = "persimmon", .is = GPT | LT_QK_NORM, .act = LT_RELU2},
+    {.arch = "jais2", .is = GPT, .act = LT_RELU2},
 };
 
 const lt_traits *lt_traits_find(const char *arch, int32_t n_layer)

@@ -42,12 +42,18 @@ class Compiler:
         with suppress(Unavailable), self._first:  # the model may be closed meanwhile
             _ = self._words
 
+    def stop(self) -> None:
+        """What is being tried ends with Unavailable."""
+        self._trials.stop()
+
     def kept(self, wish: Wish) -> Constraint | None:
         """Only what has been compiled before."""
         with self._lock:
-            if wish in self._kept:
-                self._kept.move_to_end(wish)
-            return self._kept.get(wish)
+            found = self._kept.get(wish)
+            if found is None or found.is_worn():
+                return None
+            self._kept.move_to_end(wish)
+            return found
 
     def compile(self, wish: Wish) -> Constraint:
         """BadRequest names the wish's field and says what is wrong."""

@@ -70,10 +70,18 @@ Begin = Callable[[], Place]
 class Constraint:
     """Compiled; any thread."""
 
-    def __init__(self, wish: Wish, begin: Begin, tokenize: Callable[[bytes], list[int]]) -> None:
+    def __init__(
+        self,
+        wish: Wish,
+        begin: Begin,
+        tokenize: Callable[[bytes], list[int]],
+        is_worn: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """is_worn: it is no good for more sequences."""
         self.wish = wish
         self.begin = begin
         self.tokenize = tokenize
+        self.is_worn = is_worn
 
 
 class Guard:

@@ -30,8 +30,9 @@ def settle(schema: Any) -> Any:
     name = settled.get("format")
     if isinstance(name, str) and name not in _DEFINED:
         del settled["format"]
-    if name in _DATED:
-        settled["allOf"] = [*settled.get("allOf", ()), {"pattern": _DATE}]
+    others = settled.get("allOf", [])
+    if name in _DATED and isinstance(others, list):  # what else it may be is refused
+        settled["allOf"] = [*others, {"pattern": _DATE}]
     return settled
 
 

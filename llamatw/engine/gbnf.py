@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -43,31 +44,41 @@ class GbnfPlace:
         weakref.finalize(self, self._spare.close)
 
     def mask(self) -> bytes:
-        return self._mask(self._state)
+        with self._limited():
+            return self._mask(self._state)
 
     def advance(self, token: int) -> bool:
-        return self._state.advance(token)
+        with self._limited():
+            return self._state.advance(token)
 
     def forced(self) -> bytes:
-        return self._state.forced(_FORCED_BYTES)
+        with suppress(EngineFailure):  # too costly to guess
+            return self._state.forced(_FORCED_BYTES)
+        return b""
 
     def after(self, tokens: Iterable[int]) -> list[bytes]:
         masks: list[bytes] = []
         self._spare.copy_from(self._state)
-        for token in tokens:
-            if not self._spare.advance(token):
-                break
-            masks.append(self._mask(self._spare))
+        with suppress(EngineFailure, BadRequest):  # a guess that leads nowhere is none
+            for token in tokens:
+                if not self._spare.advance(token):
+                    break
+                masks.append(self._mask(self._spare))
         return masks
 
     def _mask(self, state: StateLike) -> bytes:
-        try:
-            bits, n_allowed = state.mask()
-        except EngineFailure as error:  # LT_E_LIMIT
-            raise BadRequest(f"{self._field}: {error.message}", self._field) from None
+        bits, n_allowed = state.mask()
         if not n_allowed:
             raise BadRequest(f"{self._field}: no token of the vocabulary can follow", self._field)
         return bits
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Whoever sends a grammar answers for its limits."""
+        try:
+            yield
+        except EngineFailure as error:  # LT_E_LIMIT
+            raise BadRequest(f"{self._field}: {error.message}", self._field) from None
 
 
 def compile_gbnf(

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from llamatw.capi.records import Code, KVFull, SamplingParams
+from llamatw.engine.lanes import Memory
 from llamatw.engine.loop import EngineLike
-from llamatw.engine.scheduler import Memory, Scheduler
+from llamatw.engine.scheduler import Scheduler
 from llamatw.engine.turns import n_common
 from llamatw.errors import BadRequest, EngineFailure, Unavailable
 
@@ -68,7 +69,7 @@ def settle(engine: EngineLike, scheduler: Scheduler, handle: int | None, lane: i
         _check_here(scheduler, handle)
         scheduler.guest = None
         engine.close_seq(handle, True)
-    scheduler.remember(lane, memory)
+    scheduler.lanes.remember(lane, memory)
 
 
 def leave(engine: EngineLike, scheduler: Scheduler, handle: int) -> None:
@@ -83,8 +84,8 @@ def erase(engine: EngineLike, scheduler: Scheduler, lane: int, scope: int) -> in
     check_idle(scheduler, lane)
     scope, ids = _memory(scheduler, lane, scope)
     if ids:
-        scheduler.remember(lane)
-        others = [scheduler.memory(other) for other in range(len(scheduler.lanes)) if other != lane]
+        scheduler.lanes.remember(lane)
+        others = [scheduler.lanes.memory(other) for other in range(len(scheduler.lanes)) if other != lane]
         engine.forget(
             ids, scope, max((n_common(ids, other.ids) for other in others if other.scope == scope), default=0)
         )
@@ -92,7 +93,7 @@ def erase(engine: EngineLike, scheduler: Scheduler, lane: int, scope: int) -> in
 
 
 def check_idle(scheduler: Scheduler, lane: int) -> None:
-    if scheduler.lanes[lane] is not None:
+    if scheduler.lanes.now[lane] is not None:
         raise Unavailable(f"slot {lane} is processing a request", retry_after=_RETRY_AFTER_S)
 
 
@@ -130,5 +131,5 @@ def _no_room() -> Unavailable:
 
 def _memory(scheduler: Scheduler, lane: int, scope: int) -> Memory:
     """What the lane has of this scope: to one API key, a lane that another one used last is empty."""
-    memory = scheduler.memory(lane)
+    memory = scheduler.lanes.memory(lane)
     return memory if memory.scope == scope else Memory(scope, array("i"))

@@ -7,9 +7,9 @@ grammar takes to compile, and that a mask takes.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
@@ -24,6 +24,8 @@ _JSON: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separat
 _STRICT: Any = {"lenient": False}
 # A lexer state has one to two KiB.  The items of a row are as many as members that may come next, and twice that.
 _LIMITS = LLParserLimits(max_lexer_states=25_000, max_items_in_row=10_000, verbose_errors=False)
+_NO_ROOM = "too many states"  # for those
+_QUICK_S = 0.05  # of processor time: what compiles so fast may do so between two steps
 # What it complains of: in its words; the keyword, "" for the one that it names; in ours.
 _COMPLAINTS = [
     (re.compile(r'Unimplemented keys: \["([^"]*)"'), "", "the keyword {0!r} at {1!r} is not supported"),
@@ -36,6 +38,8 @@ _COMPLAINTS = [
 _SPECIAL = b"\xff"  # in front of the names of tokens that no text has
 _MAX_EXACT = 2**53
 _MAX_REASON = 300  # characters
+
+T = TypeVar("T")
 
 
 class _Words:
@@ -62,34 +66,78 @@ def tokenizer(
     return LLTokenizer(TokenizerWrapper(words), n_vocab=len(pieces), eos_token=ends)
 
 
+class Matchers:
+    """What a grammar was compiled to.  Its places share the lexer's states, which are found as they are needed; a place
+    that finds no room for more goes on with a matcher that has none yet, and so do those that begin after it.  So
+    nobody's answer depends on what others have said."""
+
+    def __init__(self, words: LLTokenizer, source: str, wish: Wish) -> None:
+        self.is_worn = False  # it has to be compiled anew, which the engine's thread has no time for
+        self.field = wish.field
+        self.n_bytes = (words.vocab_size + 31) // 32 * 4  # of a mask
+        self._words, self._source = words, source
+        started = time.thread_time()
+        self._newest = self._compile()
+        if self._newest.is_error():
+            raise _failure(self._newest, wish.field, wish)
+        self._is_quick = time.thread_time() - started < _QUICK_S
+
+    def begin(self) -> GuidancePlace:
+        return GuidancePlace(self, self._newest.deep_copy())
+
+    def fresh(self) -> LLMatcher | None:
+        """None: that takes too long."""
+        if not self._is_quick:
+            self.is_worn = True
+            return None
+        self._newest = self._compile()
+        return self._newest.deep_copy()
+
+    def _compile(self) -> LLMatcher:
+        matcher = LLMatcher(self._words, self._source, log_level=0, limits=_LIMITS)
+        matcher.compute_bitmask()  # the first is the slowest
+        return matcher
+
+
 class GuidancePlace:
-    def __init__(self, matcher: LLMatcher, n_vocab: int, field: str) -> None:
-        self._matcher = matcher.deep_copy()
-        self._n_bytes = (n_vocab + 31) // 32 * 4
-        self._field = field
+    def __init__(self, matchers: Matchers, matcher: LLMatcher) -> None:
+        self._matchers, self._matcher = matchers, matcher
+        self._taken: list[int] = []
 
     def mask(self) -> bytes:
-        bits = self._matcher.compute_bitmask()
-        if self._matcher.is_error():
-            raise _failure(self._matcher, self._field)
-        return bits[: self._n_bytes]  # the matcher's have a bit more than there are tokens
+        bits = self._ask(lambda matcher: matcher.compute_bitmask())
+        return bits[: self._matchers.n_bytes]  # the matcher's have a bit more than there are tokens
 
     def advance(self, token: int) -> bool:
-        if not self._matcher.consume_token(token):
-            raise _failure(self._matcher, self._field)
-        return True
+        is_taken = self._ask(lambda matcher: matcher.consume_token(token))
+        self._taken.append(token)
+        return is_taken
 
     def forced(self) -> bytes:
-        return self._matcher.compute_ff_bytes()
+        return self._ask(lambda matcher: matcher.compute_ff_bytes())
 
     def after(self, tokens: Iterable[int]) -> list[bytes]:
-        masks: list[bytes] = []
-        for token in tokens:
-            if not self._matcher.try_consume_tokens([token]):
-                break
-            masks.append(self.mask())
-        self._matcher.rollback(len(masks))
-        return masks
+        def ask(matcher: LLMatcher) -> list[bytes]:
+            masks: list[bytes] = []
+            for token in tokens:
+                if not matcher.try_consume_tokens([token]):
+                    break
+                masks.append(matcher.compute_bitmask()[: self._matchers.n_bytes])
+            matcher.rollback(len(masks))
+            return masks
+
+        return self._ask(ask)
+
+    def _ask(self, question: Callable[[LLMatcher], T]) -> T:
+        answer = question(self._matcher)
+        if self._matcher.is_error() and _NO_ROOM in self._matcher.get_error():
+            fresh = self._matchers.fresh()
+            if fresh is not None and all(map(fresh.consume_token, self._taken)):
+                self._matcher = fresh
+                answer = question(fresh)
+        if self._matcher.is_error():
+            raise _failure(self._matcher, self._matchers.field)
+        return answer
 
 
 def compile_guidance(
@@ -100,11 +148,8 @@ def compile_guidance(
     reason = verdict(source)
     if reason:
         raise _refusal(reason, wish.field, wish)
-    matcher = LLMatcher(words, source, log_level=0, limits=_LIMITS)
-    matcher.compute_bitmask()  # the first is the slowest
-    if matcher.is_error():
-        raise _failure(matcher, wish.field, wish)
-    return Constraint(wish, partial(GuidancePlace, matcher, words.vocab_size, wish.field), tokenize)
+    matchers = Matchers(words, source, wish)
+    return Constraint(wish, matchers.begin, tokenize, lambda: matchers.is_worn)
 
 
 def _source(wish: Wish) -> str:

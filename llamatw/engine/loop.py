@@ -263,7 +263,7 @@ class StepLoop:
 
     def _publish(self, engine: EngineLike, scheduler: Scheduler) -> None:
         n_waiting = len(scheduler.waiting)
-        slots = slot_states(scheduler.lanes, scheduler.past)
+        slots = slot_states(scheduler.lanes.now, scheduler.lanes.past)
         self.snapshot = scheduler.counters.snapshot(slots, n_waiting, engine.stats())
         deltas = scheduler.take_deltas()
         if deltas:

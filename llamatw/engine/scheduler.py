@@ -10,28 +10,24 @@ shifted, which costs less to get back, and of those the youngest.
                      ^                               |
                      '------------- starve ----------'
 
-Lanes and prompt tokens go to the owner (API key) that has fewest of them.  Among an owner's prompts the one goes first
-that is due first: at its arrival plus its length, in prompt tokens read.  So short prompts overtake long ones, and a
-prompt is overtaken by no more tokens than it has itself.
-
-A prompt that begins like another one that is being read waits for it and takes what that one has computed.
+Lanes go to the owner (API key) that has fewest of them; how prompts are read, reading.py says.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from llamatw.capi.records import Choices, Code, KVFull, Out, OutFlag, Row, SamplingParams
 from llamatw.engine.budget import StepBudget
 from llamatw.engine.guesses import MAX_ROWS
+from llamatw.engine.lanes import Lanes
+from llamatw.engine.reading import Reading
 from llamatw.engine.sequence import Delta, FinishReason, Sequence, Status, TokenProbs
 from llamatw.engine.shift import of_generation, to_keep
-from llamatw.engine.stats import Counters, SlotState, slot_state
-from llamatw.engine.turns import MIN_SHARED, Shares, n_shared
+from llamatw.engine.stats import Counters
 from llamatw.errors import EngineFailure, LlamatwError, Unavailable
 from llamatw.settings import MAX_DRAFT
 
@@ -39,16 +35,6 @@ Deltas = list[tuple[int, Delta]]  # with the sequence's id
 
 _NO_SCORES = Choices()
 _CUT_CHARACTER = "\N{REPLACEMENT CHARACTER}"  # stands for the bytes of a character that was never finished
-
-
-class Memory(NamedTuple):
-    """The ids that a lane has in the prefix cache, unless they were evicted since."""
-
-    scope: int
-    ids: array[int]
-
-
-_NOTHING = Memory(0, array("i"))
 
 
 class Slots(Protocol):
@@ -81,20 +67,16 @@ class Scheduler:
         wait until all lanes are free, and start together."""
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
-        self.lanes: list[Sequence | None] = [None] * n_seqs
-        self.past = [SlotState(id=lane) for lane in range(n_seqs)]  # what each lane did last
+        self.lanes = Lanes(n_seqs)
         self.counters = Counters()
         self.budget = StepBudget(n_batch, step_target_ms)
         self.guest: int | None = None  # a sequence that is no request's: the first to go when pages run out
-        self._memories = [_NOTHING] * n_seqs
-        self._shares = Shares()
-        self._n_read = 0  # prompt tokens that plans have given out
+        self._reading = Reading(slots.adopt, self.counters, group_w)
         self._now = 0.0  # as told last
         self._slots = slots
         self._n_batch = n_batch
         self._n_draft_max = n_draft
         self._n_ctx = n_ctx
-        self._group_w = group_w
         self._continuous = continuous
         self._starved = False  # nobody is admitted until somebody has left, or rests
         self._deltas: Deltas = []
@@ -118,7 +100,7 @@ class Scheduler:
     @property
     def is_at_rest(self) -> bool:
         """Everybody who runs rests, and nobody can come."""
-        can_admit = bool(self.waiting) and None in self.lanes and not self._starved
+        can_admit = bool(self.waiting) and self.lanes.has_free and not self._starved
         return bool(self.running) and all(seq.rests for seq in self.running) and not can_admit
 
     def rest(self, id: int, rests: bool) -> None:
@@ -138,9 +120,8 @@ class Scheduler:
         self._shift()
         decoding = [seq for seq in self.running if seq.is_decoding and not seq.rests]
         if len(decoding) > self._n_batch:  # by turns, then
-            decoding = decoding[self.counters.n_steps % len(decoding) :] + decoding
-            decoding = decoding[: self._n_batch]
-        reading = self._prompts(self.budget.chunk(len(decoding)))
+            decoding = (decoding[self.counters.n_steps % len(decoding) :] + decoding)[: self._n_batch]
+        reading = self._reading.rows(self.running, self.budget.chunk(len(decoding)))
         rows = self._guarded(self._decoding(decoding, reading) + reading)
         self.counters.n_steps += bool(rows)
         return rows
@@ -188,15 +169,6 @@ class Scheduler:
         for seq in [seq for seq in self.running if seq.handle in handles]:
             self._finish(seq, FinishReason.ERROR, error)
 
-    def memory(self, lane: int) -> Memory:
-        """What the lane computes, or did last."""
-        seq = self.lanes[lane]
-        return self._memories[lane] if seq is None else _memory_of(seq)
-
-    def remember(self, lane: int, memory: Memory = _NOTHING) -> None:
-        """An idle lane's memory becomes this."""
-        self._memories[lane] = memory
-
     def take_deltas(self) -> Deltas:
         """What has happened since the last call, for the reactor."""
         deltas, self._deltas = self._deltas, []
@@ -208,8 +180,8 @@ class Scheduler:
         assert len(ids) == len(set(ids)), f"twice: {sorted(ids)}"
         assert all(seq.status is Status.RUNNING and seq.handle >= 0 for seq in self.running)
         assert all(seq.status is Status.WAITING and seq.handle == -1 for seq in self.waiting)
-        assert sorted(seq.slot for seq in self.running) == [n for n, seq in enumerate(self.lanes) if seq is not None]
-        assert all(seq is self.lanes[seq.slot] for seq in self.running)
+        taken = [(lane, seq.id) for lane, seq in enumerate(self.lanes.now) if seq is not None]
+        assert sorted((seq.slot, seq.id) for seq in self.running) == taken
         assert len({seq.handle for seq in self.running}) == len(self.running)
         assert all(0 <= seq.n_computed < seq.n_total for seq in self.running)
 
@@ -223,7 +195,7 @@ class Scheduler:
     def _admit(self, now: float) -> None:
         if self.running and not self._continuous:
             return
-        while self.waiting and None in self.lanes and not self._starved:
+        while self.waiting and self.lanes.has_free and not self._starved:
             n_lanes = Counter(seq.params.owner for seq in self.running)
             seq = min(self.waiting, key=lambda seq: (n_lanes[seq.params.owner], seq.id))
             self.waiting.remove(seq)
@@ -237,14 +209,13 @@ class Scheduler:
         sampling, scope, use_cache = seq.sampling(), seq.params.scope, seq.params.cache_prompt
         seq.handle, seq.n_computed = self._slots.open_seq(seq.history(), sampling, scope, use_cache)
         seq.status = Status.RUNNING
-        seq.slot = self._free_lane(seq.slot if seq.slot >= 0 else seq.params.slot)
-        seq.due = self._n_read + seq.n_behind
-        self.lanes[seq.slot] = seq
+        self.lanes.enter(seq)
+        self._reading.begin(seq)
         self.running.append(seq)
         if seq.started is None:
             seq.started = now
             self.counters.count_started(seq)
-            self._count_cached(seq, seq.n_computed)
+            self._reading.count_cached(seq, seq.n_computed)
 
     def _shift(self) -> None:
         """Makes room in full contexts.  When there are no pages for that, somebody has to give up some first."""
@@ -291,48 +262,6 @@ class Scheduler:
         row.n_draft, row.draft = len(draft), draft or None
         return True
 
-    def _prompts(self, left: int) -> list[Row]:
-        """Rows for `left` prompt tokens."""
-        rows: list[Row] = []
-        ahead: list[Sequence] = []  # who computes in this step
-        for seq in self._prompts_in_order():
-            self._adopt(seq)
-            follows = any(n_shared(seq, other) - other.n_shareable >= MIN_SHARED for other in ahead)
-            if left > 0 and not (follows and self._may_share(seq)):
-                rows.append(Row(seq.handle, min(seq.n_behind, left, self._room(seq))))
-                left -= rows[-1].advance
-                ahead.append(seq)
-                self._n_read += rows[-1].advance
-                self._shares.charge(seq.params.owner, rows[-1].advance)
-        return rows
-
-    def _prompts_in_order(self) -> list[Sequence]:
-        reading = [seq for seq in self.running if not seq.is_decoding and not seq.rests]
-        self._shares.present(seq.params.owner for seq in reading)
-        return sorted(reading, key=lambda seq: (self._shares[seq.params.owner], seq.due, seq.id))
-
-    def _adopt(self, seq: Sequence) -> None:
-        """Takes what others have computed of its prompt meanwhile, if that is worth it."""
-        for other in self.running:
-            if other is not seq:
-                _note_known(seq, other)
-        if self._may_share(seq) and seq.n_known - seq.n_computed >= MIN_SHARED:
-            before, seq.n_computed = seq.n_computed, self._slots.adopt(seq.handle)
-            if not seq.generated:
-                self._count_cached(seq, max(seq.n_computed - before, 0))
-        seq.n_known = 0
-
-    def _may_share(self, seq: Sequence) -> bool:
-        return seq.params.cache_prompt and not self._group_w
-
-    def _room(self, seq: Sequence) -> int:
-        """How far one row may go."""
-        return self._group_w - seq.n_computed % self._group_w if self._group_w else seq.n_behind
-
-    def _count_cached(self, seq: Sequence, n_tokens: int) -> None:
-        seq.n_cached += n_tokens
-        self.counters.n_cached_tokens += n_tokens
-
     def _n_draft(self, seq: Sequence, spare: int) -> int:
         """Guesses for a row: none beyond the last token that may be generated."""
         limit, most = seq.params.max_tokens, min(spare, seq.params.n_draft, self._n_draft_max)
@@ -341,9 +270,6 @@ class Scheduler:
         if most <= 0 or seq.n_replay:
             return 0
         return most if seq.guard else min(seq.guesses.wish(), most)
-
-    def _free_lane(self, wish: int) -> int:
-        return wish if 0 <= wish < len(self.lanes) and self.lanes[wish] is None else self.lanes.index(None)
 
     def _advance(self, seq: Sequence, advance: int, outs: list[Out], now: float) -> None:
         """outs has one more for each guess that was right."""
@@ -428,12 +354,8 @@ class Scheduler:
         """Takes it out of the engine, its lane and running."""
         handle, seq.handle, seq.guard = seq.handle, -1, None
         self.running.remove(seq)
-        for other in self.running:
-            if not other.is_decoding:
-                _note_known(other, seq)
-        self.lanes[seq.slot] = None
-        self._memories[seq.slot] = _memory_of(seq)
-        self.past[seq.slot] = slot_state(seq, is_processing=False)
+        self._reading.leave(seq, self.running)
+        self.lanes.leave(seq)
         self._slots.close_seq(handle, keep)
 
     def _emit(
@@ -482,11 +404,3 @@ def _nothing_to_sample(seq: Sequence) -> LlamatwError:
     if seq.guard is None:
         return EngineFailure("the model's output was not finite", Code.FORMAT)
     return seq.guard.failure("none of the tokens that may follow can be sampled: see ignore_eos and logit_bias")
-
-
-def _note_known(seq: Sequence, other: Sequence) -> None:
-    seq.n_known = max(seq.n_known, min(n_shared(seq, other), other.n_shareable))
-
-
-def _memory_of(seq: Sequence) -> Memory:
-    return Memory(seq.params.scope, seq.history()[: seq.n_shareable])

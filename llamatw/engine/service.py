@@ -120,6 +120,8 @@ class EngineService(Service):
         self.state = "stopped"
         self._loop.progress.cancel()
         self._loop.post(Stop())
+        if self._compiler is not None:
+            self._compiler.stop()  # what is compiled now would be refused afterwards
         grace = self._reactor.callLater(_GRACE_S, self._end_streams, Unavailable("the server is stopping"))
 
         def ended(_: None) -> None:

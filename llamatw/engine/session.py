@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from llamatw.engine.scheduler import Memory
+from llamatw.engine.lanes import Memory
 from llamatw.errors import BadRequest
 
 _MAGIC = b"llamatw\n"

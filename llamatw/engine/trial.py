@@ -29,6 +29,8 @@ _LAST = 19  # the niceness of such
 _MEMORY = 1 << 30  # bytes of address space
 _TOO_MUCH = f"compiling it takes too long or too much memory: the limits are {_CPU_S} s and {_MEMORY >> 20} MiB"
 _PART = 1 << 16  # bytes
+_ENDED = "the process that tries schemas has ended; another one will be started"
+_STOPPING = "the server is stopping"
 
 
 class Trials:
@@ -36,6 +38,14 @@ class Trials:
 
     def __init__(self) -> None:
         self._idle: list[_Helper] = []
+        self._busy: set[_Helper] = set()
+        self._is_over = False
+
+    def stop(self) -> None:
+        """Ends all helpers; who waits for a verdict gets Unavailable."""
+        self._is_over = True
+        for helper in (*self._busy, *self._idle):
+            helper.kill()
 
     def prepare(self) -> None:
         """Starts a helper, so that the first trial need not wait for it."""
@@ -44,11 +54,16 @@ class Trials:
     def verdict(self, source: str) -> str:
         """What is wrong with a grammar, in llguidance's words; "" when nothing is.  Unavailable: nobody knows."""
         helper = self._idle_one() or _Helper()
+        self._busy.add(helper)
         try:
+            if self._is_over:  # looked at by whom stop() has not seen
+                raise EOFError
             verdict = helper.ask(source)
         except (EOFError, OSError):
             helper.close()
-            raise Unavailable("the process that tries schemas has ended; another one will be started") from None
+            raise Unavailable(_STOPPING if self._is_over else _ENDED) from None
+        finally:
+            self._busy.discard(helper)
         if verdict is None:
             helper.close()
             return "compiling it takes too long"
@@ -83,6 +98,9 @@ class _Helper:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
+    def kill(self) -> None:
+        _kill(self._process)
+
     def ask(self, source: str) -> str | None:
         """None: no verdict in time.  EOFError, OSError: the helper is gone."""
         self._socket.send_bytes(source.encode())
@@ -91,9 +109,13 @@ class _Helper:
 
 def _end(process: subprocess.Popen[bytes], socket: Connection) -> None:
     socket.close()
+    _kill(process)
+    process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)  # with the trial that it waits for
-        process.wait()
 
 
 # ---- in the helper ----

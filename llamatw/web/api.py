@@ -132,15 +132,20 @@ class Api:
         ).params
 
     async def _constraint(self, wish: Wish) -> Constraint:
-        """Compiled in the thread pool, few at a time: the pool has other work, too."""
+        """Compiled in the thread pool, few at a time: the pool has other work, too.  A client that leaves ends its
+        waiting, not the thread's work, which keeps its place until it is done."""
         kept = self.engine.kept_constraint(wish)
         if kept is not None:
             return kept
-        pool = self.reactor.getThreadPool()
-        compiled: Deferred[Constraint] = self._compiling.run(
-            deferToThreadPool, self.reactor, pool, self.engine.compile, wish
-        )
+        await self._compiling.acquire()
+        compiled: Deferred[Constraint] = Deferred()
+        work = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), self.engine.compile, wish)
+        work.addBoth(self._make_room).addCallbacks(compiled.callback, compiled.errback)
         return await compiled
+
+    def _make_room(self, result: T) -> T:
+        self._compiling.release()
+        return result
 
     async def run(self, work: Callable[[], T], size: int) -> T:
         """Work on so many characters or tokens: at once, or in the thread pool when it would hold up the reactor."""

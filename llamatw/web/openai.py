@@ -81,10 +81,17 @@ def _render(api: Api, body: ChatRequest) -> Rendered:
 
 def _thought(api: Api, body: ChatRequest) -> Tags | None:
     """What the model may think between first, or does where the prompt ends; no more once the answer has begun."""
-    chat, text = messages.conversation(body, api.settings.prefills), _render(api, body).text
-    last = chat.messages[-1].content.strip() if chat.messages else ""
-    tags = tags_ahead(api.template.source, text[text.rfind(last) + len(last) :])
-    return None if tags and tags.opening and chat.prefill else tags
+    prefill = messages.conversation(body, api.settings.prefills).prefill
+    tags = tags_ahead(api.template.source, _behind_messages(_render(api, body), prefill) + prefill)
+    return None if tags and tags.opening and prefill else tags
+
+
+def _behind_messages(prompt: Rendered, prefill: str) -> str:
+    """What the template has put there; everything, where it cannot be told from messages: the last tags are its own."""
+    if prompt.pieces is None:
+        return prompt.text.removesuffix(prefill)
+    last = prompt.pieces[-2 if prefill else -1 :][:1]
+    return "".join(piece.text for piece in last if piece.trusted)
 
 
 async def _prompt(api: Api, prompt: Rendered) -> list[int]:

@@ -244,7 +244,7 @@ def _add_page(app: Klein, api: Api, assets: Assets) -> None:
             asset = asset.gzipped()
         request.setHeader(b"content-type", asset.content_type.encode())
         request.setHeader(b"cache-control", b"no-cache")  # kept, but asked about each time
-        request.setHeader(b"vary", b"accept-encoding")
+        request.setHeader(b"vary", b"Origin, Accept-Encoding")
         if request.setETag(asset.etag.encode()) is CACHED:
             return b""
         data = await api.run(asset.read, asset.size if asset.is_gzip else 0)

@@ -8,10 +8,12 @@ import threading
 import pytest
 
 from llamatw.capi.fake import BOS, EOS, IM_END, N_VOCAB, FakeEngine
+from llamatw.capi.records import Code
 from llamatw.engine import compiler
 from llamatw.engine.compiler import MAX_BYTES, Compiler
 from llamatw.engine.constraint import Constraint, Guard, Wish
-from llamatw.errors import BadRequest
+from llamatw.engine.gbnf import GbnfPlace
+from llamatw.errors import BadRequest, EngineFailure
 from tests.real_schemas import REFUSED
 
 N_BYTES = (N_VOCAB + 31) // 32 * 4
@@ -98,6 +100,29 @@ def test_masks_that_take_too_long_end_it(seconds, n_steps):
             assert step - 1 in (n_steps - 1, n_steps - 2), step
             return
     assert n_steps is None
+
+
+class Exhausted:
+    """A grammar and its state: what follows the next token can be read in too many ways."""
+
+    begin = fork = lambda self: self
+    close = copy_from = lambda self, *_: None
+
+    def advance(self, token):
+        raise EngineFailure("too many ways", Code.LIMIT)
+
+    def mask(self):
+        return b"\3\0\0\0", 2
+
+    def forced(self, n_bytes):
+        raise EngineFailure("too many ways", Code.LIMIT)
+
+
+def test_limits_of_a_grammar_are_the_requests_mistake_and_guesses_do_not_reach_them():
+    place = GbnfPlace(Exhausted(), "grammar")
+    assert (place.forced(), place.after([1]), place.mask()) == (b"", [], b"\3\0\0\0")
+    with pytest.raises(BadRequest, match="grammar: too many ways"):
+        place.advance(1)
 
 
 def test_slow_masks_come_without_guesses():

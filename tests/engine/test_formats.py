@@ -51,6 +51,12 @@ def test_a_pattern_beside_a_date_still_holds(fits):
     assert fits(schema, "1999-01-01") and not fits(schema, "2000-01-01")
 
 
+@pytest.mark.parametrize("others", [5, None, "x", {"a": {}}])
+def test_a_date_beside_nonsense_is_refused(fits, others):
+    with pytest.raises(BadRequest):
+        fits({"type": "string", "format": "date", "allOf": others}, "2000-01-01")
+
+
 def test_names_that_no_version_defines_are_annotations():
     given = {"type": "integer", "format": "int32"}
     assert settle({"items": given, "anyOf": [given]}) == {"items": {"type": "integer"}, "anyOf": [{"type": "integer"}]}

@@ -10,7 +10,8 @@ from llamatw.capi.engine import Engine
 from llamatw.capi.fake import FakeEngine
 from llamatw.capi.records import SamplingParams
 from llamatw.engine import guest
-from llamatw.engine.scheduler import Memory, Scheduler
+from llamatw.engine.lanes import Memory
+from llamatw.engine.scheduler import Scheduler
 from llamatw.engine.sequence import FinishReason, GenerationParams, Sequence
 from llamatw.errors import BadRequest, EngineFailure, Unavailable
 from llamatw.settings import EngineSettings
@@ -77,7 +78,7 @@ def test_out_of_an_idle_lane_and_into_another_engine():
     assert pages == expected_pages(export.memory.ids)
     one.do(guest.leave, export.handle)
     two.settle(export.memory, pages, 1)
-    assert two.scheduler.memory(1) == export.memory and two.scheduler.guest is None
+    assert two.scheduler.lanes.memory(1) == export.memory and two.scheduler.guest is None
     seq = two.submit(LONG)
     two.step()
     assert seq.n_cached == 149
@@ -148,7 +149,7 @@ def test_an_import_that_finds_no_room_gives_way():
     with pytest.raises(Unavailable, match="KV cache"):
         bench.do(guest.write, handle, 1, expected_pages(LONG)[1])
     bench.do(guest.leave, handle)
-    assert bench.scheduler.memory(1).ids == array("i")
+    assert bench.scheduler.lanes.memory(1).ids == array("i")
     bench.step()
     assert len(running.generated) == 60 and bench.scheduler.counters.finished[FinishReason.CONTEXT.value] == 0
 
@@ -182,7 +183,7 @@ def test_erasing_leaves_what_another_lane_remembers():
     bench.run(LONG[:70] + array("i", [1] * 80), slot=0)
     bench.run(LONG[:70] + array("i", [2] * 80), slot=1)
     assert bench.do(guest.erase, 0, 0) == 151
-    assert bench.scheduler.memory(0).ids == array("i")
+    assert bench.scheduler.lanes.memory(0).ids == array("i")
     first, second = bench.submit(LONG[:70] + array("i", [1] * 80)), bench.submit(LONG[:70] + array("i", [2] * 80))
     bench.step()
     assert (first.n_cached, second.n_cached) == (70, 149)

@@ -84,7 +84,7 @@ def test_lanes():
     bench.step()
     assert [bench.heard[id][0].slot for id in range(3)] == [2, 0, 1]
     bench.run()
-    assert bench.scheduler.lanes == [None] * 4
+    assert bench.scheduler.lanes.now == [None] * 4
 
 
 def test_more_requests_than_lanes_wait():
@@ -249,7 +249,7 @@ def test_whatever_arrives_leaves_or_starves_everybody_is_served_as_if_alone(requ
         bench.step()
         step += 1
         assert step < 20_000
-    assert bench.engine.stats().seqs_open == 0 and bench.scheduler.lanes == [None] * n_seqs
+    assert bench.engine.stats().seqs_open == 0 and bench.scheduler.lanes.now == [None] * n_seqs
     for id, n in enumerate(order):
         check_as_if_alone(bench, id, requests[n])
 

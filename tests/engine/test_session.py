@@ -9,7 +9,7 @@ from array import array
 import msgspec
 import pytest
 
-from llamatw.engine.scheduler import Memory
+from llamatw.engine.lanes import Memory
 from llamatw.engine.session import Reader, Stamp, Writer
 from llamatw.errors import BadRequest
 

@@ -46,7 +46,7 @@ class Desk:
 
     def counts(self):
         return self.scheduler.counters.snapshot(
-            slot_states(self.scheduler.lanes, self.scheduler.past), 0, EngineStats()
+            slot_states(self.scheduler.lanes.now, self.scheduler.lanes.past), 0, EngineStats()
         )
 
 

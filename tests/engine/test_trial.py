@@ -82,6 +82,21 @@ def test_without_a_verdict_in_time_the_trial_ends_with_its_helper(trials, monkey
     assert not trials._idle and not slow.is_alive
 
 
+def test_whoever_waits_when_all_is_over_waits_no_more(trials):
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(trials.verdict, source(EXPONENTIAL)) for _ in range(2)]
+        while len(trials._busy) < 2:
+            pass
+        helpers = set(trials._busy)
+        trials.stop()
+        for one in asked:
+            with pytest.raises(Unavailable, match="stopping"):
+                one.result()
+    assert not any(helper.is_alive for helper in helpers)
+    with pytest.raises(Unavailable, match="stopping"):
+        trials.verdict(source({"type": "null"}))
+
+
 def test_helpers_end_with_their_owner():
     trials = Trials()
     trials.prepare()

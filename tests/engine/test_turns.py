@@ -30,7 +30,7 @@ def test_a_prompt_is_overtaken_by_no_more_tokens_than_it_has():
     n_overtaking = 0
     for id in range(1, 200):
         bench.submit(id, chr(97 + id % 26) * 60 + str(id))
-        n_overtaking += sum(advance for seq, advance in bench.step() if bench.scheduler.lanes[0] and seq != 0)
+        n_overtaking += sum(advance for seq, advance in bench.step() if bench.scheduler.lanes.now[0] and seq != 0)
         if 0 in bench.heard and bench.finish(0):
             break
     assert bench.finish(0) is FinishReason.EOS and id < 60, f"still waiting after {id} others"

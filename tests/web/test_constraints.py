@@ -251,3 +251,33 @@ def test_ignoring_the_end_is_the_requests_own_mistake(server):
     server.engine.is_nan = lambda history: history[-1] == ord("3")
     error = complete(server, json_schema={"const": 3}, ignore_eos=True).error(400, "json_schema")
     assert "ignore_eos" in error["message"]
+
+
+class SlowPool:
+    """Keeps its work until it is told to do it."""
+
+    def __init__(self):
+        self.kept = []
+
+    def callInThreadWithCallback(self, done, work, *args):
+        self.kept.append(lambda: done(True, work(*args)))
+
+    def go_on(self):
+        kept, self.kept = self.kept, []
+        for work in kept:
+            work()
+
+
+def test_clients_that_leave_while_their_schemas_are_compiled_do_not_fill_the_threads(server, monkeypatch):
+    pool = SlowPool()
+    monkeypatch.setattr(server.reactor, "getThreadPool", lambda: pool)
+    bodies = [json.dumps({"prompt": "a", "json_schema": {"enum": ["yes", n]}}).encode() for n in range(6)]
+    for body in bodies[:5]:
+        server.connect().send("POST", "/completion", body).leave()
+    last = server.connect().send("POST", "/completion", bodies[5])
+    assert len(pool.kept) == 2  # as many as before anybody had left
+    pool.go_on()
+    pool.go_on()
+    server.pump.run()
+    assert last.reply().json["content"] in ('"yes"', "5")
+    assert not pool.kept

@@ -48,6 +48,16 @@ def test_a_thought_that_the_template_opens(thinker, held):
     assert reason == "stop"
 
 
+@pytest.mark.parametrize("said", ["k", "think>", "<think>", "</think>", "</think> k", "", " ", "A:<think>"])
+def test_what_the_user_says_does_not_hide_what_the_template_opens(thinker, said):
+    thinker.engine.say = "Hm.</think>zzz"
+    messages = [{"role": "user", "content": said}]
+    shown, _ = message(thinker, **OPENS, messages=messages)
+    assert (shown["reasoning_content"], shown["content"] in ANSWERS) == ("Hm.", True)
+    thinker.engine.say = "<think>Hm.</think>zzz"
+    assert message(thinker, **CLOSED, messages=messages)[0]["content"] in ANSWERS
+
+
 def test_a_thought_that_the_model_opens(thinker):
     thinker.engine.say = "<think>Hm.</think>zzz"
     said, _ = message(thinker)

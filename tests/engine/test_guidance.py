@@ -1,0 +1,66 @@
+"""States that sequences share: nobody's answer may depend on what others have used up."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from llguidance import LLParserLimits
+
+from llamatw.capi.fake import FakeEngine
+from llamatw.engine import guidance
+from llamatw.engine.compiler import Compiler
+from llamatw.engine.constraint import Wish
+from llamatw.errors import BadRequest
+
+N_STATES = 300
+# Which of its nine last characters were a or b has to be remembered: 512 ways, each with its states.
+WISH = Wish("json_schema", json.dumps({"type": "string", "pattern": "^[abc]*[ab][abc]{8}!$"}), "json_schema")
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    monkeypatch.setattr(guidance, "_LIMITS", LLParserLimits(max_lexer_states=N_STATES, verbose_errors=False))
+    engine = FakeEngine()
+    return Compiler(engine.vocab, engine.open_grammar)
+
+
+def text(seed, n=60):
+    return '"' + "".join(random.Random(seed).choices("abc", k=n))
+
+
+def masks(place, said):
+    """Also what may follow the next token, as guesses need it."""
+    found = []
+    for char, ahead in zip(said, said[1:] + "a", strict=True):
+        found += [place.mask(), *place.after([ord(char), ord(ahead)]), place.forced()]
+        assert place.advance(ord(char))
+    return found
+
+
+def test_a_sequence_goes_on_where_others_have_used_up_the_states(compiler):
+    begin = compiler.compile(WISH).begin
+    alone = [masks(compiler._compile(WISH).begin(), text(seed)) for seed in range(40)]
+    first = begin()
+    first.advance(ord('"'))
+    assert [masks(begin(), text(seed)) for seed in range(40)] == alone
+    assert masks(first, text(1)[1:])  # it began with states that are no more the newest
+
+
+def test_a_sequence_that_needs_too_many_alone_ends(compiler):
+    place = compiler.compile(Wish("json_schema", '{"type": "string", "maxLength": 9000}', "json_schema")).begin()
+    with pytest.raises(BadRequest, match="too many states"):
+        masks(place, '"' + "a" * 9000)
+
+
+def test_what_takes_long_to_compile_is_compiled_anew_for_the_next_request(compiler, monkeypatch):
+    monkeypatch.setattr(guidance, "_QUICK_S", 0.0)
+    worn = compiler.compile(WISH)
+    with pytest.raises(BadRequest, match="too many states"):
+        for seed in range(40):
+            masks(worn.begin(), text(seed))
+    assert compiler.kept(WISH) is None
+    renewed = compiler.compile(WISH)
+    assert masks(renewed.begin(), text(1))
+    assert compiler.kept(WISH) is renewed

@@ -234,7 +234,8 @@ static void test_repeat_is_use(void)
 static void test_arguments(void)
 {
     lt_kv *kv = NULL;
-    CHECK(lt_kv_create(&kv, 0, 1, 1, 0) == LT_E_ARG && lt_kv_create(&kv, 1, 0, 1, 0) == LT_E_ARG && lt_kv_create(&kv, 1, 1, 0, 0) == LT_E_ARG,
+    CHECK(lt_kv_create(&kv, 0, 1, 1, 0) == LT_E_ARG && lt_kv_create(&kv, 1, 0, 1, 0) == LT_E_ARG &&
+              lt_kv_create(&kv, 1, 1, 0, 0) == LT_E_ARG,
           "zero");
     for (int64_t i = 1; i <= 8; i++) {
         lt_fail_alloc_at(i);

@@ -115,9 +115,17 @@ static int n_taps, n_channels, is_silu, is_gated;
 
 static void run_conv(const lt_kernels *k, const recurrence *r, int first, int n, outcome *o)
 {
-    k->conv(&(lt_conv_job){.w = r->w, .bias = is_silu ? r->bias : NULL, .state = o->state, .state_stride = MAX_WIDTH, .n_rows = n,
-                           .n_taps = n_taps, .n_channels = n_channels, .silu = is_silu, .x = at(r->in[0], first),
-                           .before = is_gated ? at(r->in[1], first) : (lt_strip){0}, .after = is_gated ? at(r->in[2], first) : (lt_strip){0},
+    k->conv(&(lt_conv_job){.w = r->w,
+                           .bias = is_silu ? r->bias : NULL,
+                           .state = o->state,
+                           .state_stride = MAX_WIDTH,
+                           .n_rows = n,
+                           .n_taps = n_taps,
+                           .n_channels = n_channels,
+                           .silu = is_silu,
+                           .x = at(r->in[0], first),
+                           .before = is_gated ? at(r->in[1], first) : (lt_strip){0},
+                           .after = is_gated ? at(r->in[2], first) : (lt_strip){0},
                            .y = at(o->y, first)});
 }
 
@@ -135,7 +143,8 @@ static void check_conv(void)
             for (int i = 0; i < n_taps; i++) {
                 const int from = t - n_taps + 1 + i;
                 const double gate = is_gated && from >= 0 ? (double)r.in[1][from][c] : 1;
-                y[c] += (double)r.w[c * n_taps + i] * gate * (double)(from >= 0 ? r.in[0][from][c] : r.state[(n_taps - 1 + from) * MAX_WIDTH + c]);
+                y[c] += (double)r.w[c * n_taps + i] * gate *
+                        (double)(from >= 0 ? r.in[0][from][c] : r.state[(n_taps - 1 + from) * MAX_WIDTH + c]);
             }
             y[c] = (is_silu ? silu(y[c]) : y[c]) * (is_gated ? (double)r.in[2][t][c] : 1);
         }
@@ -149,9 +158,18 @@ static int n_state, each_head;
 
 static void run_scan(const lt_kernels *k, const recurrence *r, int first, int n, outcome *o)
 {
-    k->scan(&(lt_scan_job){.a = r->w, .d = r->bias, .state = o->state, .n_rows = n, .n_channels = n_channels, .n_state = n_state,
-                           .each_head = each_head, .x = at(r->in[0], first), .b = at(r->in[1], first), .c = at(r->in[2], first),
-                           .dt = at(r->in[3], first), .y = at(o->y, first)});
+    k->scan(&(lt_scan_job){.a = r->w,
+                           .d = r->bias,
+                           .state = o->state,
+                           .n_rows = n,
+                           .n_channels = n_channels,
+                           .n_state = n_state,
+                           .each_head = each_head,
+                           .x = at(r->in[0], first),
+                           .b = at(r->in[1], first),
+                           .c = at(r->in[2], first),
+                           .dt = at(r->in[3], first),
+                           .y = at(o->y, first)});
 }
 
 static void check_scan(void)
@@ -189,9 +207,16 @@ static int k_dim, n_columns;
 
 static void run_delta(const lt_kernels *k, const recurrence *r, int first, int n, outcome *o)
 {
-    k->delta(&(lt_delta_job){.state = o->state, .n_rows = n, .k_dim = k_dim, .n_columns = n_columns, .q = at(r->in[0], first),
-                             .k = at(r->in[1], first), .v = at(r->in[2], first), .beta = at(r->in[3], first),
-                             .decay = at(r->in[4], first), .y = at(o->y, first)});
+    k->delta(&(lt_delta_job){.state = o->state,
+                             .n_rows = n,
+                             .k_dim = k_dim,
+                             .n_columns = n_columns,
+                             .q = at(r->in[0], first),
+                             .k = at(r->in[1], first),
+                             .v = at(r->in[2], first),
+                             .beta = at(r->in[3], first),
+                             .decay = at(r->in[4], first),
+                             .y = at(o->y, first)});
 }
 
 static void check_delta(void)

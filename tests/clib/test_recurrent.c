@@ -30,20 +30,57 @@ static void fill_ops(bench *b, const sample *s)
 {
     rig *r = &b->rig;
     const lt_weight *a = rig_vector(r, s->a, WIDTH * 8), *bias = rig_vector(r, s->bias, WIDTH);
-    b->conv = (lt_conv){.layer = LAYER, .n_taps = TAPS, .n_channels = QKV, .w = rig_vector(r, s->w, WIDTH * TAPS), .bias = bias, .silu = true,
-                        .x = at(b->x, 0), .y = at(b->x, 0)};
+    b->conv = (lt_conv){.layer = LAYER,
+                        .n_taps = TAPS,
+                        .n_channels = QKV,
+                        .w = rig_vector(r, s->w, WIDTH * TAPS),
+                        .bias = bias,
+                        .silu = true,
+                        .x = at(b->x, 0),
+                        .y = at(b->x, 0)};
     const int64_t state_at = (TAPS - 1) * QKV;
-    b->scan = (lt_scan){.layer = LAYER, .n_head = b->kind ? HEADS : HEADS * V_DIM, .head_dim = b->kind ? V_DIM : 1, .n_state = K_DIM,
-                        .n_group = b->kind ? K_HEADS : 1, .state_at = state_at,
-                        .a_per_state = b->kind == 0, .a = a, .d = rig_vector(r, s->d, WIDTH), .dt_bias = bias, .x = at(b->x, V),
-                        .b = at(b->x, Q), .c = at(b->x, K), .dt = at(b->x, STEPS), .y = at(b->x, V)};
-    b->delta = (lt_delta){.layer = LAYER, .n_head = HEADS, .n_head_k = K_HEADS, .k_dim = K_DIM, .v_dim = V_DIM, .state_at = state_at,
-                          .tiled = b->kind == 3, .run = b->kind == 3 ? HEADS : 2, .step = 4, .eps = 1e-6f, .a = a, .dt_bias = bias,
-                          .q = at(b->x, Q), .k = at(b->x, K), .v = at(b->x, V), .y = at(b->x, V), .beta = at(b->x, STEPS),
+    b->scan = (lt_scan){.layer = LAYER,
+                        .n_head = b->kind ? HEADS : HEADS * V_DIM,
+                        .head_dim = b->kind ? V_DIM : 1,
+                        .n_state = K_DIM,
+                        .n_group = b->kind ? K_HEADS : 1,
+                        .state_at = state_at,
+                        .a_per_state = b->kind == 0,
+                        .a = a,
+                        .d = rig_vector(r, s->d, WIDTH),
+                        .dt_bias = bias,
+                        .x = at(b->x, V),
+                        .b = at(b->x, Q),
+                        .c = at(b->x, K),
+                        .dt = at(b->x, STEPS),
+                        .y = at(b->x, V)};
+    b->delta = (lt_delta){.layer = LAYER,
+                          .n_head = HEADS,
+                          .n_head_k = K_HEADS,
+                          .k_dim = K_DIM,
+                          .v_dim = V_DIM,
+                          .state_at = state_at,
+                          .tiled = b->kind == 3,
+                          .run = b->kind == 3 ? HEADS : 2,
+                          .step = 4,
+                          .eps = 1e-6f,
+                          .a = a,
+                          .dt_bias = bias,
+                          .q = at(b->x, Q),
+                          .k = at(b->x, K),
+                          .v = at(b->x, V),
+                          .y = at(b->x, V),
+                          .beta = at(b->x, STEPS),
                           .alpha = at(b->x, STEPS + (b->kind == 3 ? HEADS : 2))};
-    b->gate = (lt_gate){.n = HEADS * V_DIM, .group = V_DIM, .order = b->kind % 2 ? LT_GATE_THEN_NORM : LT_NORM_THEN_GATE,
-                        .norm = rig_vector(r, s->norm, WIDTH), .norm_step = b->kind % 2 ? V_DIM : 0, .eps = 1e-5f, .x = at(b->x, V),
-                        .z = at(b->z, 0), .y = at(b->z, 0)};
+    b->gate = (lt_gate){.n = HEADS * V_DIM,
+                        .group = V_DIM,
+                        .order = b->kind % 2 ? LT_GATE_THEN_NORM : LT_NORM_THEN_GATE,
+                        .norm = rig_vector(r, s->norm, WIDTH),
+                        .norm_step = b->kind % 2 ? V_DIM : 0,
+                        .eps = 1e-5f,
+                        .x = at(b->x, V),
+                        .z = at(b->z, 0),
+                        .y = at(b->z, 0)};
 }
 
 static void bench_create(bench *b, const sample *s, int kind, int32_t n_threads, const lt_kernels *k)
@@ -118,7 +155,8 @@ static void plain_scan(const sample *s, const float *x, const double *in, int pe
 static void plain_delta(const sample *s, const float *x, const double *in, int tiled, double h[HEADS * V_DIM][K_DIM], double *y)
 {
     for (int c = 0; c < HEADS * V_DIM; c++) {
-        const int head = c / V_DIM, k_head = tiled ? head % K_HEADS : head / (HEADS / K_HEADS), place = tiled ? head : head / 2 * 4 + head % 2;
+        const int head = c / V_DIM, k_head = tiled ? head % K_HEADS : head / (HEADS / K_HEADS),
+                  place = tiled ? head : head / 2 * 4 + head % 2;
         const double *q = in + Q + k_head * K_DIM, *k = in + K + k_head * K_DIM;
         const double beta = 1 / (1 + exp(-(double)x[STEPS + place])), alpha = (double)x[STEPS + place + (tiled ? HEADS : 2)];
         const double kept = exp((double)s->a[head] * soft(alpha + (double)s->bias[head]));

@@ -31,9 +31,7 @@ export async function* llama(prompt, params = {}, config = {}) {
       if (field === "error" || data.error) throw reported(data.error ?? data);
       content += data.content ?? "";
       yield { value, done: false, data };
-      if (!data.stop) continue;
-      generationSettings = data.generation_settings ?? generationSettings;
-      break;
+      if (data.stop) generationSettings = data.generation_settings ?? generationSettings; // the stream ends by itself
     }
     return content;
   } catch (error) {

@@ -21,6 +21,7 @@ _MAX_SAID_BYTES = 1 << 18  # among which patterns are looked for
 _FIELD = "grammar_triggers"
 _SPACE = b" \t\r\n"
 _MAX_REGEX_BYTES = 4 << 20  # of memory
+_MAX_WORK = 1 << 24  # bytes times instructions of the pattern, 2 ns each at the worst: groups are found state by state
 
 # All that was said, where its last token begins, and which that is -> where the grammar begins.
 Find = Callable[[bytes, int, int], int | None]
@@ -127,12 +128,13 @@ def first_trigger(patterns: Iterable[Pattern], tokens: Container[int]) -> Find:
     """A token itself; of a match the first group that took part and is not empty, else the whole.  RE2 takes linear
     time.  BadRequest: it refuses a pattern."""
     regex = _regex("|".join(_anchored(pattern) for pattern in patterns))
+    limit = min(_MAX_SAID_BYTES, _MAX_WORK // max(1, regex.programsize))
 
     def find(said: bytes, last: int, token: int) -> int | None:
         if token in tokens:
             return last
-        if len(said) > _MAX_SAID_BYTES:
-            raise BadRequest(f"{_FIELD}: none of them came within {_MAX_SAID_BYTES} bytes", _FIELD)
+        if len(said) > limit:
+            raise BadRequest(f"{_FIELD}: none of them came within {limit} bytes", _FIELD)
         match = regex.search(said)
         if match is None:
             return None

@@ -112,6 +112,12 @@ def test_patterns_are_looked_for_in_so_much_and_no_more(compile, monkeypatch):
         place.advance(120)
 
 
+def test_costly_patterns_are_looked_for_in_less():
+    find = late.first_trigger([Pattern(r"(?s)((((.{0,9})*x?){1,99}.*))", is_full=True)], ())
+    with pytest.raises(BadRequest, match=r"none of them came within \d{4} bytes"):
+        find(b"a" * 10_000, 9_999, 0)
+
+
 def test_looking_costs_its_sequence(compile):
     now = [0.0]
     constraint = compile(lazy(Pattern("<call>")))

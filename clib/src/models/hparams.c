@@ -107,10 +107,9 @@ int lt_hparams_read(lt_hparams *h, const lt_gguf *g, const lt_traits *t, int32_t
 {
     lt_keys k = {.g = g, .arch = t->arch};
     *h = (lt_hparams){.n_vocab = n_vocab};
-    int32_t n_further = 0; /* layers at the end that predict further tokens: not served */
     LT_TRY(lt_key_count(&k, "block_count", true, 1, LT_MAX_LAYERS, &h->n_layer));
-    LT_TRY(lt_key_count(&k, "nextn_predict_layers", false, 0, h->n_layer - 1, &n_further));
-    h->n_layer -= n_further;
+    LT_TRY(lt_key_count(&k, "nextn_predict_layers", false, 0, h->n_layer - 1, &h->n_further));
+    h->n_layer -= h->n_further;
     LT_TRY(lt_key_count(&k, "embedding_length", true, 1, 1 << 17, &h->n_embd));
     LT_TRY(lt_key_count(&k, "context_length", true, 1, 1 << 28, &h->n_ctx_train));
     int32_t vocab_size = n_vocab;

@@ -238,8 +238,11 @@ static int load_tensors(lt_loader *l)
  * served. */
 static bool is_other_head(const lt_loader *l, const char *name)
 {
+    const lt_hparams *h = &l->m->h;
     int layer = -1;
-    return !strncmp(name, "cls", 3) || !strncmp(name, "dense_", 6) || (sscanf(name, "blk.%d.", &layer) == 1 && layer >= l->m->h.n_layer);
+    if (!strncmp(name, "cls", 3) || !strncmp(name, "dense_", 6))
+        return true;
+    return sscanf(name, "blk.%d.", &layer) == 1 && layer >= h->n_layer && layer < h->n_layer + h->n_further;
 }
 
 /* A decoder that skips a tensor of its model (a bias, a scale, one more norm) answers, and answers wrongly. */

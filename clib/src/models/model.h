@@ -93,6 +93,7 @@ typedef struct { /* attention with a latent (latent.c); n_kv 0: with keys and va
 
 typedef struct {
     int32_t n_layer, n_embd, n_ctx_train, n_vocab;
+    int32_t n_further;       /* layers behind those, which predict further tokens: not served */
     float eps;
     float embedding_scale, residual_scale, logit_scale; /* multiply; 1: none */
     float logit_cap, attention_cap, attention_clamp;    /* 0: none */

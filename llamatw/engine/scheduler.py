@@ -33,6 +33,7 @@ from llamatw.settings import MAX_DRAFT
 
 Deltas = list[tuple[int, Delta]]  # with the sequence's id
 
+_MASK_SHARE = 0.1  # of a step's time, for all of them together
 _NO_SCORES = Choices()
 _CUT_CHARACTER = "\N{REPLACEMENT CHARACTER}"  # stands for the bytes of a character that was never finished
 
@@ -73,6 +74,7 @@ class Scheduler:
         self.guest: int | None = None  # a sequence that is no request's: the first to go when pages run out
         self._reading = Reading(slots.adopt, self.counters, group_w)
         self._now = 0.0  # as told last
+        self._step_s = 0.0  # that the last step took
         self._slots = slots
         self._n_batch = n_batch
         self._n_draft_max = n_draft
@@ -118,7 +120,7 @@ class Scheduler:
         self._end_late(now)
         self._admit(now)
         self._shift()
-        decoding = [seq for seq in self.running if seq.is_decoding and not seq.rests]
+        decoding = self._solvent([seq for seq in self.running if seq.is_decoding and not seq.rests])
         if len(decoding) > self._n_batch:  # by turns, then
             decoding = (decoding[self.counters.n_steps % len(decoding) :] + decoding)[: self._n_batch]
         reading = self._reading.rows(self.running, self.budget.chunk(len(decoding)))
@@ -128,7 +130,7 @@ class Scheduler:
 
     def commit(self, rows: list[Row], outs: list[Out], now: float, step_ms: float) -> None:
         """A step ran: takes its results in.  now in seconds, of the clock that plan() is told."""
-        self._now = now
+        self._now, self._step_s = now, step_ms / 1e3
         running = {seq.handle: seq for seq in self.running}
         chunks = [row.advance for row in rows if not running[row.seq].is_decoding]
         n_chunk, n_before = sum(chunks), sum(len(seq.generated) for seq in running.values())
@@ -234,6 +236,14 @@ class Scheduler:
         seq.is_full = False
         seq.n_dropped += drop.n
         seq.n_computed -= drop.n
+
+    def _solvent(self, decoding: list[Sequence]) -> list[Sequence]:
+        """Masks may take a tenth of a step from those beside them: whose have taken more sit steps out for that."""
+        owing = [seq for seq in decoding if seq.guard is not None]
+        for seq in owing:
+            seq.guard.pay(_MASK_SHARE * self._step_s / len(owing))
+        solvent = [seq for seq in decoding if seq.guard is None or seq.guard.owed_s <= 0]
+        return solvent or decoding
 
     def _decoding(self, decoding: list[Sequence], reading: list[Row]) -> list[Row]:
         """A row for each, and guesses where there is room.  What a grammar forces is guessed beside prompts, too: it is

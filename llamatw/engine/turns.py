@@ -11,7 +11,7 @@ MIN_SHARED = 8  # tokens that are worth a copy, or waiting for
 
 
 class Shares:
-    """Tokens that each owner has been given since it came.  Who comes, or comes back, starts level with the one that
+    """What each owner has been given since it came: tokens, or microseconds.  Who comes, or comes back, starts level with the one that
     has had least: nobody saves up while away."""
 
     def __init__(self) -> None:
@@ -23,8 +23,8 @@ class Shares:
         level = min((had for owner, had in self._had.items() if owner in owners), default=0)
         self._had = {owner: self._had.get(owner, level) for owner in owners}
 
-    def charge(self, owner: int, n_tokens: int) -> None:
-        self._had[owner] += n_tokens
+    def charge(self, owner: int, amount: int) -> None:
+        self._had[owner] += amount
 
     def __getitem__(self, owner: int) -> int:
         return self._had[owner]

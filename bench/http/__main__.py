@@ -3,7 +3,7 @@
     python -m bench.http [scenario[:name=value,...] ...] [-m MODEL] [-t THREADS] [-- server flags]
     python -m bench.http [scenario[:name=value,...] ...] --url http://HOST:PORT
 
-Without names, all scenarios.  Each gets a server of its own, started for it with `-np 8`, API keys and the flags after `--`.
+Without names, all scenarios.  Each gets a server of its own, with `-np 8`, API keys and the flags after `--`.
 A server that is given by its URL may know prompts from before: choose another --seed for each run.
 """
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import msgspec
 
 from bench.http.answer import Answer
-from bench.http.client import KEYS, request
+from bench.http.client import KEYS, Exchange, request
 from bench.http.load import Load
 from bench.http.measures import Measures, spread
 
@@ -22,10 +23,10 @@ Fields = dict[str, Any]
 def _gbnf(n: int) -> Fields:
     """Many ways to read a text, deep nesting, many rules."""
     texts = (
-        'root ::= x\nx ::= "a" | y y | y\ny ::= "a" | "aa" | z z\nz ::= "a" | "a" "a" | "aaa"?',
+        'root ::= x{20,}\nx ::= "a" | y y | y\ny ::= "a" | "aa" | z z\nz ::= "a" | "a" "a" | "aaa"?',
         'root ::= ([a-z]{0,1000} "x"?){0,1000}',
-        'root ::= (("a"? "b"?)* "c"?)*',
-        "root ::= " + "(" * 200 + '"a"' + ")*" * 200,
+        'root ::= (("a"? "b"?)* "c"?)* "d"',
+        "root ::= " + "(" * 200 + '"a"' + ")*" * 200 + ' "b"',
         "root ::= " + " | ".join(f"r{i}" for i in range(2000)) + "".join(f'\nr{i} ::= "a"* "{i}"' for i in range(2000)),
     )
     return {"grammar": f"{texts[n % len(texts)]}\n# {n}"}
@@ -79,6 +80,7 @@ def _mixed(n: int) -> Fields:
 
 KINDS: dict[str, Callable[[int], Fields]] = {
     "free": lambda n: {},
+    "short": lambda n: {"n_predict": 2},  # free as well: what it costs that requests come and go
     "gbnf": _gbnf,
     "schema": _schema,
     "regex": _regex,
@@ -96,53 +98,57 @@ class Beside(msgspec.Struct, frozen=True):
     gap_ms: float  # mean
     answers: list[Answer]
 
-    @property
-    def refused(self) -> list[Answer]:
-        return [answer for answer in self.answers if answer.status != 200]
-
 
 async def hostile(
     load: Load, n_rounds: int = 3, n_clients: int = 8, n_tokens: int = 300, n_around: int = 32, n_out: int = 16
 ) -> Measures:
     """A stream beside clients that send costly grammars, each kind apart, and beside as many that send free requests.
 
-    KIND_slowed_by: its mean gap, in that beside the free ones of the same round: median, and the most of the rounds."""
-    prompt = await load.prompts.text(16)
-    beside: dict[str, list[Beside]] = {name: [] for name in ("alone", *KINDS)}
+    KIND_slowed_by: its mean gap, in that beside free ones just before: median, least and most of the rounds."""
+    prompt, prompts = await load.prompts.text(16), itertools.cycle(await load.prompts.texts(50, 8))
     numbers = itertools.count()
+
+    async def beside(name: str) -> Beside:
+        asks = _clients(load, name, prompts, numbers, n_clients, n_out) if name != "alone" else []
+        return await _beside(load, prompt, n_tokens, n_around, asks)
+
+    pairs: dict[str, list[tuple[Beside, Beside]]] = {name: [] for name in ("alone", *KINDS)}
     for _ in range(n_rounds):
-        for name, found in beside.items():
-            asks = [] if name == "alone" else _clients(load, name, numbers, n_clients, n_out)
-            found.append(await _beside(load, prompt, n_tokens, n_around, asks))
-    measures: Measures = {"alone_gap_ms": statistics.median(one.gap_ms for one in beside["alone"])}
-    for name in KINDS:
-        measures |= _measures(name, beside[name], beside["free"])
+        for name, found in pairs.items():
+            found.append((await beside("free"), await beside(name)))
+    measures: Measures = {}
+    for name, found in pairs.items():
+        measures |= _measures(name, found)
     return measures
 
 
-def _measures(name: str, found: Sequence[Beside], free: Sequence[Beside]) -> Measures:
-    ratios = [one.gap_ms / other.gap_ms for one, other in zip(found, free, strict=True)]
-    refusals = [answer.ended - answer.started for one in found for answer in one.refused]
+def _measures(name: str, pairs: Sequence[tuple[Beside, Beside]]) -> Measures:
+    ratios = [one.gap_ms / free.gap_ms for free, one in pairs]
+    answers = [answer for _, one in pairs for answer in one.answers]
+    refusals = [answer.ended - answer.started for answer in answers if answer.status != 200]
     return {
-        f"{name}_gap_ms": statistics.median(one.gap_ms for one in found),
+        f"{name}_gap_ms": statistics.median(one.gap_ms for _, one in pairs),
         f"{name}_slowed_by": statistics.median(ratios),
+        f"{name}_slowed_by_least": min(ratios),
         f"{name}_slowed_by_most": max(ratios),
-        f"{name}_answers": sum(len(one.answers) for one in found),
+        f"{name}_answers": len(answers),
         f"{name}_refused": len(refusals),
         **spread(f"{name}_refusal", refusals, largest=True),
     }
 
 
-Ask = Callable[[], Any]  # one request; its Exchange
+Ask = Callable[[], Awaitable[Exchange]]  # one request
 
 
-def _clients(load: Load, name: str, numbers: Iterator[int], n_clients: int, n_out: int) -> list[Ask]:
-    async def ask(key: str) -> Any:
-        body = {"prompt": await load.prompts.text(8), "n_predict": n_out} | KINDS[name](next(numbers))
+def _clients(
+    load: Load, name: str, prompts: Iterator[str], numbers: Iterator[int], n_clients: int, n_out: int
+) -> list[Ask]:
+    async def ask(key: str) -> Exchange:
+        body = {"prompt": next(prompts), "n_predict": n_out} | KINDS[name](next(numbers))
         return await load.client.open(request("POST", "/completion", body, key))
 
     keys = KEYS[1:] if name == "keys" else KEYS[1:2]
-    return [lambda key=keys[i % len(keys)]: ask(key) for i in range(n_clients)]  # type: ignore[misc]
+    return [partial(ask, key) for key in itertools.islice(itertools.cycle(keys), n_clients)]
 
 
 async def _beside(load: Load, prompt: str, n_tokens: int, n_around: int, asks: Sequence[Ask]) -> Beside:

@@ -89,6 +89,7 @@ class Matchers:
         if self._newest.is_error():
             raise _failure(self._newest, wish.field, wish)
         self._is_quick = time.thread_time() - started < _QUICK_S
+        self.goes_back = _goes_back(self._newest.deep_copy())
 
     def begin(self) -> GuidancePlace:
         return GuidancePlace(self, self._newest.deep_copy())
@@ -125,7 +126,7 @@ class GuidancePlace:
         return is_taken
 
     def forced(self) -> bytes:
-        return self._ask(lambda matcher: matcher.compute_ff_bytes())
+        return self._ask(lambda matcher: matcher.compute_ff_bytes()) if self._matchers.goes_back else b""
 
     def after(self, tokens: Iterable[int]) -> list[bytes]:
         def ask(matcher: LLMatcher) -> list[bytes]:
@@ -160,6 +161,13 @@ class GuidancePlace:
         if self._matcher.is_error():
             raise _failure(self._matcher, self._matchers.field)
         return answer
+
+
+def _goes_back(matcher: LLMatcher) -> bool:
+    """Whether it can look behind guesses: not with Lark's max_tokens and stop."""
+    bits = matcher.compute_bitmask()
+    first = next((8 * at + bit for at, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1), 0)
+    return bool(matcher.consume_token(first) and matcher.rollback(1))
 
 
 def compile_guidance(

@@ -239,9 +239,9 @@ class Scheduler:
 
     def _solvent(self, decoding: list[Sequence]) -> list[Sequence]:
         """Masks may take a tenth of a step from those beside them: whose have taken more sit steps out for that."""
-        owing = [seq for seq in decoding if seq.guard is not None]
-        for seq in owing:
-            seq.guard.pay(_MASK_SHARE * self._step_s / len(owing))
+        guards = [seq.guard for seq in decoding if seq.guard is not None]
+        for guard in guards:
+            guard.pay(_MASK_SHARE * self._step_s / len(guards))
         solvent = [seq for seq in decoding if seq.guard is None or seq.guard.owed_s <= 0]
         return solvent or decoding
 

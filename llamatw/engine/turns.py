@@ -11,8 +11,8 @@ MIN_SHARED = 8  # tokens that are worth a copy, or waiting for
 
 
 class Shares:
-    """What each owner has been given since it came: tokens, or microseconds.  Who comes, or comes back, starts level with the one that
-    has had least: nobody saves up while away."""
+    """What each owner has been given since it came: tokens, or microseconds.  Who comes, or comes back, starts level
+    with the one that has had least: nobody saves up while away."""
 
     def __init__(self) -> None:
         self._had: dict[int, int] = {}

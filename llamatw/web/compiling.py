@@ -19,11 +19,12 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from llamatw.engine.constraint import Constraint, Wish
+from llamatw.engine.trial import PROMPT_S
 from llamatw.engine.turns import Shares
 from llamatw.errors import TooManyRequests
 
 _PLACES = 2
-_REST = 4  # times the thread's processor time
+_REST = 4  # times what it has taken from those who generate
 _MAX_WAITING = 64
 _CROWDED = _MAX_WAITING // 2  # from here on nobody's get more than an equal share of the queue
 _MAX_WAIT_S = 600
@@ -84,19 +85,19 @@ class Compiling:
             self._start(ask)
 
     def _start(self, ask: _Ask) -> None:
-        began, spent_s = self._reactor.seconds(), 0.0
+        began, taken_s = self._reactor.seconds(), 0.0
 
         def work() -> Constraint:
-            nonlocal spent_s
-            started = time.thread_time()
+            nonlocal taken_s
+            wall_s, thread_s = time.perf_counter(), time.thread_time()
             try:
                 return self._compile(ask.wish)
-            finally:
-                spent_s = time.thread_time() - started
+            finally:  # a trial is in nobody's way later on
+                taken_s = time.thread_time() - thread_s + min(time.perf_counter() - wall_s, PROMPT_S)
 
         def done(result: Constraint | Failure) -> None:
             self._n_compiled += len(ask.wish.text)
-            self._reactor.callLater(_REST * spent_s, self._leave, ask.owner, began)
+            self._reactor.callLater(_REST * taken_s, self._leave, ask.owner, began)
             if ask.answer.called:  # its client has left
                 return
             if isinstance(result, Failure):

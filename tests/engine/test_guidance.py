@@ -92,6 +92,18 @@ def test_where_nothing_but_an_end_could_follow_the_sequence_fails(words):
         place.mask()
 
 
+@pytest.mark.parametrize("ends", ["max_tokens=2", 'stop="x"'])
+def test_a_grammar_that_cannot_look_back_makes_no_guesses(words, ends):
+    """Else how it goes on would depend on whether a step had room for guesses."""
+    place = lark(words, f'start: "abc" a "!!!"\na[{ends}]: /[d-z]*/').begin()
+    for token in b"abcde!!!" if "max" in ends else b"abcdex!!!":
+        assert place.forced() == b""
+        assert token in allowed(place)
+        assert place.advance(token)
+    assert allowed(place) == {257, 258}
+    assert lark(words, 'start: "abc"').begin().forced() == b"abc"
+
+
 @pytest.fixture(scope="module")
 def words():
     """Bytes, a control token, and two that end generation."""

@@ -28,12 +28,12 @@ from llamatw.engine.reading import Reading
 from llamatw.engine.sequence import Delta, FinishReason, Sequence, Status, TokenProbs
 from llamatw.engine.shift import of_generation, to_keep
 from llamatw.engine.stats import Counters
+from llamatw.engine.turns import solvent
 from llamatw.errors import EngineFailure, LlamatwError, Unavailable
 from llamatw.settings import MAX_DRAFT
 
 Deltas = list[tuple[int, Delta]]  # with the sequence's id
 
-_MASK_SHARE = 0.1  # of a step's time, for all of them together
 _NO_SCORES = Choices()
 _CUT_CHARACTER = "\N{REPLACEMENT CHARACTER}"  # stands for the bytes of a character that was never finished
 
@@ -120,7 +120,7 @@ class Scheduler:
         self._end_late(now)
         self._admit(now)
         self._shift()
-        decoding = self._solvent([seq for seq in self.running if seq.is_decoding and not seq.rests])
+        decoding = solvent([seq for seq in self.running if seq.is_decoding and not seq.rests], self._step_s)
         if len(decoding) > self._n_batch:  # by turns, then
             decoding = (decoding[self.counters.n_steps % len(decoding) :] + decoding)[: self._n_batch]
         reading = self._reading.rows(self.running, self.budget.chunk(len(decoding)))
@@ -236,14 +236,6 @@ class Scheduler:
         seq.is_full = False
         seq.n_dropped += drop.n
         seq.n_computed -= drop.n
-
-    def _solvent(self, decoding: list[Sequence]) -> list[Sequence]:
-        """Masks may take a tenth of a step from those beside them: whose have taken more sit steps out for that."""
-        guards = [seq.guard for seq in decoding if seq.guard is not None]
-        for guard in guards:
-            guard.pay(_MASK_SHARE * self._step_s / len(guards))
-        solvent = [seq for seq in decoding if seq.guard is None or seq.guard.owed_s <= 0]
-        return solvent or decoding
 
     def _decoding(self, decoding: list[Sequence], reading: list[Row]) -> list[Row]:
         """A row for each, and guesses where there is room.  What a grammar forces is guessed beside prompts, too: it is

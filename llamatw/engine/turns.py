@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 
 from llamatw.engine.sequence import Sequence
 
+_MASK_SHARE = 0.1  # of a step's time
 MIN_SHARED = 8  # tokens that are worth a copy, or waiting for
 
 
@@ -28,6 +30,17 @@ class Shares:
 
     def __getitem__(self, owner: int) -> int:
         return self._had[owner]
+
+
+def solvent(decoding: list[Sequence], step_s: float) -> list[Sequence]:
+    """Who takes part in the next step.  Masks may take a tenth of the time from those beside them, in equal shares for
+    owners: whose have taken more sit steps out for that, unless everybody's have.  step_s: that the last step took."""
+    guarded = [seq for seq in decoding if seq.guard is not None]
+    n_of = Counter(seq.params.owner for seq in guarded)
+    for seq in guarded:
+        assert seq.guard is not None
+        seq.guard.pay(_MASK_SHARE * step_s / (len(n_of) * n_of[seq.params.owner]))
+    return [seq for seq in decoding if seq.guard is None or seq.guard.owed_s <= 0] or decoding
 
 
 def n_shared(a: Sequence, b: Sequence) -> int:

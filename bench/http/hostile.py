@@ -22,12 +22,13 @@ Fields = dict[str, Any]
 
 def _gbnf(n: int) -> Fields:
     """Many ways to read a text, deep nesting, many rules."""
+    rules = "".join(f'\nr{i} ::= "a"* "{i} "' for i in range(2000))
     texts = (
-        'root ::= x{20,}\nx ::= "a" | y y | y\ny ::= "a" | "aa" | z z\nz ::= "a" | "a" "a" | "aaa"?',
+        'root ::= x{400}\nx ::= "a" | y y | y\ny ::= "a" | "aa" | z z\nz ::= "a" | "a" "a" | "aaa"',
         'root ::= ([a-z]{0,1000} "x"?){0,1000}',
-        'root ::= (("a"? "b"?)* "c"?)* "d"',
-        "root ::= " + "(" * 200 + '"a"' + ")*" * 200 + ' "b"',
-        "root ::= " + " | ".join(f"r{i}" for i in range(2000)) + "".join(f'\nr{i} ::= "a"* "{i}"' for i in range(2000)),
+        'root ::= (("a"? "b"?){0,3} "c"){400}',
+        "root ::= (" + "(" * 200 + '"a"' + ")*" * 200 + ' "b"){400}',
+        "root ::= r{100}\nr ::= " + " | ".join(f"r{i}" for i in range(2000)) + rules,
     )
     return {"grammar": f"{texts[n % len(texts)]}\n# {n}"}
 

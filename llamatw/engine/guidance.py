@@ -89,7 +89,7 @@ class Matchers:
         if self._newest.is_error():
             raise _failure(self._newest, wish.field, wish)
         self._is_quick = time.thread_time() - started < _QUICK_S
-        self.goes_back = _goes_back(self._newest.deep_copy())
+        self.goes_back = wish.kind != "lark" or _goes_back(self._newest.deep_copy())
 
     def begin(self) -> GuidancePlace:
         return GuidancePlace(self, self._newest.deep_copy())

@@ -117,7 +117,7 @@ def test_a_place_rests_for_what_it_has_taken_from_others(bench):
     bench.ask("costly 1")
     bench.pool.end()
     assert bench.answers == {"costly 0": "costly 0"}  # the answer does not
-    bench.reactor.advance(0.55)  # four times 0.1 s and what a trial takes at first
+    bench.reactor.advance(0.41)  # four times 0.1 s and what a trial takes at first
     assert not bench.pool.running
     bench.reactor.advance(0.02)
     assert len(bench.pool.running) == 1

@@ -1,61 +1,21 @@
-// Frames of code and formulas, and the two libraries that colour and typeset them.  Each is fetched when first needed;
-// without it there is plain text.  Nothing here writes markup: colours are read from the highlighter's output, which
-// knows spans and four entities only, and formulas are built by the library as nodes.
+// Formulas.  The library that typesets them is fetched when the first one comes; it builds nodes, not markup.  Without it,
+// and where it cannot, there is the source.
 
-import { copyButton, h } from "./dom.js";
+import { h, library } from "./dom.js";
 
-const MAX_CODE = 30_000; // longer code stays plain
+const MAX_TEX = 2000; // characters; it takes time
+const MAX_NESTED = 24; // groups in each other; each level takes the time of all within it
+const MAX_LEVELS = 150; // of elements in each other, fifteen fractions or so; browsers crash at some hundreds
 const MAX_FORMULAS = 400; // kept typeset
-const PIECE = /<span class="([\w -]*)">|(<\/span>)|&(amp|lt|gt|quot|#x27);|([^<&]+)/g;
-const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', "#x27": "'" };
+const DEFINES = /\\(?:[gex]?def|(?:future)?let|(?:re)?newcommand|providecommand)(?![A-Za-z])/; // 20 characters may become millions
 
-const library = (load) => {
-  let loading;
-  return () => (loading ??= load().catch(() => null));
-};
-const highlighter = library(async () => (await import("./vendor/highlight.js")).hljs);
-const loadKatex = library(async () => {
+let typesetter = null;
+const loadTypesetter = library(async () => {
   const { katex } = await import("./vendor/katex.js");
   document.head.append(h("link", { rel: "stylesheet", href: "vendor/katex.css" }));
   return (typesetter = katex);
 });
-let typesetter = null;
 const formulas = new Map(); // source -> nodes
-
-const idle = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 50));
-
-/** A block of code with its language and a button that copies it. */
-export function codeFrame(language, text) {
-  const code = h("code", { "data-language": language || null }, text);
-  const copy = copyButton("Copy code", () => code.textContent);
-  const head = h("div", { class: "code-head" }, h("span", {}, language || "code"), copy);
-  return h("div", { class: "code", dir: "ltr" }, head, h("pre", { tabindex: "0" }, code));
-}
-
-/** Colours the code in a node that will not change any more, when there is time. */
-export function enrich(node) {
-  for (const code of node.querySelectorAll?.("code[data-language]") ?? []) idle(() => colour(code), { timeout: 1000 });
-}
-
-async function colour(code) {
-  const { language } = code.dataset;
-  const source = code.textContent;
-  if (source.length > MAX_CODE) return;
-  const hljs = await highlighter();
-  if (!hljs?.getLanguage(language) || code.textContent !== source || code.childElementCount > 0) return;
-  code.replaceChildren(spans(hljs.highlight(source, { language, ignoreIllegals: true }).value));
-}
-
-function spans(markup) {
-  const root = document.createDocumentFragment();
-  let into = root;
-  for (const [, opens, closes, entity, text] of markup.matchAll(PIECE)) {
-    if (opens !== undefined) into = into.appendChild(h("span", { class: opens }));
-    else if (closes) into = into.parentNode;
-    else into.append(text ?? ENTITIES[entity]);
-  }
-  return root;
-}
 
 /** A formula.  source: as it was written, shown until it is typeset, and where it cannot be. */
 export function formula(tex, display, source) {
@@ -64,8 +24,9 @@ export function formula(tex, display, source) {
     { class: display ? "math block" : "math", dir: "ltr", tabindex: display ? "0" : null },
     source,
   );
+  if (tex.length > MAX_TEX || DEFINES.test(tex) || nesting(tex) > MAX_NESTED) return node;
   if (typesetter) typeset(node, tex, display);
-  else loadKatex().then(() => typesetter && typeset(node, tex, display));
+  else loadTypesetter().then((found) => found && typeset(node, tex, display));
   return node;
 }
 
@@ -82,10 +43,28 @@ function typeset(node, tex, display) {
         strict: "ignore",
         trust: false,
       });
+      if (isDeep(made)) throw new RangeError("too deep");
     } catch {
       made.replaceChildren(node.textContent); // no formula after all
     }
     formulas.set(name, made);
   }
   node.replaceChildren(...formulas.get(name).cloneNode(true).childNodes);
+}
+
+function nesting(tex) {
+  let most = 0;
+  let depth = 0;
+  for (const [sign] of tex.matchAll(/\\(?:left|right|begin|end)(?![A-Za-z])|\\[^]|[{}]/g)) {
+    if (["{", "\\left", "\\begin"].includes(sign)) most = Math.max(most, ++depth);
+    else if (["}", "\\right", "\\end"].includes(sign)) depth--;
+  }
+  return most;
+}
+
+/** Nested without any sign of it, as by \frac1\frac1. */
+function isDeep(root) {
+  let level = [root];
+  for (let n = 0; n < MAX_LEVELS && level.length > 0; n++) level = level.flatMap((node) => [...node.children]);
+  return level.length > 0;
 }

@@ -7,6 +7,8 @@ import threading
 import zlib
 from typing import Any
 
+import pytest
+
 from tests.browser.acts import VENDOR, answered, open_drawer, say, until, until_true
 
 
@@ -211,7 +213,7 @@ class TestRich:
 
     @VENDOR
     def test_plain_without_colours_and_maths(self, page: Any, server: Any) -> None:
-        page.route("**/vendor/[hk]*", lambda route: route.abort())
+        page.route("**/vendor/{highlight,katex}.js", lambda route: route.abort())
         server.script = [self.TEXT]
         say(page, "Go")
         reply = answered(page)
@@ -228,6 +230,26 @@ class TestRich:
         gate.set()
         reply = answered(page)
         assert reply.locator("details").get_attribute("open") == "" and reply.locator("strong").inner_text() == "answer"
+
+    @VENDOR
+    @pytest.mark.parametrize(
+        "parts",
+        [
+            [
+                {"choices": [{"delta": {"reasoning_content": "Hm, "}}]},
+                {"choices": [{"delta": {"reasoning_content": "so."}}]},
+                "Yes.",
+            ],
+            ["Hm, so.\n", "</think>\n\nYes."],
+        ],
+        ids=["told apart", "opened by the template"],
+    )
+    def test_thoughts_however_they_come(self, page: Any, server: Any, parts: list[Any]) -> None:
+        server.script = parts
+        say(page, "Go")
+        reply = answered(page)
+        assert reply.locator(".thoughts div").text_content() == "Hm, so."
+        assert reply.locator(".body > p").inner_text() == "Yes."
 
 
 class TestContext:

@@ -4,7 +4,7 @@
 import { codeFrame, codeIn, unturned } from "./code.js";
 import { h } from "./dom.js";
 import { blocks, isWeb, within } from "./lexer.js";
-import { formula } from "./rich.js";
+import { formula } from "./formulas.js";
 
 /** Shows a growing text in root.  What has not changed keeps its nodes, and with them what is selected. */
 export class Markdown {

@@ -156,7 +156,7 @@ const unreachable = () => toast("The server does not answer: this part of the pa
 
 let told = false;
 const unsaved = () => {
-  if (!told) toast("This browser keeps no more chats: its storage is full or switched off. Export what you want to keep.");
+  if (!told) toast("This browser keeps no more chats: its storage is full or switched off. Export what is to stay.");
   told = true;
 };
 chat.addEventListener("unsaved", unsaved);

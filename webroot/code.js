@@ -25,7 +25,8 @@ export const codeIn = (frame) => frames.get(frame);
 
 /** Text as nodes, in which what turns the direction of text is to be seen and turns nothing. */
 export function unturned(text) {
-  return text.split(TURNS).map((part, i) => (i % 2 ? h("bdi", { class: "turn", title: "turns the text" }, part) : part));
+  const seen = (sign) => h("bdi", { class: "turn", title: "A character that turns the direction of text" }, sign);
+  return text.split(TURNS).map((part, i) => (i % 2 ? seen(part) : part));
 }
 
 class Code {
@@ -76,7 +77,7 @@ class Code {
     const text = this.#tail.data.slice(0, this.#size);
     const isLast = this.#isWhole && text.length === this.#tail.length;
     if (!isLast && text.length < this.#size) return; // more will come
-    if (getSelection().containsNode(this.#tail, true)) return setTimeout(() => this.#colourSoon(), 1000); // not under the reader's hand
+    if (isSelected(this.#tail)) return setTimeout(() => this.#colourSoon(), 1000); // not under the reader's hand
     const begin = performance.now();
     const nodes = spans(hljs.highlight(text, { language: this.#language, ignoreIllegals: true }).value);
     const cost = performance.now() - begin;
@@ -89,6 +90,8 @@ class Code {
     if (this.#isWhole ? !isLast && this.#size < Infinity : this.#tail.length > this.#size) this.#colourSoon();
   }
 }
+
+const isSelected = (node) => !getSelection().isCollapsed && getSelection().containsNode(node, true);
 
 /** Takes away what comes after the last line break that stands in no span. */
 function endBetweenSpans(nodes) {

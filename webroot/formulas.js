@@ -7,7 +7,8 @@ const MAX_TEX = 2000; // characters; it takes time
 const MAX_NESTED = 24; // groups in each other; each level takes the time of all within it
 const MAX_LEVELS = 150; // of elements in each other, fifteen fractions or so; browsers crash at some hundreds
 const MAX_FORMULAS = 400; // kept typeset
-const DEFINES = /\\(?:[gex]?def|(?:future)?let|(?:re)?newcommand|providecommand)(?![A-Za-z])/; // 20 characters may become millions
+// What defines commands: 20 characters may become millions.
+const DEFINES = /\\(?:[gex]?def|(?:future)?let|(?:re)?newcommand|providecommand)(?![A-Za-z])/;
 
 let typesetter = null;
 const loadTypesetter = library(async () => {

@@ -3,17 +3,19 @@
 import { Chat } from "./chat.js";
 import * as chats from "./chats.js";
 import { Composer } from "./composer.js";
-import { $, toast } from "./dom.js";
+import { $, toast, unreachable } from "./dom.js";
 import { Log } from "./log.js";
 import { loadMarkdown } from "./message.js";
 import { Meter } from "./meter.js";
+import { Replies } from "./replies.js";
 import { Server } from "./server.js";
 import { Settings, draft, key, last } from "./store.js";
 import { freshChat } from "./tree.js";
 
 const settings = new Settings();
 const server = new Server(key.get());
-const chat = new Chat(server, settings);
+const replies = new Replies(server);
+const chat = new Chat(replies, settings);
 const log = new Log(chat, {
   again: (reply) => chat.busy || chat.again(reply),
   goOn: () => chat.busy || chat.goOn(),
@@ -36,11 +38,12 @@ const desk = {
   fresh: freshChat,
   open(record) {
     if (record.kind === "completion") return openNotebook(record);
-    notebook?.leave();
+    notebook?.keep();
     setMode("chat");
     chat.open(record);
     composer.focus();
   },
+  end: (id) => replies.end(id),
 };
 
 const inChat = () => document.body.dataset.mode !== "completion";
@@ -57,12 +60,10 @@ async function openNotebook(record) {
   try {
     const [{ Notebook, freshNotebook }, { Sheet }] = await Promise.all([import("./notebook.js"), import("./sheet.js")]);
     if (!notebook) {
-      notebook = new Notebook(server, settings);
+      notebook = new Notebook(replies, settings);
       sheet = new Sheet($("#sheet"), notebook);
-      notebook.addEventListener("unsaved", unsaved);
       notebook.addEventListener("busy", showEmpty);
     }
-    chat.leave();
     notebook.open(record ?? freshNotebook());
     setMode("completion");
     sheet.focus();
@@ -141,35 +142,44 @@ const drawers = {};
 /** A drawer's code is fetched when first opened: mount(dialog, parts) -> show(). */
 async function openDrawer(name) {
   const dialog = $(`#${name}`);
-  try {
-    drawers[name] ??= (await import(`./${name}.js`)).mount(dialog, { desk, server, settings });
-  } catch {
-    return unreachable();
-  }
+  const part = await import(`./${name}.js`).catch(unreachable);
+  if (!part) return;
+  drawers[name] ??= part.mount(dialog, { desk, server, settings });
   drawers[name]();
   dialog.showModal();
 }
 
-const unreachable = () => toast("The server does not answer: this part of the page could not be loaded.");
-
 // -- What the browser keeps; another tab may be at the same chat
 
-let told = false;
-const unsaved = () => {
-  if (!told) toast("This browser keeps no more chats: its storage is full or switched off. Export what is to stay.");
-  told = true;
-};
-chat.addEventListener("unsaved", unsaved);
-chats.watch(async (id) => {
-  if (id !== desk.current || current().busy) return;
+async function changedElsewhere(id) {
+  if (replies.get(id)) return part(id);
+  if (id !== desk.current) return;
   const theirs = await chats.load(id);
   if (theirs && isAtRest(theirs) && id === desk.current && !current().busy) desk.open(theirs);
-});
+}
+
+/** Two tabs at one chat would overwrite each other's. */
+function part(id) {
+  const isCurrent = id === desk.current;
+  const copy = replies.part(id);
+  if (isCurrent) last.set(copy);
+  toast("Another tab has changed this chat: here it goes on as a copy.");
+}
+
+let isFull = false;
+function full() {
+  if (!isFull) toast("This browser keeps no more chats: its storage is full or switched off. Export what is to stay.");
+  isFull = true;
+}
+chats.watch(changedElsewhere, full);
 const isAtRest = ({ messages = [], leaf, reply = messages[leaf] }) => !reply || reply.role === "user" || reply.outcome;
-addEventListener("pagehide", () => {
-  current().keep();
+function keep() {
+  replies.keep();
+  notebook?.keep();
   draft.set(composer.text);
-});
+}
+addEventListener("pagehide", keep);
+document.addEventListener("visibilitychange", keep); // a phone may end a hidden page without a word
 
 // -- The server
 

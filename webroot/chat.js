@@ -1,25 +1,21 @@
 // The conversation on screen: the tree of what was said, and the reply being made.  No DOM here; the page listens to
 // "path" (other messages are on screen), "message" (one has changed, .detail), "busy" (a reply starts or ends),
-// "open" (another chat), "unsaved" (the browser keeps no more).
+// "open" (another chat).  A reply goes on while another chat is on screen.
 
 import * as chats from "./chats.js";
-import { generate } from "./generate.js";
 import { ofChat } from "./requests.js";
 import { last } from "./store.js";
 import * as tree from "./tree.js";
 
-const SAVE_EVERY_MS = 500;
-
 export class Chat extends EventTarget {
   #chat = tree.freshChat();
-  #abort = null; // of the reply being made
-  #reply = null;
-  #saved = 0;
+  #replies;
+  #settings;
 
-  constructor(server, settings) {
+  constructor(replies, settings) {
     super();
-    this.server = server;
-    this.settings = settings;
+    this.#replies = replies;
+    this.#settings = settings;
   }
 
   get id() {
@@ -32,13 +28,13 @@ export class Chat extends EventTarget {
   }
 
   get busy() {
-    return this.#abort !== null;
+    return this.#replies.get(this.#chat.id) !== undefined;
   }
 
   open(chat) {
-    this.leave();
-    this.#chat = chat;
-    for (const message of chat.messages) if (message.role === "assistant") message.outcome ??= "interrupted";
+    this.#chat = this.#replies.get(chat.id) ?? chat;
+    if (!this.busy)
+      for (const message of chat.messages) if (message.role === "assistant") message.outcome ??= "interrupted";
     last.set(chat.id);
     this.#tell("open");
     this.#tell("path");
@@ -65,8 +61,10 @@ export class Chat extends EventTarget {
     return this.#make(reply);
   }
 
-  /** The question in other words, beside the old one, with a reply of its own. */
+  /** The question in other words, beside the old one, with a reply of its own.  One that is being made below the old
+   *  one ends. */
   ask(question, text) {
+    this.#replies.end(this.#chat.id);
     const { role, images } = question;
     tree.add(this.#chat, { role, content: text, ...(images && { images }) }, question.parent);
     return this.#answer();
@@ -74,12 +72,13 @@ export class Chat extends EventTarget {
 
   /** Other words in place; returns what puts the old ones back. */
   rewrite(message, text) {
+    const chat = this.#chat; // another may be on screen when the old words come back
     const { content, probs } = message;
     const put = (words, entries) => {
       message.content = words;
       if (entries) message.probs = entries;
       else delete message.probs;
-      this.#save();
+      chats.touch(chat);
       this.#tell("message", message);
     };
     put(text);
@@ -98,26 +97,12 @@ export class Chat extends EventTarget {
     const other = all[all.indexOf(message) + step];
     if (!other || this.busy) return;
     tree.choose(this.#chat, other);
-    this.#save();
+    chats.touch(this.#chat);
     this.#tell("path");
   }
 
   stop() {
-    this.#abort?.abort();
-  }
-
-  /** Keep what has arrived so far; the page is going away. */
-  keep() {
-    if (this.busy) this.#save();
-  }
-
-  /** The reply being made ends here, in its own chat and out of sight. */
-  leave() {
-    if (!this.busy) return;
-    this.#reply.outcome = "stopped";
-    this.#save();
-    this.stop();
-    this.#abort = null;
+    this.#replies.stop(this.#chat.id);
   }
 
   #answer(parent) {
@@ -125,32 +110,16 @@ export class Chat extends EventTarget {
   }
 
   async #make(reply) {
-    const abort = (this.#abort = new AbortController());
+    const chat = this.#chat;
     const before = this.messages.slice(0, -1);
-    const isMine = () => this.#abort === abort;
-    this.#reply = reply;
-    this.#save();
+    const isShown = () => this.#chat === chat;
+    const grown = () => isShown() && this.#tell("message", reply);
+    const made = this.#replies.make(chat, (so) => ofChat(this.#settings, before, so), reply, grown);
     this.#tell("path");
     this.#tell("message", reply);
     this.#tell("busy");
-    const grown = () => isMine() && this.#grown(reply);
-    await generate(this.server, (so) => ofChat(this.settings, before, so), reply, { signal: abort.signal, grown });
-    if (!isMine()) return;
-    this.#abort = null;
-    this.#save();
-    this.#tell("message", reply);
-    this.#tell("busy");
-  }
-
-  #grown(reply) {
-    if (performance.now() - this.#saved > SAVE_EVERY_MS) this.#save();
-    this.#tell("message", reply);
-  }
-
-  async #save() {
-    this.#saved = performance.now();
-    this.#chat.changed = Date.now();
-    if (!(await chats.save(this.#chat))) this.#tell("unsaved");
+    await made;
+    if (isShown()) this.#tell("busy");
   }
 
   #tell(type, detail) {

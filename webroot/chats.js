@@ -1,10 +1,11 @@
 // Chats and completions that this browser keeps, in IndexedDB: "chats" has them whole, "heads" what a list shows.
-// Where the browser keeps nothing, they last as long as the page.  Other tabs are told of each change.
+// Where the browser keeps no more, they last as long as the page.  Other tabs are told of each change.
 
 import { title } from "./tree.js";
 
 const channel = new BroadcastChannel("llamatw.chats");
-const memory = new Map(); // in place of the database
+const memory = new Map(); // what the database has refused: newer than what it holds
+let refused = () => {};
 
 const database = new Promise((resolve) => {
   try {
@@ -35,7 +36,9 @@ async function transact(mode, work) {
 }
 
 const isEmpty = ({ kind, messages, text }) => (kind === "completion" ? !text : messages.length === 0);
-const head = (chat) => ({ id: chat.id, kind: chat.kind, changed: chat.changed, title: title(chat) });
+
+/** What a list shows of a chat. */
+export const head = (chat) => ({ id: chat.id, kind: chat.kind, changed: chat.changed, title: title(chat) });
 
 /** False when the browser refuses: switched off, or full.  An empty chat is not worth keeping. */
 export async function save(chat) {
@@ -45,12 +48,20 @@ export async function save(chat) {
       chats.put(chat);
       heads.put(head(chat));
     });
+    memory.delete(chat.id);
     channel.postMessage(chat.id);
     return true;
   } catch {
     memory.set(chat.id, chat);
+    refused();
     return false;
   }
+}
+
+/** Saves one that has just been changed. */
+export function touch(chat) {
+  chat.changed = Date.now();
+  return save(chat);
 }
 
 export async function remove(id) {
@@ -66,24 +77,28 @@ export async function remove(id) {
 
 /** The chat, or null. */
 export async function load(id) {
-  const kept = id && (await transact("readonly", (chats) => chats.get(id)).catch(() => null));
-  return kept ?? memory.get(id) ?? null;
+  if (!id || memory.has(id)) return memory.get(id) ?? null;
+  return (await transact("readonly", (chats) => chats.get(id)).catch(() => null)) ?? null;
 }
 
 export async function all() {
   const kept = await transact("readonly", (chats) => chats.getAll()).catch(() => []);
-  return newestFirst([...kept, ...memory.values()]);
+  return newestFirst(kept, [...memory.values()]);
 }
 
 /** {id, kind, changed, title}, newest first. */
 export async function list() {
   const kept = await transact("readonly", (_, heads) => heads.getAll()).catch(() => []);
-  return newestFirst([...kept, ...[...memory.values()].map(head)]);
+  return newestFirst(kept, [...memory.values()].map(head));
 }
 
-/** Calls back with the id when another tab has saved a chat. */
-export function watch(callback) {
-  channel.addEventListener("message", ({ data }) => callback(data));
+/** changed(id): another tab has saved a chat; full(): the browser keeps no more. */
+export function watch(changed, full) {
+  channel.addEventListener("message", ({ data }) => changed(data));
+  refused = full;
 }
 
-const newestFirst = (chats) => chats.sort((a, b) => b.changed - a.changed);
+function newestFirst(kept, newer) {
+  const others = kept.filter(({ id }) => !memory.has(id));
+  return [...others, ...newer].sort((a, b) => b.changed - a.changed);
+}

@@ -1,6 +1,6 @@
 // Where messages are written: the field, the pictures that go along, sending.
 
-import { $, h, iconButton, toast } from "./dom.js";
+import { $, h, iconButton, picture, toast } from "./dom.js";
 
 const MAX_PICTURES = 8;
 const MAX_PICTURE_BYTES = 16 << 20;
@@ -96,14 +96,8 @@ export class Composer {
       this.#showPictures();
     };
     const shown = this.#pictures.map((blob) => {
-      const image = h("img", { src: URL.createObjectURL(blob), alt: blob.name });
-      image.addEventListener("load", () => URL.revokeObjectURL(image.src));
-      return h(
-        "span",
-        {},
-        image,
-        iconButton("close", `Leave out ${blob.name}`, () => drop(blob)),
-      );
+      const leaveOut = iconButton("close", `Leave out ${blob.name}`, () => drop(blob));
+      return h("span", {}, picture(blob, blob.name), leaveOut);
     });
     $(".attached").replaceChildren(...shown);
   }

@@ -54,6 +54,13 @@ async function copy(text) {
   return done;
 }
 
+/** A Blob as a picture. */
+export function picture(blob, alt) {
+  const image = h("img", { src: URL.createObjectURL(blob), alt });
+  for (const type of ["load", "error"]) image.addEventListener(type, () => URL.revokeObjectURL(image.src));
+  return image;
+}
+
 /** What fetches a library when first called: it, or null where it is not to be had. */
 export function library(load) {
   let loading;
@@ -62,6 +69,8 @@ export function library(load) {
 
 let toastTimer;
 document.addEventListener("close", () => document.body.append($(".toast")), true); // it outlives its dialog
+
+export const unreachable = () => toast("The server does not answer: this part of the page could not be loaded.");
 
 /** One sentence at the top for some seconds, with a way back where there is one. */
 export function toast(text, undo) {

@@ -3,9 +3,9 @@
 import * as chats from "./chats.js";
 import { $, h, iconButton, toast } from "./dom.js";
 import { pack, unpack } from "./files.js";
-import { freshId, title as titleOf } from "./tree.js";
+import { freshId } from "./tree.js";
 
-/** Fills the dialog; returns what brings it up to date.  desk: what opens a chat, {current, open(chat), fresh()}. */
+/** Fills the dialog; returns what brings it up to date.  desk: what opens chats, {current, open(chat), fresh(), end(id)}. */
 export function mount(dialog, { desk }) {
   const search = h("input", {
     type: "search",
@@ -28,11 +28,18 @@ export function mount(dialog, { desk }) {
   file.addEventListener("change", () => importFile(file.files[0]).finally(() => (file.value = "")));
 
   let asked = 0;
+  let whole = null; // all chats, read once while they are searched
+
+  function refresh() {
+    whole = null;
+    return show();
+  }
 
   async function show() {
     const mine = ++asked;
     const words = search.value.trim().toLocaleLowerCase();
-    const heads = words ? (await chats.all()).filter((chat) => holds(chat, words)).map(headOf) : await chats.list();
+    whole = words ? (whole ?? chats.all()) : null;
+    const heads = words ? (await whole).filter((chat) => holds(chat, words)).map(chats.head) : await chats.list();
     if (mine !== asked) return; // another letter was typed meanwhile
     const none = words ? "Nothing found." : "No chats yet.";
     list.replaceChildren(...(heads.length ? heads.map(row) : [h("li", { class: "none" }, none)]));
@@ -66,16 +73,17 @@ export function mount(dialog, { desk }) {
   }
 
   async function remove(id, at) {
-    const kept = await chats.load(id);
     const isCurrent = id === desk.current;
+    desk.end(id);
     if (isCurrent) desk.open(desk.fresh());
+    const kept = await chats.load(id);
     await chats.remove(id);
-    await show();
+    await refresh();
     (list.children[Math.min(at, list.children.length - 1)].querySelector("button:last-child") ?? search).focus();
     toast("Chat deleted.", async () => {
       await chats.save(kept);
       if (isCurrent) desk.open(kept);
-      show();
+      refresh();
     });
   }
 
@@ -89,7 +97,7 @@ export function mount(dialog, { desk }) {
     } catch (error) {
       toast(`That file cannot be imported: ${error.message}`);
     }
-    show();
+    refresh();
   }
 
   return () => {
@@ -110,8 +118,6 @@ async function bringIn(chat) {
   await chats.save(ours ? { ...chat, id: freshId() } : chat);
   return true;
 }
-
-const headOf = (chat) => ({ id: chat.id, kind: chat.kind, changed: chat.changed, title: titleOf(chat) });
 
 function holds({ messages = [], text = "" }, words) {
   return (

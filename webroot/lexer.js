@@ -3,6 +3,7 @@
 import { Lexer, Tokenizer } from "./vendor/markdown.js";
 
 const MAX_BLOCK = 20_000; // characters; a block that is longer goes on in a new one, a line that is longer is plain text
+const MAX_LINES = 1000; // of a block, as well; what is laid out at once is rows and items
 const MAX_DEPTH = 8; // of quotes and lists in each other, and of emphasis
 const MAX_HEADING = 1000; // characters of one that is underlined
 const MAX_TEXT = 3000; // characters; a longer text goes through the lexer in parts
@@ -152,7 +153,12 @@ function longLine(src) {
   return end > MAX_BLOCK ? paragraph(src.slice(0, end)) : undefined;
 }
 
-const firstPart = (src) => (src.length > MAX_BLOCK ? src.slice(0, src.lastIndexOf("\n", MAX_BLOCK) + 1) : src);
+/** Whole lines, as many as the lexer gets at once. */
+function firstPart(src) {
+  const lines = src.slice(0, MAX_BLOCK + 1).split("\n", MAX_LINES + 1);
+  if (src.length <= MAX_BLOCK && lines.length <= MAX_LINES) return src;
+  return src.slice(0, lines.slice(0, -1).join("\n").length + 1);
+}
 
 /** The outermost tokens of a text: {token, end, isSettled}, settled where no text that may follow can change it.
  *  Code, thoughts and long lines are found whole.  All else goes through the lexer in parts, and the last block of a

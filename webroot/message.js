@@ -1,6 +1,6 @@
 // One message on screen: its text, what went wrong, its buttons, its figures, and the place where it is edited.
 
-import { $, copyButton, h, iconButton, toast } from "./dom.js";
+import { $, copyButton, h, iconButton, picture, toast, unreachable } from "./dom.js";
 
 /** Text as it stands: questions, and replies until it is known what shows them. */
 class Plain {
@@ -70,6 +70,7 @@ export class Message {
   }
 
   draw() {
+    if (this.#body.parentNode !== this.article) return; // it is being edited
     const message = this.#message;
     const streaming = !this.#isUser && !message.outcome;
     const focused = this.#foot.contains(document.activeElement) && document.activeElement.ariaLabel;
@@ -150,13 +151,10 @@ export class Message {
   #probsButton() {
     const button = iconButton("probs", "Token probabilities", async () => {
       if (this.#probs) return this.#closeProbs();
-      try {
-        const { Probabilities } = await import("./probs.js");
-        this.#text = null;
-        this.#probs = new Probabilities(this.#body, this.#message.probs);
-      } catch {
-        return toast("The server does not answer: this part of the page could not be loaded.");
-      }
+      const part = await import("./probs.js").catch(unreachable);
+      if (!part) return;
+      this.#text = null;
+      this.#probs = new part.Probabilities(this.#body, this.#message.probs);
       button.setAttribute("aria-pressed", "true");
     });
     button.setAttribute("aria-pressed", String(this.#probs !== null));
@@ -229,12 +227,7 @@ function editor(field, ways, close) {
 }
 
 function pictures(images) {
-  const shown = images.map((blob) => {
-    const image = h("img", { src: URL.createObjectURL(blob), alt: "An attached picture" });
-    image.addEventListener("load", () => URL.revokeObjectURL(image.src));
-    return image;
-  });
-  return h("div", { class: "pictures" }, ...shown);
+  return h("div", { class: "pictures" }, ...images.map((blob) => picture(blob, "An attached picture")));
 }
 
 function progressLine({ total, cache, processed }) {

@@ -13,13 +13,15 @@ export class Meter {
   #frame = 0;
   #timer;
   #asked = 0;
-  #draft = null; // tokens of the conversation with the message being written
+  #text = ""; // the message being written
+  #draft = null; // tokens of the conversation with it
 
   constructor(chat, settings, server) {
     this.#chat = chat;
     this.#settings = settings;
     this.#server = server;
-    for (const event of ["path", "message"]) chat.addEventListener(event, () => this.#change());
+    chat.addEventListener("path", () => this.draft(this.#text));
+    chat.addEventListener("message", () => this.#change());
     server.addEventListener("change", () => this.#change());
   }
 
@@ -27,14 +29,15 @@ export class Meter {
   draft(text) {
     const mine = ++this.#asked;
     clearTimeout(this.#timer);
+    this.#text = text.trim();
     this.#draft = null;
     this.#change();
-    if (text.trim()) this.#timer = setTimeout(() => this.#ask(text.trim(), mine), PAUSE_MS);
+    if (this.#text) this.#timer = setTimeout(() => this.#ask(mine), PAUSE_MS);
   }
 
-  async #ask(text, mine) {
+  async #ask(mine) {
     if (this.#server.state !== "ready" || this.#chat.busy) return;
-    const messages = [...this.#chat.messages, { role: "user", content: text }];
+    const messages = [...this.#chat.messages, { role: "user", content: this.#text }];
     const request = await ofChat(this.#settings, messages, { content: "" }).catch(() => null);
     const n = request && (await api.count(request, this.#server.key).catch(() => null));
     if (mine !== this.#asked) return;

@@ -10,12 +10,14 @@ const KEPT = 120; // looks
 
 /** Fills the dialog; returns what starts it. */
 export function mount(dialog, { server }) {
+  const model = h("p", { class: "name" });
   const pace = h("strong");
   const picture = h("div", { class: "picture" });
   const slots = h("ul", { class: "slots" });
   const figures = h("dl", { class: "numbers" });
   const note = h("p", { class: "note" });
   dialog.append(
+    h("section", {}, h("h3", {}, "Model"), model),
     h("section", {}, h("h3", {}, "Tokens per second"), pace, picture),
     h("section", {}, h("h3", {}, "Slots"), slots),
     figures,
@@ -23,17 +25,19 @@ export function mount(dialog, { server }) {
   );
   const paces = [];
   let before = null;
+  let opened = 0; // times
 
-  async function look() {
-    if (!dialog.open) return;
+  async function look(mine) {
+    if (!dialog.open || mine !== opened) return;
+    model.textContent = server.model;
     const [lanes, counts] = await Promise.all([asked(api.slots, server.key), asked(api.metrics, server.key)]);
     const metrics = typeof counts.value === "string" ? parseMetrics(counts.value) : null;
-    note.textContent = [lanes.trouble, counts.trouble].filter(Boolean).join(" ");
+    note.textContent = [...new Set([lanes.trouble, counts.trouble])].filter(Boolean).join(" ");
     if (lanes.value) slots.replaceChildren(...lanes.value.map(slotRow));
     const total = metrics?.get("llamacpp:tokens_predicted_total") ?? (lanes.value && decoded(lanes.value));
     if (total !== undefined && total !== null) track(total);
     if (metrics) figures.replaceChildren(...numbers(metrics));
-    setTimeout(look, EVERY_MS);
+    setTimeout(look, EVERY_MS, mine);
   }
 
   function track(total) {
@@ -52,7 +56,7 @@ export function mount(dialog, { server }) {
     );
   }
 
-  return () => setTimeout(look);
+  return () => setTimeout(look, 0, ++opened);
 }
 
 /** {value} or {trouble}, in words. */

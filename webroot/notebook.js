@@ -1,9 +1,8 @@
 // Completion mode: one text that the reader and the model write together.  No DOM here; the page listens to "text"
-// (it has changed, not by the reader), "busy", "unsaved".
+// (it has changed, not by the reader), "busy".
 // A notebook is {id, kind: "completion", changed, text, reply}; reply is what the model wrote last.
 
 import * as chats from "./chats.js";
-import { generate } from "./generate.js";
 import { ofText } from "./requests.js";
 import { last } from "./store.js";
 import { freshId } from "./tree.js";
@@ -14,14 +13,15 @@ export const freshNotebook = () => ({ id: freshId(), kind: "completion", changed
 
 export class Notebook extends EventTarget {
   #book = freshNotebook();
-  #abort = null;
-  #saved = 0;
+  #replies;
+  #settings;
+  #timer = 0; // while what the reader has written is not kept yet
   #before = []; // texts to go back to
 
-  constructor(server, settings) {
+  constructor(replies, settings) {
     super();
-    this.server = server;
-    this.settings = settings;
+    this.#replies = replies;
+    this.#settings = settings;
   }
 
   get id() {
@@ -37,7 +37,7 @@ export class Notebook extends EventTarget {
   }
 
   get busy() {
-    return this.#abort !== null;
+    return this.#replies.get(this.#book.id) !== undefined;
   }
 
   get canUndo() {
@@ -45,10 +45,10 @@ export class Notebook extends EventTarget {
   }
 
   open(book) {
-    this.leave();
-    this.#book = book;
+    this.keep();
+    this.#book = this.#replies.get(book.id) ?? book;
     this.#before = [];
-    if (book.reply) book.reply.outcome ??= "interrupted";
+    if (book.reply && !this.busy) book.reply.outcome ??= "interrupted";
     last.set(book.id);
     this.#tell("text");
     this.#tell("busy");
@@ -57,65 +57,45 @@ export class Notebook extends EventTarget {
   /** The reader has written. */
   write(text) {
     this.#book.text = text;
-    this.#saveSoon();
+    this.#timer ||= setTimeout(() => this.keep(), SAVE_EVERY_MS);
   }
 
   /** The model goes on from the end of the text. */
   async go() {
     const book = this.#book;
     const before = book.text;
-    const abort = (this.#abort = new AbortController());
     const reply = (book.reply = { content: "" });
-    this.#before.push(before);
-    this.#tell("busy");
+    const isShown = () => this.#book === book;
     const grown = () => {
-      if (this.#abort !== abort) return;
       book.text = before + reply.content;
-      this.#saveSoon();
-      this.#tell("text");
+      if (isShown()) this.#tell("text");
     };
-    await generate(this.server, (so) => ofText(this.settings, before + so.content), reply, {
-      signal: abort.signal,
-      grown,
-    });
-    if (this.#abort !== abort) return;
-    this.#abort = null;
-    this.#save();
-    this.#tell("text");
+    this.#before.push(before);
+    const made = this.#replies.make(book, (so) => ofText(this.#settings, before + so.content), reply, grown);
     this.#tell("busy");
+    await made;
+    if (isShown()) this.#tell("busy");
   }
 
   stop() {
-    this.#abort?.abort();
+    this.#replies.stop(this.#book.id);
   }
 
   /** Back to the text before the model wrote last. */
   undo() {
     if (this.busy || !this.canUndo) return;
     Object.assign(this.#book, { text: this.#before.pop(), reply: null });
-    this.#save();
+    chats.touch(this.#book);
     this.#tell("text");
     this.#tell("busy");
   }
 
+  /** What the reader has written since is saved now. */
   keep() {
-    this.#save();
-  }
-
-  leave() {
-    if (this.#book.text) this.#save();
-    this.stop();
-    this.#abort = null;
-  }
-
-  #saveSoon() {
-    if (performance.now() - this.#saved > SAVE_EVERY_MS) this.#save();
-  }
-
-  async #save() {
-    this.#saved = performance.now();
-    this.#book.changed = Date.now();
-    if (!(await chats.save(this.#book))) this.#tell("unsaved");
+    if (!this.#timer) return;
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    chats.touch(this.#book);
   }
 
   #tell(type) {

@@ -1,6 +1,6 @@
 // Completion mode on screen, fetched when first opened: a sheet of text, and under it the buttons of its notebook.
 
-import { $, h, iconButton, toast } from "./dom.js";
+import { h, iconButton, unreachable } from "./dom.js";
 import { figures } from "./message.js";
 
 const NOTES = {
@@ -24,7 +24,8 @@ export class Sheet {
   #probs = iconButton("probs", "Token probabilities", () => this.#showProbs());
   #note = h("span", { class: "note", role: "status" });
   #figures = h("span");
-  #view = h("div", { class: "body", hidden: true });
+  #view = h("div", { class: "body" });
+  #viewed = null; // the reply whose probabilities are shown
   #frame = 0;
 
   constructor(root, book) {
@@ -50,7 +51,6 @@ export class Sheet {
 
   go() {
     if (this.#book.busy || !this.#book.text) return;
-    this.#view.hidden = true;
     this.#book.go();
   }
 
@@ -71,18 +71,18 @@ export class Sheet {
     this.#figures.replaceChildren(reply ? figures(reply.stats) : "");
     this.#note.textContent = busy ? progress(reply) : (reply?.error?.text ?? NOTES[reply?.outcome] ?? "");
     this.#note.classList.toggle("error", Boolean(!busy && reply?.error));
-    if (!reply) this.#view.hidden = true;
+    if (this.#viewed !== reply) this.#viewed = null;
+    this.#view.hidden = !this.#viewed;
+    this.#probs.setAttribute("aria-pressed", String(!this.#view.hidden));
   }
 
   async #showProbs() {
-    this.#view.hidden = !this.#view.hidden;
-    if (this.#view.hidden) return;
-    try {
-      const { Probabilities } = await import("./probs.js");
-      new Probabilities(this.#view, this.#book.reply.probs);
-    } catch {
-      toast("The server does not answer: this part of the page could not be loaded.");
-    }
+    const { reply } = this.#book;
+    const part = await import("./probs.js").catch(unreachable);
+    if (!part) return;
+    this.#viewed = this.#viewed === reply ? null : reply;
+    if (this.#viewed) new part.Probabilities(this.#view, reply.probs);
+    this.#draw();
   }
 }
 

@@ -97,6 +97,22 @@ class TestCompletion:
         page.get_by_role("button", name="A", exact=True).click()
         until(lambda: page.get_by_label("Text", exact=True).input_value() == "A", page)
 
+    def test_probabilities_are_those_of_the_text(self, page: Any, server: Any) -> None:
+        page.evaluate("localStorage['llamatw.settings'] = '{\"n_probs\": 4}'")
+        page.reload()
+        for text in ("A", "B"):
+            page.keyboard.press("Alt+n")
+            page.get_by_role("button", name="Completion").click()
+            page.get_by_label("Text", exact=True).fill(text)
+            page.keyboard.press("Control+Enter")
+            page.get_by_role("button", name="Token probabilities").wait_for()
+        page.get_by_role("button", name="Token probabilities").click()
+        page.locator(".tokens").wait_for()
+        open_drawer(page, "Chats")
+        page.get_by_role("button", name="AHello there.", exact=True).click()
+        until(lambda: page.get_by_label("Text", exact=True).input_value() == "AHello there.", page)
+        assert page.locator(".tokens").is_hidden()
+
     def test_lost_connection_is_resumed(self, page: Any, server: Any) -> None:
         page.get_by_role("button", name="Completion").click()
         sheet = page.get_by_label("Text", exact=True)
@@ -171,6 +187,13 @@ class TestMonitor:
         shown = dict(row.split("\n") for row in page.locator(".numbers div").all_inner_texts())
         assert shown["Waiting"] == "5" and shown["Prompt tokens from the cache"] == "25 %"
         assert shown["Memory for tokens"] == "25 % in use, 25 % kept" and shown["First token, on average"] == "0.50 s"
+        page.locator("#monitor").get_by_text("Tiny-1B.Q4_1").wait_for()
+        for _ in range(5):
+            page.keyboard.press("Escape")
+            open_drawer(page, "Server")
+        n_looks = server.paths.count("/slots")
+        page.wait_for_timeout(1300)
+        assert server.paths.count("/slots") <= n_looks + 3  # however often it was opened
         page.keyboard.press("Escape")
         n_looks = server.paths.count("/slots")
         page.wait_for_timeout(1300)
@@ -181,6 +204,13 @@ class TestMonitor:
         open_drawer(page, "Server")
         page.get_by_text("started without --metrics").wait_for()
         page.get_by_text("writing, 7 tokens").wait_for()
+
+    def test_no_server_is_said_once(self, page: Any) -> None:
+        open_drawer(page, "Server")
+        page.get_by_text("writing, 7 tokens").wait_for()
+        page.route("**/slots", lambda route: route.abort())
+        page.route("**/metrics", lambda route: route.abort())
+        page.get_by_text("The connection to the server was lost.", exact=True).wait_for()
 
 
 class TestRich:

@@ -5,7 +5,8 @@ import { $, h, iconButton, toast } from "./dom.js";
 import { pack, unpack } from "./files.js";
 import { freshId } from "./tree.js";
 
-/** Fills the dialog; returns what brings it up to date.  desk: what opens chats, {current, open(chat), fresh(), end(id)}. */
+/** Fills the dialog; returns what brings it up to date.  desk: where chats are opened, {current, open(chat), fresh()},
+ *  and end(id) for the reply to one. */
 export function mount(dialog, { desk }) {
   const search = h("input", {
     type: "search",

@@ -40,6 +40,8 @@ _TIMEOUT_HEADER = b"x-request-timeout"
 _MAX_TIMEOUT_S = 86_400
 _SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,24})?")
 
+_ETAG = re.compile(rb'(?:W/)?("[^"]*+")')
+
 T = TypeVar("T")
 Request = Any  # twisted.web.server.Request, which has no types
 
@@ -97,7 +99,7 @@ class Api:
         wish = constraints.wish(body, self.engine)
         if wish is not None:
             wish = constraints.behind_thought(wish, thought(), self.engine)
-        return schema.order(
+        order = schema.order(
             body,
             await self._sampling(body, repeat_penalty),
             n_predict=self.settings.n_predict,
@@ -113,6 +115,16 @@ class Api:
             cuts_prompt=cuts_prompt,
             verbose=self.settings.verbose,
         )
+        self._check_room(order, n_prompts=1)
+        return order
+
+    def _check_room(self, order: schema.Order, n_prompts: int) -> int:
+        """How many sequences it comes to."""
+        n_all = n_prompts * order.n_made
+        if n_all > self.engine.capacity:
+            reason = f"{n_all} answers are asked for, this server takes {self.engine.capacity} at once"
+            raise BadRequest(f"{order.n_field}: {reason}", order.n_field)
+        return n_all
 
     async def _sampling(self, body: schema.Generating, repeat_penalty: float) -> SamplingParams:
         def work() -> SamplingParams:
@@ -177,9 +189,7 @@ class Api:
     def start(self, stack: ExitStack, ids: list[list[int]], order: schema.Order) -> list[Generation]:
         """Queues sequences, order.n_made for each prompt, one after the other; they end with the stack.  They share
         their prompt's pages and differ in their seeds.  An empty prompt is answered with nothing, at once."""
-        n_all = len(ids) * order.n_made
-        if n_all > self.engine.capacity:
-            raise _too_many(n_all, self.engine.capacity, order.n_field)
+        n_all = self._check_room(order, len(ids))
         seeded = [_reseeded(order.params, index) for index in range(order.n_made)]
         generations = []
         for prompt in ids:
@@ -231,10 +241,6 @@ def _reseeded(params: GenerationParams, index: int) -> GenerationParams:
     return msgspec.structs.replace(params, sampling=changed)
 
 
-def _too_many(n: int, limit: int, field: str) -> BadRequest:
-    return BadRequest(f"{field}: {n} answers are asked for, this server takes {limit} at once", field)
-
-
 def _timeout_s(request: Request) -> float | None:
     """X-Request-Timeout: seconds from arrival to the last token."""
     value = request.getHeader(_TIMEOUT_HEADER)
@@ -284,6 +290,17 @@ def answer_error(request: Request, error: LlamatwError, **more: object) -> bytes
     if error.status == 401:
         request.setHeader(b"www-authenticate", b"Bearer")
     return answer(request, {**more, **reply.error_body(error)}, error.status)
+
+
+def is_known(request: Request, etag: bytes) -> bool:
+    """Names what the answer will be; True, and a 304, where the client has it.  A proxy that compresses has made the
+    client's name a weak one, which here is as good."""
+    request.setHeader(b"etag", etag)
+    asked = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match", []))
+    if asked.strip() != b"*" and etag not in _ETAG.findall(asked):
+        return False
+    request.setResponseCode(304)
+    return True
 
 
 def handle_errors(app: Klein, api: Api) -> None:

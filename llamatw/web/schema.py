@@ -16,6 +16,7 @@ from llamatw.engine.sequence import GenerationParams, SamplingParams
 from llamatw.errors import BadRequest, NotSupported
 from llamatw.settings import MAX_DRAFT, SystemPrompt
 from llamatw.web.body import check_json, check_names
+from llamatw.web.constraints import ResponseFormat
 from llamatw.web.limits import LIMITS, UNSERVED
 
 MAX_STOPS = 16
@@ -103,12 +104,18 @@ class Generating(msgspec.Struct, kw_only=True):
     grammar_triggers: list[Any] | None = None
     preserved_tokens: list[Any] | None = None
     json_schema: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    response_format: ResponseFormat | None = None
     # Known, not served yet: refused when they ask for something.
     lora: Objects = None
     n_cache_reuse: Number = None
     backend_sampling: Flag = None
     reasoning_budget_tokens: Number = None
     thinking_budget_tokens: Number = None
+    reasoning_budget_message: Text = None
+    reasoning_budget_start_tag: Text = None
+    reasoning_budget_end_tag: Text = None
+    reasoning_budget_end_tags: list[str] | None = None
+    reasoning_control: Flag = None
     reasoning_format: Text = None
     chat_format: int | str | None = None
     chat_parser: Text = None

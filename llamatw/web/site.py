@@ -15,7 +15,6 @@ from urllib.parse import unquote_to_bytes
 from klein import Klein
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
-from twisted.web.http import CACHED
 from twisted.web.resource import Resource
 from twisted.web.server import Request as TwistedRequest
 from twisted.web.server import Site
@@ -33,7 +32,7 @@ from llamatw.errors import (
 from llamatw.settings import WebSettings
 from llamatw.web import admin, completions, infill, metrics, models, native, openai, openapi, props, slots
 from llamatw.web.access import AccessLog, request_id
-from llamatw.web.api import Api, Request, answer_error, handle_errors
+from llamatw.web.api import Api, Request, answer_error, handle_errors, is_known
 from llamatw.web.assets import Assets, takes_gzip
 from llamatw.web.bounds import MAX_BODY_BYTES, max_connections
 from llamatw.web.channel import Channel
@@ -86,7 +85,11 @@ class Gate(Resource):
         if request.method == b"OPTIONS":
             return self._origins.preflight(request)
         error = self._refusal(request)
-        return answer_error(request, error) if error else self._inner.render(request)  # type: ignore[no-untyped-call]
+        if error:
+            return answer_error(request, error)
+        if not request.path:
+            return _add_slash(request)
+        return self._inner.render(request)  # type: ignore[no-untyped-call]
 
     def _refusal(self, request: Request) -> LlamatwError | None:
         if request.method not in _METHODS:
@@ -144,10 +147,10 @@ class Intake(TwistedRequest):
             super().process()  # type: ignore[no-untyped-call]
 
     def _remove_prefix(self) -> None:
-        """Routes and files know nothing of --api-prefix."""
+        """Routes and files know nothing of --api-prefix.  By itself it leaves an empty path."""
         site: Any = self.channel
         prefix = site.site.api_prefix
-        self.is_outside = not self.path.startswith(prefix + b"/")
+        self.is_outside = self.path != (prefix or None) and not self.path.startswith(prefix + b"/")
         if not self.is_outside:
             self.path = self.path[len(prefix) :]
 
@@ -245,13 +248,22 @@ def _add_page(app: Klein, api: Api, assets: Assets) -> None:
         request.setHeader(b"content-type", asset.content_type.encode())
         request.setHeader(b"cache-control", b"no-cache")  # kept, but asked about each time
         request.setHeader(b"vary", b"Origin, Accept-Encoding")
-        if request.setETag(asset.etag.encode()) is CACHED:
+        if is_known(request, asset.etag.encode()):
             return b""
         data = await api.run(asset.read, asset.size if asset.is_gzip else 0)
         if asset.is_gzip:
             request.setHeader(b"content-encoding", b"gzip")
         request.setHeader(b"content-length", b"%d" % len(data))
         return data
+
+
+def _add_slash(request: Request) -> bytes:
+    """The page's links begin where its own path ends."""
+    path, mark, query = request.uri.partition(b"?")
+    request.setResponseCode(308)
+    request.setHeader(b"location", path + b"/" + mark + query)
+    request.setHeader(b"content-length", b"0")
+    return b""
 
 
 def _add_common_headers(request: Request) -> None:

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.web.test_infill import IDS, teach
+
 GRAMMAR = 'root ::= "yes" | "no"'
 SCHEMA = {"enum": ["yes", "no", 3]}
 TEXTS = ('"yes"', '"no"', "3")
@@ -57,6 +59,24 @@ def test_chat_answers_fit(server, fields):
     choice = chat(server, **fields).json["choices"][0]
     assert choice["message"]["content"] in TEXTS
     assert choice["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("path", ["/completion", "/infill", "/v1/completions"])
+def test_completions_take_a_response_format(server, path):
+    teach(server, **IDS)
+    for response_format in (named(SCHEMA), {"type": "json_object", "schema": SCHEMA}):
+        answer = server.post(path, {"prompt": "well?", "n_predict": 40, "response_format": response_format}).json
+        assert (answer["choices"][0]["text"] if "choices" in answer else answer["content"]) in TEXTS
+    server.post(path, {"prompt": "a", "response_format": {"type": "xml"}}).error(400, "response_format")
+    both = {"response_format": {"type": "json_object"}, "grammar": GRAMMAR}
+    server.post(path, {"prompt": "a", **both}).error(400, "grammar")
+
+
+@pytest.mark.parametrize("value", [5, "a", [1], True])
+def test_a_word_to_the_schema_compiler_that_is_none(server, value):
+    complete(server, json_schema={**SCHEMA, "x-guidance": value}).error(400, "json_schema")
+    chat(server, response_format=named({**SCHEMA, "x-guidance": value})).error(400, "response_format")
+    assert complete(server, json_schema={**SCHEMA, "x-guidance": None}).json["content"] in TEXTS
 
 
 def test_json_object_is_an_object(server):

@@ -333,6 +333,20 @@ def test_files(page, path, kind, body):
     assert page.request("HEAD", path).status == 200
 
 
+@pytest.mark.parametrize("form", ["W/{}", '"x", {}', '"a,b" , W/{},"c"', '"\\", {}', "*", " * "])
+@pytest.mark.parametrize("path", ["/hello.txt", "/openapi.json"])
+def test_forms_of_what_a_client_has(page, path, form):
+    etag = page.get(path).headers["etag"]
+    again = page.get(path, If_None_Match=form.format(etag))
+    assert (again.status, again.body, again.headers["etag"]) == (304, b"", etag)
+
+
+@pytest.mark.parametrize("form", ["", "W/", '"x"', "{}x", '"*"', '"x{}'])
+def test_what_a_client_has_is_something_else(page, form):
+    etag = page.get("/hello.txt").headers["etag"][1:-1]
+    assert page.get("/hello.txt", If_None_Match=form.format(etag)).body == b"hello"
+
+
 def test_text_travels_compressed_where_it_is_taken(page, tmp_path):
     text = b"let answer = 42;\n" * 400
     (tmp_path / "public" / "large.js").write_bytes(text)

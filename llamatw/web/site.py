@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from llamatw.web.origins import Origins
 
 _log = Logger(namespace="llamatw")
 
+_URL = re.compile(rb"https?://([^/]*)", re.IGNORECASE)
 _METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 
 
@@ -94,8 +96,8 @@ class Gate(Resource):
     def _refusal(self, request: Request) -> LlamatwError | None:
         if request.method not in _METHODS:
             return MethodNotAllowed("this method is not served")
-        if _path(request) is None:
-            return BadRequest("the path is not UTF-8")
+        if not request.is_path or _path(request) is None:
+            return BadRequest("what is asked for must be a path, in UTF-8")
         return self._origins.refusal(request) or self._stranger(request) or _unreadable(request)
 
     def _stranger(self, request: Request) -> LlamatwError | None:
@@ -120,6 +122,7 @@ class Intake(TwistedRequest):
 
     owner = 0  # number of its API key
     n_received = 0  # bytes of the body
+    is_path = True  # what is asked for
     is_outside = False  # of --api-prefix
     _refused = False
 
@@ -143,8 +146,18 @@ class Intake(TwistedRequest):
 
     def process(self) -> None:
         if not self._refused:
+            self._find_path()
             self._remove_prefix()
             super().process()  # type: ignore[no-untyped-call]
+
+    def _find_path(self) -> None:
+        """Of a whole URL, as proxies are asked for, the host counts and not the header.  Twisted answers "*" itself."""
+        whole = _URL.match(self.path)
+        if whole:
+            self.requestHeaders.setRawHeaders(b"host", [whole[1]])
+            self.path = self.path[whole.end() :] or b"/"
+        self.is_path = self.path.startswith(b"/")
+        self.path = self.path if self.is_path else b"/"
 
     def _remove_prefix(self) -> None:
         """Routes and files know nothing of --api-prefix.  By itself it leaves an empty path."""
@@ -259,9 +272,9 @@ def _add_page(app: Klein, api: Api, assets: Assets) -> None:
 
 def _add_slash(request: Request) -> bytes:
     """The page's links begin where its own path ends."""
-    path, mark, query = request.uri.partition(b"?")
+    _, mark, query = request.uri.partition(b"?")
     request.setResponseCode(308)
-    request.setHeader(b"location", path + b"/" + mark + query)
+    request.setHeader(b"location", request.site.api_prefix + b"/" + mark + query)
     request.setHeader(b"content-length", b"0")
     return b""
 
@@ -273,8 +286,8 @@ def _add_common_headers(request: Request) -> None:
 
 
 def _unreadable(request: Request) -> LlamatwError | None:
-    encoding = request.getHeader(b"content-encoding")
-    if encoding not in (None, b"identity"):
+    encodings = request.requestHeaders.getRawHeaders(b"content-encoding", [])
+    if any(encoding.lower() != b"identity" for encoding in encodings):
         return UnsupportedMedia("the body must not be compressed")
     if request.content_type.lower().startswith(b"multipart/"):
         return UnsupportedMedia("the body must be JSON")

@@ -126,6 +126,8 @@ def test_other_errors_of_http(server):
     server.request("BREW", "/completion").error(405)
     server.get("/%ff").error(400)
     server.post("/completion", {}, Content_Encoding="gzip").error(415)
+    server.post("/completion", {}, Content_Encoding="gzip\r\nContent-Encoding: identity").error(415)
+    assert server.post("/tokenize", {"content": "a"}, Content_Encoding="Identity").status == 200
     server.post("/completion", {}, Content_Type="multipart/form-data; boundary=x").error(415)
     assert server.get("/health").headers["x-content-type-options"] == "nosniff"
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from llamatw import models
@@ -64,7 +65,7 @@ def build(settings: Settings, reactor: Any, listeners: list[Listener]) -> MultiS
         settings.engine,
         reactor,
         opener=find_and_open,
-        prepare=lambda compiler: reactor.callInThread(compiler.prepare),
+        prepare=lambda compiler: deferToThreadPool(reactor, reactor.getThreadPool(), compiler.prepare),
     )
     site = make_site(engine, settings.web, reactor)
     factory = wrapped(site, settings.web)

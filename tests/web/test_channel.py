@@ -66,7 +66,9 @@ def test_whole_urls(server, host):
     assert b"<html" in send(server, b"GET http://" + host + b" HTTP/1.1\r\nHost: x\r\n\r\n").reply().body
 
 
-@pytest.mark.parametrize("target", [b"*", b"health", b"?a", b"http:/health", b"ftp://localhost/health", b"localhost:80"])
+@pytest.mark.parametrize(
+    "target", [b"*", b"health", b"?a", b"http:/health", b"ftp://localhost/health", b"localhost:80"]
+)
 def test_targets_that_are_no_path(server, target):
     reply = send(server, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n").reply()
     assert reply.error(400) and reply.headers["server"] == "llamatw"

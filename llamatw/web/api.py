@@ -26,6 +26,7 @@ from llamatw.text import templates
 from llamatw.text.chat import ChatTemplate
 from llamatw.text.thoughts import Tags
 from llamatw.web import constraints, prompts, reply, sampling, schema
+from llamatw.web.body import decode
 from llamatw.web.generation import Generation
 from llamatw.web.probs import Entries
 from llamatw.web.sse import MAX_STALL_S, EventStream, frame
@@ -83,7 +84,7 @@ class Api:
         raw = request.content.read()
         if self.settings.verbose:
             self.log.debug("{path} {body}", path=_shown(request.path), body=raw[:4096].decode("utf-8", "replace"))
-        return schema.decode(kind, raw)
+        return decode(kind, raw)
 
     async def order(
         self,

@@ -172,6 +172,22 @@ def test_malformed_json(server, path, body):
 
 
 @pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        (b'"json_schema":{"a":[1e999]}', "json_schema"),
+        (b'"unknown":-1e999', "unknown"),
+        (b'"temperature":1e999', "temperature"),
+        (b'"chat_template_kwargs":{"a":1e999}', "chat_template_kwargs"),
+        (b'"a b":1e999', None),
+        (b'"a":1e999,"\\ud800":1', None),
+        (b'"a":1e999,"b":"\\ud800"', None),
+    ],
+)
+def test_a_number_that_is_too_large_for_any_field(server, more, name):
+    server.request("POST", "/completion", b'{"prompt":"a",%s}' % more).error(400, name)
+
+
+@pytest.mark.parametrize(
     ("body", "name"),
     [
         (b'{"content":"a","content":"a"}', "content"),

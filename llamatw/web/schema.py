@@ -1,7 +1,7 @@
 """Request bodies: what they may hold, and what they come to for the engine.
 
-A body is decoded strictly by body.py (a bool is no number, a string is no number), checked against the tables of limits.py, and
-folded into an Order.  Whatever is wrong is a BadRequest or NotSupported that names the field.
+A body is decoded strictly by body.py (a bool is no number, a string is no number), checked against the tables of
+limits.py, and folded into an Order.  Whatever is wrong is a BadRequest or NotSupported that names the field.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 
 from bench import results
 from bench.http import __main__ as command
-from bench.http import held, measures
+from bench.http import hostile, measures
 from bench.http.answer import NOTHING, Answer, read
 from bench.http.chats import Seen
 from bench.http.client import Client, request
@@ -288,7 +288,7 @@ SMALL = {  # scenario -> its arguments
     "lookup": {"n_out": 24},
     "cancel": {"n_aborts": 12, "n_prompt": 300, "n_out": 200},
     "held": {"n_rounds": 1, "n_out": 16},
-    "hostile": {"n_at_once": 5, "n_around": 5, "n_out": 2, "n_live": 1500},
+    "hostile": {"n_rounds": 1, "n_clients": 3, "n_around": 2, "n_tokens": 25, "n_out": 2},
 }
 
 
@@ -352,9 +352,16 @@ def test_held(found: dict[str, measures.Measures]) -> None:
 
 
 def test_hostile(found: dict[str, measures.Measures]) -> None:
-    hostile = found["hostile"]
-    assert 4 <= hostile["refused"] < len(held.HOSTILE)
-    assert min(hostile["free_tokens"], hostile["hostile_tokens"], hostile["slowed_by"]) > 0
+    measured = found["hostile"]
+    assert all(measured[f"{name}_slowed_by"] > 0 for name in ("alone", *hostile.KINDS))
+    assert measured["free_answers"] > measured["free_refused"] == 0
+    assert measured["gbnf_refused"] > 0
+
+
+@pytest.mark.parametrize("name", hostile.KINDS)
+def test_hostile_requests_are_new_each_time(name: str) -> None:
+    requests = [json.dumps(hostile.KINDS[name](n)) for n in range(24)]
+    assert len(set(requests)) == (1 if name in ("free", "short") else 24)
 
 
 def test_flood(found: dict[str, measures.Measures]) -> None:

@@ -40,12 +40,13 @@ export async function* generate({ route, body }, key, signal) {
   const { path, more, read } = ROUTES[route];
   const request = { ...body, stream: true, return_progress: true, timings_per_token: true, ...more };
   const response = await send(path, { method: "POST", body: JSON.stringify(request), signal }, key);
+  const joined = thoughtsIn();
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const chunk = parse(data);
     if (chunk.error)
       throw new ApiError(chunk.error.message ?? "The server reported an error.", chunk.error.code ?? 500, chunk);
-    yield read(chunk);
+    yield joined(read(chunk));
     if (chunk.stop === true) return; // the last event of the native route
   }
   throw new ApiError("The connection ended before the reply did.");
@@ -55,6 +56,7 @@ function readChat({ choices = [], usage, timings, prompt_progress: progress }) {
   const [choice = {}] = choices;
   return {
     text: choice.delta?.content ?? "",
+    thought: choice.delta?.reasoning_content ?? "",
     probs: choice.logprobs?.content ?? [],
     outcome: choice.finish_reason ?? null,
     usage,
@@ -70,6 +72,17 @@ function readNative({ content = "", completion_probabilities: probs = [], stop, 
     outcome: stop ? (type === "limit" ? "length" : "stop") : null,
     timings: rest.timings,
     progress: rest.prompt_progress,
+  };
+}
+
+/** Thoughts that the server tells apart go into the text as models write them. */
+function thoughtsIn() {
+  let isThinking = false;
+  return ({ thought = "", ...part }) => {
+    const opens = thought && !isThinking ? "<think>" : "";
+    const closes = part.text && (isThinking || thought) ? "</think>\n\n" : "";
+    if (thought || part.text) isThinking = !part.text;
+    return { ...part, text: opens + thought + closes + part.text };
   };
 }
 

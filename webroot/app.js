@@ -8,7 +8,7 @@ import { Log } from "./log.js";
 import { loadMarkdown } from "./message.js";
 import { Meter } from "./meter.js";
 import { Server } from "./server.js";
-import { Settings, key, last } from "./store.js";
+import { Settings, draft, key, last } from "./store.js";
 import { freshChat } from "./tree.js";
 
 const settings = new Settings();
@@ -19,6 +19,7 @@ const log = new Log(chat, {
   goOn: () => chat.busy || chat.goOn(),
   edit: () => log.newest("user").edit(),
   fresh: newChat,
+  write: () => composer.focus(),
 });
 const meter = new Meter(chat, settings, server);
 const composer = new Composer(send, (text) => meter.draft(text));
@@ -94,7 +95,9 @@ chat.addEventListener("busy", () => {
 });
 
 $(".ideas").addEventListener("click", ({ target }) => {
-  if (target.matches("button") && !chat.busy) chat.send(target.textContent);
+  if (!target.matches("button") || chat.busy) return;
+  chat.send(target.textContent);
+  composer.focus();
 });
 
 // -- Buttons and keys
@@ -111,10 +114,11 @@ const ACTIONS = {
   attach: () => $(".composer input[type=file]").click(),
   key: askKey,
   close: (button) => button.closest("dialog").close(),
+  undo: () => $(".toast:not([hidden]) button:not([hidden])")?.click(),
 };
 
 /** Alt and a letter; said in the buttons' titles. */
-const KEYS = { KeyN: "new", KeyC: "history", KeyS: "settings", KeyM: "monitor" };
+const KEYS = { KeyN: "new", KeyC: "history", KeyS: "settings", KeyM: "monitor", KeyZ: "undo" };
 
 document.addEventListener("click", ({ target }) => {
   if (target.matches("dialog.drawer")) return target.close(); // the dimmed page around a drawer
@@ -122,8 +126,8 @@ document.addEventListener("click", ({ target }) => {
   ACTIONS[button?.dataset.action]?.(button);
 });
 document.addEventListener("keydown", (event) => {
-  if ($("dialog[open], :popover-open")) return;
   const action = event.altKey && !event.ctrlKey && !event.metaKey && KEYS[event.code];
+  if (action !== "undo" && $("dialog[open], :popover-open")) return;
   if (event.key === "Escape") current().stop();
   else if (action) ACTIONS[action]();
   else if (event.key === "ArrowUp" && inChat() && !composer.text && event.target.matches(".composer textarea"))
@@ -150,7 +154,11 @@ const unreachable = () => toast("The server does not answer: this part of the pa
 
 // -- What the browser keeps; another tab may be at the same chat
 
-const unsaved = () => toast("This browser keeps no more: its storage is full or switched off.");
+let told = false;
+const unsaved = () => {
+  if (!told) toast("This browser keeps no more chats: its storage is full or switched off. Export what is to stay.");
+  told = true;
+};
 chat.addEventListener("unsaved", unsaved);
 chats.watch(async (id) => {
   if (id !== desk.current || current().busy) return;
@@ -158,7 +166,10 @@ chats.watch(async (id) => {
   if (theirs && isAtRest(theirs) && id === desk.current && !current().busy) desk.open(theirs);
 });
 const isAtRest = ({ messages = [], leaf, reply = messages[leaf] }) => !reply || reply.role === "user" || reply.outcome;
-addEventListener("pagehide", () => current().keep());
+addEventListener("pagehide", () => {
+  current().keep();
+  draft.set(composer.text);
+});
 
 // -- The server
 
@@ -201,3 +212,4 @@ server.check();
 const kept = await chats.load(last.get());
 if (kept?.messages?.length) await loadMarkdown(); // no flash of plain text
 if (!chat.busy) desk.open(kept ?? freshChat());
+if (!composer.text) composer.text = draft.get();

@@ -43,8 +43,14 @@ export class Composer {
     return this.#field.value;
   }
 
+  set text(text) {
+    this.#field.value = text;
+    this.#fit();
+  }
+
+  /** Not where that brings up a keyboard which hides half of the page. */
   focus() {
-    this.#field.focus();
+    if (matchMedia("(hover: hover)").matches) this.#field.focus();
   }
 
   #submit() {
@@ -64,9 +70,10 @@ export class Composer {
     this.#submit();
   }
 
-  /** Another text: another height. */
+  /** Another text: another height, where the style sheet cannot say so. */
   #fit() {
     this.#written(this.#field.value);
+    if (CSS.supports("field-sizing: content")) return;
     this.#field.style.height = "auto";
     this.#field.style.height = `${this.#field.scrollHeight}px`;
   }

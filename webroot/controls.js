@@ -83,7 +83,7 @@ const KINDS = {
 
   grammar(field, id, set) {
     const text = h("textarea", { id, rows: 6, dir: "ltr", spellcheck: "false", class: "mono" });
-    const order = h("input", { type: "text", "aria-label": "Order of properties", placeholder: "order: prop1,prop2" });
+    const order = h("input", { type: "text", "aria-label": "Order of properties", placeholder: "order: a, b" });
     const convert = h("button", { type: "button" }, "Convert JSON schema");
     convert.addEventListener("click", async () => {
       const grammar = await toGrammar(text.value, order.value);

@@ -54,6 +54,12 @@ async function copy(text) {
   return done;
 }
 
+/** What fetches a library when first called: it, or null where it is not to be had. */
+export function library(load) {
+  let loading;
+  return () => (loading ??= load().catch(() => null));
+}
+
 let toastTimer;
 document.addEventListener("close", () => document.body.append($(".toast")), true); // it outlives its dialog
 
@@ -70,6 +76,9 @@ export function toast(text, undo) {
     undo();
   };
   box.hidden = false;
-  clearTimeout(toastTimer);
-  toastTimer = setTimeout(hide, undo ? 8000 : 5000);
+  const wait = () => {
+    clearTimeout(toastTimer);
+    toastTimer = setTimeout(() => (box.matches(":hover, :focus-within") ? wait() : hide()), undo ? 8000 : 5000);
+  };
+  wait();
 }

@@ -1,5 +1,6 @@
 // Chats as a file: JSON, {format, version, chats}.  What comes in is checked field by field: it may be anybody's.
 
+import { fromLlamaCpp } from "./foreign.js";
 import { dataUrl } from "./requests.js";
 
 const FORMAT = "llamatw.chats";
@@ -29,7 +30,10 @@ export async function unpack(text) {
   } catch {
     throw new Error("it is not JSON.");
   }
-  if (file?.format !== FORMAT || !Array.isArray(file.chats)) throw new Error("it holds no chats of this page.");
+  const theirs = fromLlamaCpp(file);
+  if (theirs) return Promise.all(theirs.map(unpackChat));
+  if (file?.format !== FORMAT || !Array.isArray(file.chats))
+    throw new Error("it holds no chats of this page, nor of llama.cpp's.");
   if (file.version !== VERSION) throw new Error("it is of another version of this page.");
   return Promise.all(file.chats.map(unpackChat));
 }

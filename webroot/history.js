@@ -39,14 +39,14 @@ export function mount(dialog, { desk }) {
     found.textContent = words ? `${heads.length} found` : "";
   }
 
-  function row({ id, kind, title, changed }) {
+  function row({ id, kind, title, changed }, at) {
     const current = id === desk.current ? "true" : null;
     const open = h(
       "button",
       { type: "button", class: "open", dir: "auto", "aria-current": current, onclick: () => openChat(id) },
       title,
     );
-    const day = h("time", {}, new Date(changed).toLocaleDateString(undefined, { day: "numeric", month: "short" }));
+    const day = h("time", {}, dayOf(new Date(changed)));
     const mark = kind === "completion" ? h("span", { class: "kind" }, "text") : "";
     const save = iconButton("save", `Export “${title}”`, async () => download([await chats.load(id)], title));
     return h(
@@ -56,7 +56,7 @@ export function mount(dialog, { desk }) {
       mark,
       day,
       save,
-      iconButton("trash", `Delete “${title}”`, () => remove(id)),
+      iconButton("trash", `Delete “${title}”`, () => remove(id, at)),
     );
   }
 
@@ -65,15 +65,17 @@ export function mount(dialog, { desk }) {
     if (id !== desk.current) desk.open((await chats.load(id)) ?? desk.fresh());
   }
 
-  async function remove(id) {
+  async function remove(id, at) {
     const kept = await chats.load(id);
     const isCurrent = id === desk.current;
     if (isCurrent) desk.open(desk.fresh());
     await chats.remove(id);
-    dialog.close();
+    await show();
+    (list.children[Math.min(at, list.children.length - 1)].querySelector("button:last-child") ?? search).focus();
     toast("Chat deleted.", async () => {
       await chats.save(kept);
       if (isCurrent) desk.open(kept);
+      show();
     });
   }
 
@@ -81,7 +83,8 @@ export function mount(dialog, { desk }) {
     if (!given) return;
     try {
       const brought = await unpack(await given.text());
-      const n = (await Promise.all(brought.map(bringIn))).filter(Boolean).length;
+      let n = 0;
+      for (const chat of brought) n += await bringIn(chat); // one after the other: two may have the same name
       toast(`${n} of ${brought.length} chats imported${n < brought.length ? "; the others are here already" : ""}.`);
     } catch (error) {
       toast(`That file cannot be imported: ${error.message}`);
@@ -93,6 +96,11 @@ export function mount(dialog, { desk }) {
     search.value = "";
     return show();
   };
+}
+
+function dayOf(date) {
+  const year = date.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+  return date.toLocaleDateString(undefined, { day: "numeric", month: "short", year });
 }
 
 /** False where it is here already.  One that has changed since does not overwrite ours, nor the other way round. */

@@ -4,6 +4,7 @@ import { Lexer, Tokenizer } from "./vendor/markdown.js";
 
 const MAX_BLOCK = 20_000; // characters; a block that is longer goes on in a new one, a line that is longer is plain text
 const MAX_DEPTH = 8; // of quotes and lists in each other, and of emphasis
+const MAX_HEADING = 1000; // characters of one that is underlined
 const MAX_TEXT = 3000; // characters; a longer text goes through the lexer in parts
 const MAX_WORK = 1e6; // characters times signs of a part: from each sign the lexer may look to the end
 const SIGNS = /[*_~[!<$\\]/g;
@@ -21,8 +22,11 @@ class Rules extends Tokenizer {
 
   def() {}
 
+  /** A heading of such a length is none; the search for its underline starts anew in each line. */
   lheading(src) {
-    return super.lheading(src.slice(0, interruption(src)));
+    const near = src.slice(0, MAX_HEADING);
+    const whole = near.length < src.length ? near.lastIndexOf("\n") + 1 : near.length;
+    return super.lheading(near.slice(0, interruption(near) ?? whole));
   }
 
   tag(src) {
@@ -105,6 +109,11 @@ function interruption(src) {
   return found?.[1] ? found.index + 1 : undefined;
 }
 
+/** Only a paragraph asks for it, and there is none in an item of a list, whose lines are looked at one by one. */
+function beginning(src) {
+  return this.lexer.state.top ? interruption(src) : undefined;
+}
+
 const OPTIONS = {
   gfm: true,
   breaks: true,
@@ -112,7 +121,7 @@ const OPTIONS = {
   extensions: {
     block: [thoughts, display],
     inline: [formula],
-    startBlock: [interruption],
+    startBlock: [beginning],
     startInline: [(src) => src.search(/\$|\\[([]/)],
   },
 };

@@ -53,6 +53,7 @@ export class Log {
   /** Nodes of messages that stay are kept; from the first that differs all are new. */
   #path() {
     const messages = this.#chat.messages;
+    const focused = this.#focused();
     const stays = new Set(messages);
     for (const [message, { article }] of this.#shown) {
       if (stays.has(message)) continue;
@@ -63,8 +64,21 @@ export class Log {
     const fresh = messages.filter((message) => !this.#shown.has(message));
     for (const message of fresh) this.#add(message);
     for (const message of messages.slice(-2)) this.#draw(message); // at once: the reader looks at them
+    if (focused && document.activeElement === document.body) this.#refocus(focused, messages);
     if (fresh.at(-1)?.outcome === undefined) this.#following = true;
     this.#follow();
+  }
+
+  /** The button of a message that has the focus: [its label, the message's place]. */
+  #focused() {
+    const { activeElement: button } = document;
+    const article = button.closest("article");
+    return article && [button.ariaLabel, [...this.#shown.values()].findIndex((one) => one.article === article)];
+  }
+
+  /** To the button that stands in the place of one that has gone with its message, or to where one writes. */
+  #refocus([label, at], messages) {
+    if (!this.#shown.get(messages[at])?.focus(label)) this.#act.write();
   }
 
   #add(message) {

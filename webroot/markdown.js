@@ -1,9 +1,10 @@
 // Markdown of model output -> DOM nodes.  Safe by construction: only createElement and text nodes, links only to the web
 // and to mail, images become links.  Each outermost block takes its writing direction from its own first letters.
 
+import { codeFrame, codeIn, unturned } from "./code.js";
 import { h } from "./dom.js";
 import { blocks, isWeb, within } from "./lexer.js";
-import { codeFrame, enrich, formula } from "./rich.js";
+import { formula } from "./formulas.js";
 
 /** Shows a growing text in root.  What has not changed keeps its nodes, and with them what is selected. */
 export class Markdown {
@@ -18,7 +19,7 @@ export class Markdown {
 
   /** done: nothing more will come. */
   update(text, done = true) {
-    const source = text.replace(/\r\n?/g, "\n");
+    const source = opened(text.replace(/\r\n?/g, "\n"));
     if (!source.startsWith(this.#settled)) {
       this.#settled = "";
       this.#nSettled = 0;
@@ -31,10 +32,21 @@ export class Markdown {
     for (const { end, isSettled } of found) {
       if (!isSettled) break;
       this.#settled = source.slice(0, from + end);
-      enrich(this.#shown[this.#nSettled++].node);
+      finish(this.#shown[this.#nSettled++].node);
     }
-    if (done) for (const { node } of this.#shown.slice(this.#nSettled)) enrich(node);
+    if (done) for (const { node } of this.#shown.slice(this.#nSettled)) finish(node);
   }
+}
+
+/** Some templates write the tag that opens a thought themselves, so only the one that closes it is there. */
+function opened(text) {
+  const close = text.search(/^<\/think>[ \t]*$/m);
+  return close < 0 || text.lastIndexOf("<think>", close) >= 0 ? text : `<think>${text}`;
+}
+
+/** The code in a node will not change any more. */
+function finish(node) {
+  for (const frame of [node, ...(node.querySelectorAll?.(".code") ?? [])]) codeIn(frame)?.finish();
 }
 
 /** Makes the children of a node, and the list of what is shown there, those of the tokens: what is unchanged stays, the
@@ -106,7 +118,11 @@ const KINDS = {
     make: ({ ordered, start }) => h(ordered ? "ol" : "ul", { start: ordered && start !== 1 ? start : null }),
     parts: ({ items }) => items,
   },
-  list_item: { make: () => h("li"), parts: ofItem },
+  list_item: {
+    shape: ({ task }) => task,
+    make: ({ task }) => h("li", { class: task ? "task" : null }),
+    parts: ofItem,
+  },
   table: {
     shape: ({ align }) => align.join(),
     make: () => h("div", { class: "table", tabindex: "0" }, h("table")),
@@ -126,8 +142,8 @@ const KINDS = {
   },
   code: {
     shape: languageOf,
-    make: (token) => codeFrame(languageOf(token), ""),
-    fill: (node, token) => (node.querySelector("code").textContent = token.text.replace(/\n$/, "")),
+    make: (token) => codeFrame(languageOf(token)),
+    fill: (node, token) => codeIn(node).update(token.text.replace(/\n$/, "")),
   },
   thoughts: {
     make: () => h("div", {}, h("details", { class: "thoughts" }, h("summary", {}, "Thoughts"), h("div"))),
@@ -141,10 +157,10 @@ const KINDS = {
   strong: element("strong"),
   em: element("em"),
   del: element("del"),
-  codespan: { make: (token) => h("code", { dir: "auto" }, token.text) },
+  codespan: { make: (token) => h("code", { dir: "auto" }, unturned(token.text)) },
   br: { make: () => h("br") },
   link: { shape: ({ href }) => href, make: ({ href }) => anchor(href), parts: within },
-  image: { make: (token) => anchor(token.href, token.text || token.href) },
+  image: { make: (token) => anchor(token.href, ...unturned(token.text || token.href)) },
   unsafe: { make: ({ raw }) => text(raw) },
 };
 

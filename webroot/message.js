@@ -49,7 +49,8 @@ export class Message {
   #foot = h("div", { class: "foot" });
   #probs = null; // the view of token probabilities, while it is open
 
-  /** act: {again, goOn, edit, fresh}, what the buttons do beside those of the message itself. */
+  /** act: {again, goOn, edit, fresh, write}, what the buttons do beside those of the message itself; write: the focus
+   *  goes to where messages are written. */
   constructor(message, chat, act) {
     this.#message = message;
     this.#chat = chat;
@@ -71,9 +72,20 @@ export class Message {
   draw() {
     const message = this.#message;
     const streaming = !this.#isUser && !message.outcome;
+    const focused = this.#foot.contains(document.activeElement) && document.activeElement.ariaLabel;
     if (!this.#probs) this.#show(!streaming);
     this.article.setAttribute("aria-busy", streaming);
     this.#foot.replaceChildren(...(streaming ? this.#waiting() : this.#footing()));
+    if (focused && !this.focus(focused)) this.#act.write();
+  }
+
+  /** Puts the focus on the button of this name, or to where one turns the other way; false where there is none. */
+  focus(label) {
+    const buttons = [...this.#foot.querySelectorAll("button:enabled")];
+    const isTurn = (button) => label.startsWith("The ") && button.parentNode.matches(".branches");
+    const found = buttons.find((button) => button.ariaLabel === label) ?? buttons.find(isTurn);
+    found?.focus();
+    return found !== undefined;
   }
 
   #show(done) {
@@ -161,6 +173,7 @@ export class Message {
     if (this.#chat.busy) return;
     this.#probs = null;
     const old = this.#message.content;
+    const came = document.activeElement;
     const field = h("textarea", {
       dir: "auto",
       "aria-label": "Edit the text",
@@ -171,6 +184,7 @@ export class Message {
       this.#text = null;
       form.replaceWith(this.#body);
       this.draw();
+      if (came.isConnected || !this.focus(this.#isUser ? "Edit the message" : "Edit the reply")) this.#act.write();
     };
     const save = () => {
       close();
@@ -179,6 +193,7 @@ export class Message {
     const send = () => {
       close();
       if (field.value.trim()) this.#chat.ask(this.#message, field.value.trim());
+      this.#act.write();
     };
     const form = editor(
       field,

@@ -24,7 +24,7 @@ function write(name, value) {
  *  own, all others are fields of a request. */
 export class Settings {
   #values = Object(read("settings"));
-  #presets = Object(read("presets"));
+  #presets = new Map(Object.entries(Object(read("presets"))));
 
   get(name) {
     return this.#values[name];
@@ -53,18 +53,18 @@ export class Settings {
   }
 
   get presets() {
-    return Object.keys(this.#presets).sort((a, b) => a.localeCompare(b));
+    return [...this.#presets.keys()].sort((a, b) => a.localeCompare(b));
   }
 
   preset(name) {
-    return this.#presets[name];
+    return this.#presets.get(name);
   }
 
   /** undefined: forget it. */
   keepPreset(name, values) {
-    if (values === undefined) delete this.#presets[name];
-    else this.#presets[name] = values;
-    write("presets", this.#presets);
+    if (values === undefined) this.#presets.delete(name);
+    else this.#presets.set(name, values);
+    write("presets", Object.fromEntries(this.#presets));
   }
 }
 
@@ -73,22 +73,36 @@ export const key = {
   set: (value) => write("key", value || undefined),
 };
 
-/** The chat that was shown last in this tab, or in any. */
-export const last = {
-  get() {
+/** What a tab keeps for itself when it is loaded again. */
+const ofTab = {
+  get(name) {
     try {
-      return sessionStorage.getItem(`${PREFIX}chat`) ?? read("last");
+      return sessionStorage.getItem(PREFIX + name);
     } catch {
       return null;
     }
   },
 
-  set(id) {
-    write("last", id);
+  set(name, value) {
     try {
-      sessionStorage.setItem(`${PREFIX}chat`, id);
+      sessionStorage.setItem(PREFIX + name, value);
     } catch {
       // no storage: nothing to come back to
     }
   },
+};
+
+/** The chat that was shown last in this tab, or in any. */
+export const last = {
+  get: () => ofTab.get("chat") ?? read("last"),
+  set(id) {
+    write("last", id);
+    ofTab.set("chat", id);
+  },
+};
+
+/** A message that was being written. */
+export const draft = {
+  get: () => ofTab.get("draft") ?? "",
+  set: (text) => ofTab.set("draft", text),
 };

@@ -3,7 +3,7 @@
     python -m bench.http [scenario[:name=value,...] ...] [-m MODEL] [-t THREADS] [-- server flags]
     python -m bench.http [scenario[:name=value,...] ...] --url http://HOST:PORT
 
-Without names, all scenarios.  Each gets a server of its own, started for it with `-np 8` and the flags after `--`.
+Without names, all scenarios.  Each gets a server of its own, with `-np 8`, API keys and the flags after `--`.
 A server that is given by its URL may know prompts from before: choose another --seed for each run.
 """
 
@@ -21,8 +21,8 @@ from typing import Any
 
 import msgspec
 
-from bench.http import chats, held, rough, steady
-from bench.http.client import Client
+from bench.http import chats, held, hostile, rough, steady
+from bench.http.client import KEYS, Client
 from bench.http.load import Load, Scenario
 from bench.http.measures import Figure, Measures, medians, rounded, show
 from bench.http.server import Process, serving
@@ -31,7 +31,7 @@ from bench.results import append, run_columns
 from bench.workload import Job
 from llamatw import models
 
-FLAGS = ["-np", "8"]
+FLAGS = ["-np", "8", "--api-key", ",".join(KEYS)]
 N_WARM_UP = 16  # tokens
 POLL_S = 0.02
 SCENARIOS: dict[str, Scenario] = {
@@ -46,7 +46,7 @@ SCENARIOS: dict[str, Scenario] = {
     "lookup": steady.lookup,
     "cancel": rough.cancel,
     "held": held.held,
-    "hostile": held.hostile,
+    "hostile": hostile.hostile,
 }
 
 

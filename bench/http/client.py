@@ -13,6 +13,7 @@ import msgspec
 
 from bench.http.answer import Answer, read
 
+KEYS = [f"bench-{n}" for n in range(9)]  # API keys of a server that is started here; everybody's is the first
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 
 
@@ -106,8 +107,8 @@ class Client:
         return msgspec.json.decode(answer.body)
 
 
-def request(method: str, path: str, body: object = None) -> bytes:
+def request(method: str, path: str, body: object = None, key: str = KEYS[0]) -> bytes:
     """Bytes of a request after which the server closes.  body: anything that JSON can say."""
     data = b"" if body is None else msgspec.json.encode(body)
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n"
     return f"{head}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data

@@ -22,6 +22,7 @@ Kind = Literal["gbnf", "lark", "json_schema"]
 
 _FREE_S = 0.003  # of processor time that a step may always take
 _CREDIT_S = 0.25  # beyond that, over the whole sequence: neighbours wait for it
+_AHEAD_S = 0.005  # that a sequence may be ahead of what it pays
 _NO_GUESSES_S = 0.001  # a mask that took longer is the only one of its step
 
 
@@ -96,6 +97,7 @@ class Guard:
         self._masks: list[bytes] = []  # for the next token, and behind each of the guesses
         self._guesses: list[int] = []
         self._debt_s = self._spent_s = 0.0
+        self.owed_s = -_AHEAD_S  # to those who generate beside it
         for token in taken:
             self.advance(token)
         self._spent_s = 0.0
@@ -123,10 +125,15 @@ class Guard:
         self._masks, self._guesses = [], []
         self._spent_s += self._clock() - started
 
+    def pay(self, seconds: float) -> None:
+        """Its share of a step that others had."""
+        self.owed_s = max(self.owed_s - seconds, -_AHEAD_S)
+
     def failure(self, reason: str) -> BadRequest:
         return BadRequest(f"{self.field}: {reason}", self.field)
 
     def _charge(self, seconds: float) -> None:
+        self.owed_s += seconds
         self._debt_s, self._spent_s = max(0.0, self._debt_s + seconds - _FREE_S), 0.0
         if self._debt_s > _CREDIT_S:
             raise self.failure("what it allows takes too long to find out")

@@ -35,6 +35,7 @@ _COMPLAINTS = [
     (re.compile(r"Resource '([^']*)' is not present"), "$ref", "{1!r} refers to {0!r}, which is not in the schema"),
     (re.compile(r"(oneOf) constraints"), "", "the alternatives of {0!r} at {1!r} may hold together; anyOf would do"),
 ]
+_UNKNOWN_TOKEN = re.compile(r'unknown special token: "([^"]*)"')
 _SPECIAL = b"\xff"  # in front of the names of tokens that no text has
 _MAX_EXACT = 2**53
 _MAX_REASON = 300  # characters
@@ -46,11 +47,17 @@ class _Words:
     """The vocabulary as llguidance asks for it."""
 
     def __init__(
-        self, pieces: list[bytes], name_of: Callable[[int], bytes], eos: int, tokenize: Callable[[bytes], list[int]]
+        self,
+        pieces: list[bytes],
+        name_of: Callable[[int], bytes],
+        ends: list[int],
+        tokenize: Callable[[bytes], list[int]],
     ) -> None:
         self.special_token_ids = [token for token, piece in enumerate(pieces) if not piece]
         self.tokens = [piece or _SPECIAL + name_of(token) for token, piece in enumerate(pieces)]
-        self.eos_token_id = eos
+        for end in ends:  # no grammar can name it
+            self.tokens[end] = _SPECIAL + b"end %d" % end
+        self.eos_token_id = ends[0]
         self.bos_token_id = None
         self._tokenize = tokenize
 
@@ -62,7 +69,7 @@ def tokenizer(
     pieces: list[bytes], name_of: Callable[[int], bytes], ends: list[int], tokenize: Callable[[bytes], list[int]]
 ) -> LLTokenizer:
     """pieces: the text of every token, empty for those that show none.  ends: ids that end generation."""
-    words = _Words(pieces, name_of, ends[0], tokenize)
+    words = _Words(pieces, name_of, ends, tokenize)
     return LLTokenizer(TokenizerWrapper(words), n_vocab=len(pieces), eos_token=ends)
 
 
@@ -75,12 +82,14 @@ class Matchers:
         self.is_worn = False  # it has to be compiled anew, which the engine's thread has no time for
         self.field = wish.field
         self.n_bytes = (words.vocab_size + 31) // 32 * 4  # of a mask
+        self.ends: list[int] = words.eos_tokens
         self._words, self._source = words, source
         started = time.thread_time()
         self._newest = self._compile()
         if self._newest.is_error():
             raise _failure(self._newest, wish.field, wish)
         self._is_quick = time.thread_time() - started < _QUICK_S
+        self.goes_back = wish.kind != "lark" or _goes_back(self._newest.deep_copy())
 
     def begin(self) -> GuidancePlace:
         return GuidancePlace(self, self._newest.deep_copy())
@@ -105,8 +114,11 @@ class GuidancePlace:
         self._taken: list[int] = []
 
     def mask(self) -> bytes:
-        bits = self._ask(lambda matcher: matcher.compute_bitmask())
-        return bits[: self._matchers.n_bytes]  # the matcher's have a bit more than there are tokens
+        bits = self._ask(self._bits)
+        if bits == bytes(len(bits)):
+            field = self._matchers.field
+            raise BadRequest(f"{field}: here only what ends generation could follow, and the text must go on", field)
+        return bits
 
     def advance(self, token: int) -> bool:
         is_taken = self._ask(lambda matcher: matcher.consume_token(token))
@@ -114,7 +126,7 @@ class GuidancePlace:
         return is_taken
 
     def forced(self) -> bytes:
-        return self._ask(lambda matcher: matcher.compute_ff_bytes())
+        return self._ask(lambda matcher: matcher.compute_ff_bytes()) if self._matchers.goes_back else b""
 
     def after(self, tokens: Iterable[int]) -> list[bytes]:
         def ask(matcher: LLMatcher) -> list[bytes]:
@@ -122,11 +134,22 @@ class GuidancePlace:
             for token in tokens:
                 if not matcher.try_consume_tokens([token]):
                     break
-                masks.append(matcher.compute_bitmask()[: self._matchers.n_bytes])
+                masks.append(self._bits(matcher))
             matcher.rollback(len(masks))
             return masks
 
         return self._ask(ask)
+
+    def _bits(self, matcher: LLMatcher) -> bytes:
+        """What ends generation may come where the text may end, also where Lark's numbers of tokens include it."""
+        bits = matcher.compute_bitmask()[: self._matchers.n_bytes]  # the matcher's are a bit longer
+        ends = [end for end in self._matchers.ends if bits[end // 8] >> end % 8 & 1]
+        if not ends or matcher.is_error() or matcher.is_accepting():
+            return bits
+        others = bytearray(bits)
+        for end in ends:
+            others[end // 8] &= ~(1 << end % 8)
+        return bytes(others)
 
     def _ask(self, question: Callable[[LLMatcher], T]) -> T:
         answer = question(self._matcher)
@@ -138,6 +161,13 @@ class GuidancePlace:
         if self._matcher.is_error():
             raise _failure(self._matcher, self._matchers.field)
         return answer
+
+
+def _goes_back(matcher: LLMatcher) -> bool:
+    """Whether it can look behind guesses: not with Lark's max_tokens and stop."""
+    bits = matcher.compute_bitmask()
+    first = next((8 * at + bit for at, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1), 0)
+    return bool(matcher.consume_token(first) and matcher.rollback(1))
 
 
 def compile_guidance(
@@ -176,6 +206,10 @@ def _failure(matcher: LLMatcher, field: str, wish: Wish | None = None) -> BadReq
 def _refusal(reason: str, field: str, wish: Wish | None = None) -> BadRequest:
     if reason.startswith("NoExtension"):
         reason = "nothing fits it"
+    if unknown := _UNKNOWN_TOKEN.search(reason):
+        reason = (
+            f"{unknown[1]} is no control token, or one that ends generation, which comes where the text is complete"
+        )
     if wish is not None and wish.kind == "json_schema":
         reason = _located(reason, msgspec.json.decode(wish.text))
     reason = reason.replace("<non-verbose/>", "").strip()

@@ -28,6 +28,7 @@ from llamatw.engine.reading import Reading
 from llamatw.engine.sequence import Delta, FinishReason, Sequence, Status, TokenProbs
 from llamatw.engine.shift import of_generation, to_keep
 from llamatw.engine.stats import Counters
+from llamatw.engine.turns import solvent
 from llamatw.errors import EngineFailure, LlamatwError, Unavailable
 from llamatw.settings import MAX_DRAFT
 
@@ -73,6 +74,7 @@ class Scheduler:
         self.guest: int | None = None  # a sequence that is no request's: the first to go when pages run out
         self._reading = Reading(slots.adopt, self.counters, group_w)
         self._now = 0.0  # as told last
+        self._step_s = 0.0  # that the last step took
         self._slots = slots
         self._n_batch = n_batch
         self._n_draft_max = n_draft
@@ -118,7 +120,7 @@ class Scheduler:
         self._end_late(now)
         self._admit(now)
         self._shift()
-        decoding = [seq for seq in self.running if seq.is_decoding and not seq.rests]
+        decoding = solvent([seq for seq in self.running if seq.is_decoding and not seq.rests], self._step_s)
         if len(decoding) > self._n_batch:  # by turns, then
             decoding = (decoding[self.counters.n_steps % len(decoding) :] + decoding)[: self._n_batch]
         reading = self._reading.rows(self.running, self.budget.chunk(len(decoding)))
@@ -128,7 +130,7 @@ class Scheduler:
 
     def commit(self, rows: list[Row], outs: list[Out], now: float, step_ms: float) -> None:
         """A step ran: takes its results in.  now in seconds, of the clock that plan() is told."""
-        self._now = now
+        self._now, self._step_s = now, step_ms / 1e3
         running = {seq.handle: seq for seq in self.running}
         chunks = [row.advance for row in rows if not running[row.seq].is_decoding]
         n_chunk, n_before = sum(chunks), sum(len(seq.generated) for seq in running.values())

@@ -22,10 +22,10 @@ from select import select
 
 from llamatw.errors import Unavailable
 
-_CPU_S = 1  # of processor time
+_CPU_S = 0.5  # of processor time
 _WALL_S = 20.0  # the machine may be busy
-_PROMPT_S = 0.1  # of wall time; who takes longer waits for everybody else
-_LAST = 19  # the niceness of such
+PROMPT_S = 0.005  # of wall time; who takes longer leaves the processor to those who generate
+_NICE = 10  # then: a tenth of what they use
 _MEMORY = 1 << 30  # bytes of address space
 _TOO_MUCH = f"compiling it takes too long or too much memory: the limits are {_CPU_S} s and {_MEMORY >> 20} MiB"
 _PART = 1 << 16  # bytes
@@ -90,7 +90,7 @@ class _Helper:
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C is for the server
+                process_group=0,  # a Ctrl-C is for the server; niceness counts within a session only
             )
         self.close = weakref.finalize(self, _end, self._process, self._socket)
 
@@ -138,15 +138,15 @@ def _help(socket: Connection) -> None:
                 os.write(writes, validate(source).encode()[:_PART])
                 os._exit(0)
             os.close(writes)
-            if not select([reads], [], [], _PROMPT_S)[0]:
-                os.setpriority(os.PRIO_PROCESS, child, _LAST)  # it takes its time, and those who generate need not wait
+            if not select([reads], [], [], PROMPT_S)[0]:
+                os.setpriority(os.PRIO_PROCESS, child, _NICE)
             with open(reads, "rb") as pipe:
                 verdict = pipe.read()
             socket.send_bytes(_TOO_MUCH.encode() if os.waitpid(child, 0)[1] else verdict)
 
 
 def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
+    signal.setitimer(signal.ITIMER_PROF, _CPU_S)  # which ends the process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 
 from llamatw.engine.sequence import Sequence
 
+_MASK_SHARE = 0.1  # of a step's time
 MIN_SHARED = 8  # tokens that are worth a copy, or waiting for
 
 
 class Shares:
-    """Tokens that each owner has been given since it came.  Who comes, or comes back, starts level with the one that
-    has had least: nobody saves up while away."""
+    """What each owner has been given since it came: tokens, or microseconds.  Who comes, or comes back, starts level
+    with the one that has had least: nobody saves up while away."""
 
     def __init__(self) -> None:
         self._had: dict[int, int] = {}
@@ -23,11 +25,22 @@ class Shares:
         level = min((had for owner, had in self._had.items() if owner in owners), default=0)
         self._had = {owner: self._had.get(owner, level) for owner in owners}
 
-    def charge(self, owner: int, n_tokens: int) -> None:
-        self._had[owner] += n_tokens
+    def charge(self, owner: int, amount: int) -> None:
+        self._had[owner] += amount
 
     def __getitem__(self, owner: int) -> int:
         return self._had[owner]
+
+
+def solvent(decoding: list[Sequence], step_s: float) -> list[Sequence]:
+    """Who takes part in the next step.  Masks may take a tenth of the time from those beside them, in equal shares for
+    owners: whose have taken more sit steps out for that, unless everybody's have.  step_s: that the last step took."""
+    guarded = [seq for seq in decoding if seq.guard is not None]
+    n_of = Counter(seq.params.owner for seq in guarded)
+    for seq in guarded:
+        assert seq.guard is not None
+        seq.guard.pay(_MASK_SHARE * step_s / (len(n_of) * n_of[seq.params.owner]))
+    return [seq for seq in decoding if seq.guard is None or seq.guard.owed_s <= 0] or decoding
 
 
 def n_shared(a: Sequence, b: Sequence) -> int:

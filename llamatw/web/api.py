@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException
@@ -27,6 +27,7 @@ from llamatw.text.chat import ChatTemplate
 from llamatw.text.thoughts import Tags
 from llamatw.web import constraints, prompts, reply, sampling, schema
 from llamatw.web.body import decode
+from llamatw.web.compiling import Compiling
 from llamatw.web.generation import Generation
 from llamatw.web.probs import Entries
 from llamatw.web.sse import MAX_STALL_S, EventStream, frame
@@ -36,7 +37,6 @@ JSON = b"application/json; charset=utf-8"
 NATIVE_REPEAT_PENALTY = 1.1
 OPENAI_REPEAT_PENALTY = 1.0
 _LONG = 64 << 10  # characters or tokens
-_MAX_COMPILING = 2
 _TIMEOUT_HEADER = b"x-request-timeout"
 _MAX_TIMEOUT_S = 86_400
 _SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,24})?")
@@ -60,7 +60,7 @@ class Api:
         self.n_refused = {429: 0, 503: 0}  # requests that a route refused, by status
         self.entries = Entries(engine.detokenize_bytes)
         self._words = Words(engine)
-        self._compiling = DeferredSemaphore(_MAX_COMPILING)
+        self._compiling = Compiling(reactor, engine.compile)
 
     @property
     def model(self) -> str:
@@ -105,7 +105,7 @@ class Api:
             await self._sampling(body, repeat_penalty),
             n_predict=self.settings.n_predict,
             n_slots=self.n_slots,
-            constraint=None if wish is None else await self._constraint(wish),
+            constraint=None if wish is None else await self._constraint(wish, request.owner),
             caller=schema.Caller(
                 owner=request.owner,
                 timeout_s=_timeout_s(request),
@@ -144,21 +144,8 @@ class Api:
             caller=schema.Caller(),
         ).params
 
-    async def _constraint(self, wish: Wish) -> Constraint:
-        """Compiled in the thread pool, few at a time: the pool has other work, too.  A client that leaves ends its
-        waiting, not the thread's work, which keeps its place until it is done."""
-        kept = self.engine.kept_constraint(wish)
-        if kept is not None:
-            return kept
-        await self._compiling.acquire()
-        compiled: Deferred[Constraint] = Deferred()
-        work = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), self.engine.compile, wish)
-        work.addBoth(self._make_room).addCallbacks(compiled.callback, compiled.errback)
-        return await compiled
-
-    def _make_room(self, result: T) -> T:
-        self._compiling.release()
-        return result
+    async def _constraint(self, wish: Wish, owner: int) -> Constraint:
+        return self.engine.kept_constraint(wish) or await self._compiling.compiled(wish, owner)
 
     async def run(self, work: Callable[[], T], size: int) -> T:
         """Work on so many characters or tokens: at once, or in the thread pool when it would hold up the reactor."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from tests.browser.acts import answered, say, until_true
+from tests.browser.acts import answered, say, until, until_true
 
 
 def words(page: Any) -> list[str]:
@@ -96,6 +96,28 @@ class TestKeys:
             page.wait_for_selector(f"#{drawer}", state="hidden")
         page.keyboard.press("Alt+n")
         page.get_by_role("heading", name="What is on your mind?").wait_for()
+
+    def test_the_focus_is_never_lost(self, page: Any, server: Any) -> None:
+        """Where a button goes away with what it did, the focus goes to its like, or to where one writes."""
+        say(page, "Go")
+        answered(page)
+        writing = ["Message"]
+        for act, keys, then in (
+            ("Make another reply", [], writing),
+            ("The reply before", [], ["The next reply"]),
+            ("Continue the reply", [], writing),
+            ("Edit the reply", ["Escape"], ["Edit the reply"]),
+            ("Edit the reply", ["x", "Control+Enter"], ["Edit the reply"]),
+            ("Edit the message", ["x", "Control+Enter"], writing),
+        ):
+            page.get_by_label(act).last.focus()
+            for key in ["Enter", *keys]:
+                page.keyboard.press(key)
+            answered(page)
+            until(lambda: [page.evaluate("document.activeElement.ariaLabel")] == then, page)  # noqa: B023
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.ariaLabel") == "Message"
 
     def test_escape_in_an_editor_stops_nothing(self, page: Any, server: Any) -> None:
         gate = threading.Event()

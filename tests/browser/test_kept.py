@@ -63,6 +63,41 @@ class TestKept:
         page.get_by_role("button", name="Undo").click()
         page.locator(".user .body").get_by_text("Dear chat").wait_for()
 
+    def test_several_are_deleted_one_after_the_other(self, page: Any, server: Any) -> None:
+        for text in ("One", "Two"):
+            page.keyboard.press("Alt+n")
+            page.get_by_role("heading", name="What is on your mind?").wait_for()
+            say(page, text)
+            answered(page)
+        page.keyboard.press("Alt+c")
+        page.get_by_label("Delete “Two”").press("Enter")
+        until_true(page, "document.activeElement.ariaLabel === 'Delete “One”'")
+        page.keyboard.press("Enter")
+        page.get_by_text("No chats yet.").wait_for()
+        page.keyboard.press("Alt+z")
+        page.get_by_role("button", name="One", exact=True).wait_for()
+
+    def test_reload_keeps_what_was_being_written(self, page: Any, server: Any) -> None:
+        page.get_by_label("Message", exact=True).fill("Half a\nthought")
+        page.reload()
+        until(lambda: page.get_by_label("Message", exact=True).input_value() == "Half a\nthought", page)
+
+    def test_without_storage(self, page: Any, server: Any) -> None:
+        """Private windows and strict settings: chats last as long as the page, which says so once."""
+        refusal = "{ get() { throw new DOMException('no', 'SecurityError'); } }"
+        names = '["indexedDB", "localStorage", "sessionStorage"]'
+        page.context.add_init_script(f"for (const n of {names}) Object.defineProperty(window, n, {refusal})")
+        page.reload()
+        for text in ("One", "Two"):
+            say(page, text)
+            answered(page)
+            page.keyboard.press("Alt+n")
+            page.get_by_role("heading", name="What is on your mind?").wait_for()
+        assert "This browser keeps no more chats" in page.locator(".toast").inner_text()
+        open_drawer(page, "Chats")
+        page.get_by_role("button", name="One", exact=True).click()
+        page.locator(".user .body").get_by_text("One").wait_for()
+
     def test_deleting_a_streaming_chat_leaves_nothing(self, page: Any, server: Any) -> None:
         server.script = ["Half", threading.Event()]
         say(page, "Go")
@@ -114,8 +149,7 @@ class TestFiles:
             page.get_by_role("button", name="Export all").click()
         download.value.save_as(tmp_path / "chats.json")
         page.get_by_label("Delete “Take me along”").click()
-        page.get_by_role("heading", name="What is on your mind?").wait_for()
-        open_drawer(page, "Chats")
+        page.get_by_text("No chats yet.").wait_for()
         page.get_by_label("A file of chats").set_input_files(tmp_path / "chats.json")
         page.get_by_text("1 of 1 chats imported.").wait_for()
         page.get_by_role("button", name="Take me along", exact=True).click()
@@ -124,12 +158,45 @@ class TestFiles:
         page.get_by_label("A file of chats").set_input_files(tmp_path / "chats.json")
         page.get_by_text("the others are here already").wait_for()
 
+    def test_chats_of_the_page_of_llama_cpp(self, page: Any, tmp_path: Path) -> None:
+        """The tree, thoughts and attached files come along; ids that go round in circles do no harm."""
+
+        def message(id_: str, parent: str | None, role: str, content: str, **more: Any) -> dict[str, Any]:
+            return {"id": id_, "convId": "c", "type": "text", "timestamp": 1, "role": role, "content": content,
+                    "parent": parent, "children": [], **more}  # fmt: skip
+
+        said = [
+            message("a2", "q", "assistant", "Second", reasoningContent="Hm."),
+            message("r", None, "system", "", type="root"),
+            message("s", "r", "system", "Be brief."),
+            message("q", "s", "user", "Why?", extra=[{"type": "textFile", "name": "n.txt", "content": "noted"}]),
+            message("a1", "q", "assistant", "First"),
+            message("a1", "q", "assistant", "Twin"),
+            message("x", "y", "user", "round"),
+            message("y", "x", "user", "and round"),
+        ]
+        theirs = {"conv": {"id": "c", "name": "Why", "lastModified": 5, "currNode": "a2"}, "messages": said}
+        (tmp_path / "theirs.json").write_text(json.dumps([theirs]))
+        open_drawer(page, "Chats")
+        page.get_by_label("A file of chats").set_input_files(tmp_path / "theirs.json")
+        page.get_by_text("1 of 1 chats imported.").wait_for()
+        page.locator("#history .open").click()
+        page.get_by_text("Second").wait_for()
+        assert page.locator("article").count() == 2 and page.locator(".branches").inner_text() == "1 / 2"
+        assert page.locator(".user .body").inner_text() == "Why?\n\nn.txt:\n\nnoted"
+
     def test_bad_files(self, page: Any, tmp_path: Path) -> None:
         message = {"id": 0, "parent": -1, "role": "user", "content": "x"}
         chat = {"id": "a", "kind": "chat", "changed": 1, "leaf": 0, "messages": [message]}
         bad = [
             "{",
             {"format": "other"},
+            "null",
+            "[[" * 50_000,
+            '{"__proto__": {"format": "llamatw.chats", "version": 1, "chats": []}}',
+            {"conv": {"id": 1}, "messages": []},
+            {"conv": {"id": "a", "lastModified": 1}, "messages": [{"id": "b", "role": "user", "content": None}]},
+            {"conv": {"id": "a", "lastModified": 1}, "messages": [None, 3, {"id": "b", "role": "assistant"}]},
             {"format": "llamatw.chats", "version": 2, "chats": []},
             [chat | {"leaf": 7}],
             [chat | {"messages": [message | {"parent": 0}]}],

@@ -49,9 +49,9 @@ class TestMarkdown:
             ("<img src=x onerror=alert(1)>", "<p>&lt;img src=x onerror=alert(1)&gt;</p>"),
             ("|a|b|\n|-|:-:|\n|1\\|2|**3**|", '<table><thead><tr><th>a</th><th class="center">b</th></tr></thead>'
              '<tbody><tr><td>1|2</td><td class="center"><strong>3</strong></td></tr></tbody></table>'),
-            ("- [ ] a\n- [x] *b*\n- [c](http://d.e)", '<ul><li><p>☐ a</p></li><li><p>☑ <em>b</em></p></li>'
-             '<li><p><a href="http://d.e">c</a></p></li></ul>'),
-            ("- [ ] a\n\n- [x] b", "<ul><li><p>☐ a</p></li><li><p>☑ b</p></li></ul>"),
+            ("- [ ] a\n- [x] *b*\n- [c](http://d.e)", '<ul><li class="task"><p>☐ a</p></li>'
+             '<li class="task"><p>☑ <em>b</em></p></li><li><p><a href="http://d.e">c</a></p></li></ul>'),
+            ("- [ ] a\n\n- [x] b", '<ul><li class="task"><p>☐ a</p></li><li class="task"><p>☑ b</p></li></ul>'),
             ("[*a*](mailto:b@c.d) <http://e.f>", '<p><a href="mailto:b@c.d"><em>a</em></a> '
              '<a href="http://e.f">http://e.f</a></p>'),
             ("a [b]\n\n[b]: http://c.d", '<p>a [b]</p><p>[b]: <a href="http://c.d">http://c.d</a></p>'),

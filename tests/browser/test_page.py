@@ -14,7 +14,7 @@ from tests.browser.acts import answered, open_drawer, say, until, until_true
 WEBROOT = Path(__file__).resolve().parents[2] / "webroot"
 FIRST_PAINT = ("index.html", "style.css", "theme.js", "favicon.svg")
 DRAWERS = "settings history monitor probs notebook sheet"
-LAZY = {f"{name}.js" for name in f"markdown lexer rich vendor/markdown {DRAWERS}".split()}
+LAZY = {f"{name}.js" for name in f"markdown lexer code formulas vendor/markdown {DRAWERS}".split()}
 
 
 class TestTalk:

@@ -8,6 +8,8 @@ import threading
 import zlib
 from typing import Any
 
+import pytest
+
 from tests.browser.acts import VENDOR, answered, open_drawer, say, until, until_true
 
 
@@ -230,6 +232,26 @@ class TestRich:
         gate.set()
         reply = answered(page)
         assert reply.locator("details").get_attribute("open") == "" and reply.locator("strong").inner_text() == "answer"
+
+    @VENDOR
+    @pytest.mark.parametrize(
+        "parts",
+        [
+            [
+                {"choices": [{"delta": {"reasoning_content": "Hm, "}}]},
+                {"choices": [{"delta": {"reasoning_content": "so."}}]},
+                "Yes.",
+            ],
+            ["Hm, so.\n", "</think>\n\nYes."],
+        ],
+        ids=["told apart", "opened by the template"],
+    )
+    def test_thoughts_however_they_come(self, page: Any, server: Any, parts: list[Any]) -> None:
+        server.script = parts
+        say(page, "Go")
+        reply = answered(page)
+        assert reply.locator(".thoughts div").text_content() == "Hm, so."
+        assert reply.locator(".body > p").inner_text() == "Yes."
 
 
 class TestContext:

@@ -194,3 +194,31 @@ def test_no_token_to_sample_is_the_requests_own_mistake(record):
     bench.run()
     assert bench.finish(0) is FinishReason.ERROR
     assert "ignore_eos" in bench.heard[0][-1].error.message
+
+
+def test_whose_masks_cost_too_much_sits_steps_out_for_its_neighbours(record):
+    bench = Bench()
+    bench.step_ms = 10.0
+    bench.submit(0, "tell", constraint=record, n_draft=0)
+    bench.submit(1, "other", max_tokens=200, ignore_eos=True)
+    while not bench.tokens(0):
+        bench.step()
+    costly, free = bench.scheduler.running
+    costly.guard.owed_s = 0.0205  # a tenth of a step is 1 ms
+    seen = [[handle for handle, _ in bench.step()] for _ in range(30)]
+    assert all(free.handle in rows for rows in seen)
+    assert [costly.handle in rows for rows in seen[:20]] == [False] * 20
+    assert costly.handle in seen[21]
+    bench.run()
+    assert bench.text(0) in TEXTS
+
+
+def test_nobody_sits_out_where_that_helps_nobody(record):
+    bench = Bench()
+    bench.submit(0, "tell", constraint=record, n_draft=0)
+    bench.submit(1, "tell", constraint=record, n_draft=0)
+    while not bench.tokens(0) or not bench.tokens(1):
+        bench.step()
+    for seq in bench.scheduler.running:
+        seq.guard.owed_s = 5.0
+    assert len(bench.step()) == 2

@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from llguidance import LLParserLimits
+from llguidance import LLMatcher, LLParserLimits
 
 from llamatw.capi.fake import FakeEngine
 from llamatw.engine import guidance
@@ -64,3 +64,58 @@ def test_what_takes_long_to_compile_is_compiled_anew_for_the_next_request(compil
     renewed = compiler.compile(WISH)
     assert masks(renewed.begin(), text(1))
     assert compiler.kept(WISH) is renewed
+
+
+@pytest.mark.parametrize("name", ["<|im_end|>", '("b" | <|im_end|>)'])
+def test_what_ends_generation_cannot_be_named(words, name):
+    with pytest.raises(BadRequest, match=r"<\|im_end\|> is no control token, or one that ends generation"):
+        lark(words, f'start: "a" {name} "b"')
+
+
+@pytest.mark.parametrize(
+    ("numbers", "follow"), [("<[^5]>", {7, 256, 97}), ("<[255-258]>", {255, 256}), ("<[*]>", {0, 256})]
+)
+def test_numbers_of_tokens_include_what_ends_generation_only_where_the_text_may_end(words, numbers, follow):
+    place = lark(words, f'start: "a" {numbers} "b"').begin()
+    assert place.advance(ord("a"))
+    assert follow <= allowed(place) <= set(range(257))
+    assert allowed(place) == {token for token in range(259) if place.after([token])} - {257, 258}
+    assert place.advance(256)
+    assert place.advance(ord("b"))
+    assert allowed(place) == {257, 258}
+
+
+def test_where_nothing_but_an_end_could_follow_the_sequence_fails(words):
+    place = lark(words, 'start: "a" <[257]> "b"').begin()
+    assert place.advance(ord("a"))
+    with pytest.raises(BadRequest, match="only what ends generation could follow"):
+        place.mask()
+
+
+@pytest.mark.parametrize("ends", ["max_tokens=2", 'stop="x"'])
+def test_a_grammar_that_cannot_look_back_makes_no_guesses(words, ends):
+    """Else how it goes on would depend on whether a step had room for guesses."""
+    place = lark(words, f'start: "abc" a "!!!"\na[{ends}]: /[d-z]*/').begin()
+    for token in b"abcde!!!" if "max" in ends else b"abcdex!!!":
+        assert place.forced() == b""
+        assert token in allowed(place)
+        assert place.advance(token)
+    assert allowed(place) == {257, 258}
+    assert lark(words, 'start: "abc"').begin().forced() == b"abc"
+
+
+@pytest.fixture(scope="module")
+def words():
+    """Bytes, a control token, and two that end generation."""
+    names = {256: b"<|x|>", 257: b"<|im_end|>", 258: b"<|end|>"}
+    pieces = [*(bytes([byte]) for byte in range(256)), b"", b"", b""]
+    return guidance.tokenizer(pieces, lambda token: names.get(token, b""), [257, 258], list)
+
+
+def lark(words, text):
+    return guidance.Matchers(words, LLMatcher.grammar_from_lark(text), Wish("lark", text, "grammar"))
+
+
+def allowed(place):
+    mask = place.mask()
+    return {token for token in range(259) if mask[token // 8] >> token % 8 & 1}

@@ -139,6 +139,7 @@ class Server:
         return self.connections[-1]
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
+        self.reactor.advance(0)
         connection = self.connect().send(method, path, body, **headers)
         self.pump.run()
         return connection.reply(method)
@@ -157,8 +158,9 @@ class Server:
 
 
 @pytest.fixture
-def make_server() -> Iterator[Callable[..., Server]]:
+def make_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     """Server, with what its clients left open closed at the end."""
+    monkeypatch.setattr("llamatw.web.compiling._REST", 0)  # processor time is real, the reactor's is not
     servers: list[Server] = []
 
     def make(ready: bool = True, **settings: Any) -> Server:

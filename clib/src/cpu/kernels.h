@@ -9,7 +9,7 @@
 #include "cpu/panel.h"
 #include "cpu/recur.h"
 
-enum { LT_FEW_COLUMNS = 16 /* so many, and panels are unpacked in registers */, LT_TILE_SUMS = 512, LT_TILE_CODES = 18432 };
+enum { LT_FEW_COLUMNS = 24 /* so many, and panels are unpacked in registers */, LT_TILE_SUMS = 512, LT_TILE_CODES = 18432 };
 
 typedef struct { /* of a thread, for matmul of many columns */
     _Alignas(64) uint8_t codes[LT_TILE_CODES]; /* eight units of two panels, unpacked */

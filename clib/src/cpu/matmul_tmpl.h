@@ -47,18 +47,17 @@ INLINE const uint8_t *super_of(lt_form form, const uint8_t *panel, int64_t b)
     return panel + (size_t)(b / lt_forms[form].units) * FORM_SUPER_BYTES(form);
 }
 
-/* Reads a panel once from end to end.  So it comes from memory as fast as the processor can ask for it, which it cannot while it
- * computes: a unit times eight columns fills its window. */
-INLINE void warm(lt_form form, const lt_matmul_job *job, int64_t panel)
-{
-    const size_t bytes = panel_size(form, job->n_in);
-    for (size_t i = 0; i < bytes; i += 64)
-        simd_touch(job->panels + (size_t)panel * bytes + i);
-}
-
 /* ---- few columns ---- */
 
-enum { PREFETCH = 2048 /* bytes ahead */, WARM_ABOVE = 12 << 10 /* values of all columns: more do not stay in L1 beside the panels */ };
+enum { PREFETCH = 3072 }; /* bytes ahead */
+
+/* The part of a superblock that is one unit's: each unit's work asks memory for as much of what comes later, which the processor
+ * would not do by itself as far ahead as that work takes. */
+INLINE void prefetch_share(lt_form form, const uint8_t *super, int within)
+{
+    const int share = FORM_SUPER_BYTES(form) / lt_forms[form].units;
+    UNROLL for (int i = 0; i < share; i += 64) simd_prefetch(super + PREFETCH + within * share + i);
+}
 
 /* The canonical accumulation of one unit into one column: see panel.h. */
 INLINE vf accumulate(dot_kind k, vf acc, const unit *t, const lt_q8_unit *x)
@@ -79,7 +78,6 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
 {
     const dot_kind k = dot_kind_of(form);
     const int64_t n_units = job->n_in / LT_UNIT;
-    const int share = FORM_SUPER_BYTES(form) / lt_forms[form].units; /* of the superblock, to prefetch with each unit */
     const uint8_t *super = job->panels + (size_t)panel * panel_size(form, job->n_in);
     const lt_q8_unit *x = (const lt_q8_unit *)job->x + column * LT_BLOCK_UNITS;
     vf acc[8];
@@ -88,7 +86,7 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
         for (int u = 0; u < LT_BLOCK_UNITS && b < n_units; u++, b++) {
             const int within = u % lt_forms[form].units;
             unit t;
-            UNROLL for (int i = 0; i < share; i += 64) simd_prefetch(super + PREFETCH + within * share + i);
+            prefetch_share(form, super, within);
             load_unit(form, job->levels, super, within, &t);
             UNROLL for (int c = 0; c < C; c++) acc[c] = accumulate(k, acc[c], &t, x + c * LT_BLOCK_UNITS + u);
             if (within == lt_forms[form].units - 1)
@@ -101,8 +99,6 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
 INLINE void direct_columns(lt_form form, const lt_matmul_job *job, int64_t panel)
 {
     int64_t c = 0;
-    if (job->n_columns * job->n_in > WARM_ABOVE)
-        warm(form, job, panel);
     for (; c + DIRECT_COLUMNS <= job->n_columns; c += DIRECT_COLUMNS)
         direct(form, DIRECT_COLUMNS, job, panel, c);
     if (DIRECT_COLUMNS > 4 && c + 4 <= job->n_columns) {
@@ -120,7 +116,7 @@ INLINE void direct_columns(lt_form form, const lt_matmul_job *job, int64_t panel
 /* ---- many columns ---- */
 
 /* An unpacked unit of a pair of panels:  codes [2][512] | dw [sub][2][SCALE_STEPS][16] | mw [sub][2][16] */
-enum { CODE_BYTES = 2 * 512 };
+enum { CODE_BYTES = 2 * 512, BURST = 24 /* cache lines */ };
 
 INLINE int scale_at(int s, int panel) { return CODE_BYTES + (2 * s + panel) * SCALE_STEPS * 64; }
 INLINE int min_at(dot_kind k, int s, int panel) { return scale_at(k.subs, 0) + (2 * s + panel) * 64; }
@@ -180,12 +176,29 @@ INLINE void tile(dot_kind k, const int C, const uint8_t *t, int n, const lt_q8_u
     UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < 2; p++) vf_store(sums + (2 * c + p) * 16, acc[p][c]);
 }
 
+/* What the next pair of panels has at these units: asked for between tiles, no more at a time than a core can wait for. */
+typedef struct {
+    const uint8_t *at; /* of the first panel */
+    int64_t left;      /* bytes */
+    size_t apart;      /* of the two panels */
+} tile_ahead;
+
+INLINE void prefetch_ahead(tile_ahead *a)
+{
+    for (int i = 0; i < BURST / 2 && a->left > 0; i++, a->at += 64, a->left -= 64) {
+        simd_prefetch(a->at);
+        simd_prefetch(a->at + a->apart);
+    }
+}
+
 /* n_columns columns against n unpacked units. */
-INLINE void tile_columns(dot_kind k, const uint8_t *t, int n, const lt_q8_unit *x, float *sums, int n_columns)
+INLINE void tile_columns(dot_kind k, const uint8_t *t, int n, const lt_q8_unit *x, float *sums, int n_columns, tile_ahead ahead)
 {
     int c = 0;
-    for (; c + TILE_COLUMNS <= n_columns; c += TILE_COLUMNS)
+    for (; c + TILE_COLUMNS <= n_columns; c += TILE_COLUMNS) {
+        prefetch_ahead(&ahead);
         tile(k, TILE_COLUMNS, t, n, x + c * LT_BLOCK_UNITS, sums + 32 * c);
+    }
     if (TILE_COLUMNS > 4 && c + 4 <= n_columns) {
         tile(k, 4, t, n, x + c * LT_BLOCK_UNITS, sums + 32 * c);
         c += 4;
@@ -199,11 +212,11 @@ INLINE void tile_columns(dot_kind k, const uint8_t *t, int n, const lt_q8_unit *
 }
 
 /* The loops over columns are the same for all forms of a kind: six functions, not one for each form. */
-typedef void tile_loop(const uint8_t *t, int n, const lt_q8_unit *x, float *sums, int n_columns, int offset);
+typedef void tile_loop(const uint8_t *t, int n, const lt_q8_unit *x, float *sums, int n_columns, int offset, tile_ahead ahead);
 #define TILE_LOOP(name, ...) \
-    static void name(const uint8_t *t, int n, const lt_q8_unit *x, float *sums, int n_columns, int offset) \
+    static void name(const uint8_t *t, int n, const lt_q8_unit *x, float *sums, int n_columns, int offset, tile_ahead ahead) \
     { \
-        tile_columns((dot_kind)__VA_ARGS__, t, n, x, sums, n_columns); \
+        tile_columns((dot_kind)__VA_ARGS__, t, n, x, sums, n_columns, ahead); \
     }
 TILE_LOOP(tiles_1, {1, offset, 0})
 TILE_LOOP(tiles_1_min, {1, offset, 1})
@@ -225,17 +238,17 @@ INLINE void pair_of_panels(lt_form form, const lt_matmul_job *job, int64_t panel
     const dot_kind k = dot_kind_of(form);
     const int64_t n_units = job->n_in / LT_UNIT;
     const int n_panels = panel + 1 < job->n_panels ? 2 : 1;
+    const size_t size = panel_size(form, job->n_in);
     uint8_t *codes = (uint8_t *)job->scratch->codes;
     float *sums = job->scratch->sums;
     const lt_q8_unit *x = (const lt_q8_unit *)job->x + first * LT_BLOCK_UNITS;
     memset(sums, 0, (size_t)n * 32 * sizeof *sums);
-    for (int p = 0; p < n_panels; p++)
-        warm(form, job, panel + p);
     for (int64_t b = 0; b < n_units; b += LT_BLOCK_UNITS, x += job->x_stride) {
         const int units = n_units - b < LT_BLOCK_UNITS ? (int)(n_units - b) : LT_BLOCK_UNITS;
         for (int p = 0; p < n_panels; p++)
             unpack(form, job, panel + p, b, units, p, codes);
-        tile_loop_of(k)(codes, units, x, sums, n, k.offset);
+        tile_ahead ahead = {super_of(form, job->panels + (size_t)(panel + 2) * size, b), (int64_t)size * units / n_units, size};
+        tile_loop_of(k)(codes, units, x, sums, n, k.offset, ahead);
     }
     for (int c = 0; c < n; c++)
         for (int p = 0; p < n_panels; p++)

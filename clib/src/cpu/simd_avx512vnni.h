@@ -144,7 +144,5 @@ static inline vi vi_dot_at(vi acc, vb u, const int8_t *x)
 static inline vi vi_dot_wide_at(vi acc, vb u, const int8_t *x) { return vi_dot_at(acc, u, x); }
 static inline vi vi_dot_wide_start(int32_t sum_x) { return _mm512_set1_epi32(-128 * sum_x); }
 static inline vi vi_dot_wide(vi acc, vb u, int32_t x4) { return vi_dot(acc, u, x4); }
-static inline void simd_touch(const void *p) { __asm__ volatile("" : : "r"(*(const volatile char *)p)); }
-static inline void simd_prefetch(const void *p) { _mm_prefetch(p, _MM_HINT_T0); }
 
 #endif

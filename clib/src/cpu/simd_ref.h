@@ -176,7 +176,6 @@ static inline vi vi_dot_wide(vi acc, vb u, int32_t x4)
 }
 static inline vi vi_dot_at(vi acc, vb u, const int8_t *x) { return vi_dot(acc, u, four_at(x)); }
 static inline vi vi_dot_wide_at(vi acc, vb u, const int8_t *x) { return vi_dot_wide(acc, u, four_at(x)); }
-static inline void simd_touch(const void *p) { (void)p; }
 static inline void simd_prefetch(const void *p) { (void)p; }
 
 #endif

@@ -45,7 +45,7 @@ def makeService(options: Options) -> MultiService:
     """What the plugin names: the whole server."""
     from twisted.internet import reactor  # twistd has installed the one it wants by now
 
-    reactor.callWhenRunning(_end_well_on_sigterm, reactor)
+    reactor.callWhenRunning(_end_well, reactor)
     check_web(options.settings.web)
     return build(options.settings, reactor, open_listeners(options.settings.web))
 
@@ -125,14 +125,16 @@ class WebService(Service):
         await flushed
 
 
-def _end_well_on_sigterm(reactor: Any) -> None:
+def _end_well(reactor: Any) -> None:
     """Being told to stop is no failure: twistd alone would end by the signal.  A second one ends at once."""
 
     def stop(signum: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         reactor.callFromThread(reactor.stop)
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 def find_and_open(settings: EngineSettings, progress: Any) -> EngineLike:

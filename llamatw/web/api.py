@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 from klein import Klein
@@ -20,7 +20,7 @@ from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sampl
 from llamatw.engine.service import EngineService
 from llamatw.engine.shift import of_prompt
 from llamatw.engine.stream import TokenStream
-from llamatw.errors import BadRequest, LlamatwError, NotFound
+from llamatw.errors import BadRequest, LlamatwError, NotFound, Unavailable
 from llamatw.settings import SystemPrompt, WebSettings
 from llamatw.text import templates
 from llamatw.text.chat import ChatTemplate
@@ -97,6 +97,7 @@ class Api:
         """Checks everything and fills in the defaults.  thought: what the answer may begin with, once that is asked."""
         schema.fill(body, self.settings.defaults)
         schema.check(body)
+        timeout_s, began = _timeout_s(request), self.reactor.seconds()
         wish = constraints.wish(body, self.engine)
         if wish is not None:
             wish = constraints.behind_thought(wish, thought(), self.engine)
@@ -105,10 +106,10 @@ class Api:
             await self._sampling(body, repeat_penalty),
             n_predict=self.settings.n_predict,
             n_slots=self.n_slots,
-            constraint=None if wish is None else await self._constraint(wish, request.owner),
+            constraint=None if wish is None else await self._constraint(wish, request.owner, timeout_s),
             caller=schema.Caller(
                 owner=request.owner,
-                timeout_s=_timeout_s(request),
+                timeout_s=timeout_s and timeout_s - (self.reactor.seconds() - began),
                 n_bytes=request.n_received,
                 served=request.generations,
             ),
@@ -144,8 +145,15 @@ class Api:
             caller=schema.Caller(),
         ).params
 
-    async def _constraint(self, wish: Wish, owner: int) -> Constraint:
-        return self.engine.kept_constraint(wish) or await self._compiling.compiled(wish, owner)
+    async def _constraint(self, wish: Wish, owner: int, timeout_s: float | None) -> Constraint:
+        if kept := self.engine.kept_constraint(wish):
+            return kept
+
+        def late(*_: object) -> NoReturn:
+            raise Unavailable(f"{wish.field}: the request's time limit passed before it was compiled")
+
+        compiled = self._compiling.compiled(wish, owner)
+        return await (compiled if timeout_s is None else compiled.addTimeout(timeout_s, self.reactor, late))
 
     async def run(self, work: Callable[[], T], size: int) -> T:
         """Work on so many characters or tokens: at once, or in the thread pool when it would hold up the reactor."""

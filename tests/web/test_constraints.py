@@ -273,6 +273,27 @@ def test_ignoring_the_end_is_the_requests_own_mistake(server):
     assert "ignore_eos" in error["message"]
 
 
+def test_a_time_limit_holds_while_a_schema_waits_and_is_not_begun_anew_behind_it(server, monkeypatch):
+    pool = SlowPool()
+    monkeypatch.setattr(server.reactor, "getThreadPool", lambda: pool)
+    bodies = [json.dumps({"prompt": "a", "json_schema": {"const": n}}).encode() for n in range(2)]
+    late, running = [
+        server.connect().send("POST", "/completion", body, x_request_timeout=limit)
+        for body, limit in zip(bodies, ("5", "60"), strict=True)
+    ]
+    server.reactor.advance(5)
+    assert "json_schema: the request's time limit" in late.reply().error(503)["message"]
+    limits = []
+    submit = server.service.submit
+    monkeypatch.setattr(server.service, "submit", lambda *args: limits.append(args[1].timeout_s) or submit(*args))
+    pool.go_on()
+    server.reactor.advance(0)
+    pool.go_on()
+    server.pump.run()
+    assert running.reply().json["content"] == "1"
+    assert limits == [55]
+
+
 class SlowPool:
     """Keeps its work until it is told to do it."""
 

@@ -9,6 +9,7 @@ soon as the reactor runs, and the model is loaded meanwhile.
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
 from threading import Event
@@ -21,6 +22,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from llamatw import models
+from llamatw.engine.compiler import Compiler
 from llamatw.engine.loop import EngineLike
 from llamatw.engine.service import EngineService, open_model
 from llamatw.errors import LlamatwError
@@ -65,7 +67,7 @@ def build(settings: Settings, reactor: Any, listeners: list[Listener]) -> MultiS
         settings.engine,
         reactor,
         opener=find_and_open,
-        prepare=lambda compiler: deferToThreadPool(reactor, reactor.getThreadPool(), compiler.prepare),
+        prepare=lambda compiler: deferToThreadPool(reactor, reactor.getThreadPool(), _prepare, compiler),
     )
     site = make_site(engine, settings.web, reactor)
     factory = wrapped(site, settings.web)
@@ -76,6 +78,12 @@ def build(settings: Settings, reactor: Any, listeners: list[Listener]) -> MultiS
     engine.setServiceParent(server)  # type: ignore[no-untyped-call]
     Supervisor(engine, notifier(), reactor).setServiceParent(server)  # type: ignore[no-untyped-call]
     return server
+
+
+def _prepare(compiler: Compiler) -> None:
+    compiler.prepare()
+    gc.collect()
+    gc.freeze()  # what lives as long as the server: to look it through for garbage takes longer than a step
 
 
 def _warn_of_openness(listeners: list[Listener], settings: WebSettings) -> None:

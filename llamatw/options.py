@@ -230,8 +230,9 @@ def _existing_model(name: str | None) -> str:
     """What -m says, if it can be had: a mistyped path is found out at once, not after daemonising."""
     if name is None or name in models.MODELS or os.path.isfile(name):
         return name or ""
-    if os.path.isdir(name):
-        raise UsageMistake(f"--model {name}: is a directory, must be a GGUF file")
+    if os.path.exists(name):
+        kind = "a directory" if os.path.isdir(name) else "a pipe or device"
+        raise UsageMistake(f"--model {name}: is {kind}, must be a GGUF file")
     raise UsageMistake(f"--model {name}: no such file, and not a known name ({', '.join(models.MODELS)})")
 
 

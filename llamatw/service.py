@@ -9,6 +9,7 @@ soon as the reactor runs, and the model is loaded meanwhile.
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
 from threading import Event
@@ -17,9 +18,11 @@ from typing import Any
 import msgspec
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from llamatw import models
+from llamatw.engine.compiler import Compiler
 from llamatw.engine.loop import EngineLike
 from llamatw.engine.service import EngineService, open_model
 from llamatw.errors import LlamatwError
@@ -44,7 +47,7 @@ def makeService(options: Options) -> MultiService:
     """What the plugin names: the whole server."""
     from twisted.internet import reactor  # twistd has installed the one it wants by now
 
-    reactor.callWhenRunning(_end_well_on_sigterm, reactor)
+    reactor.callWhenRunning(_end_well, reactor)
     check_web(options.settings.web)
     return build(options.settings, reactor, open_listeners(options.settings.web))
 
@@ -64,7 +67,7 @@ def build(settings: Settings, reactor: Any, listeners: list[Listener]) -> MultiS
         settings.engine,
         reactor,
         opener=find_and_open,
-        prepare=lambda compiler: reactor.callInThread(compiler.prepare),
+        prepare=lambda compiler: deferToThreadPool(reactor, reactor.getThreadPool(), _prepare, compiler),
     )
     site = make_site(engine, settings.web, reactor)
     factory = wrapped(site, settings.web)
@@ -75,6 +78,12 @@ def build(settings: Settings, reactor: Any, listeners: list[Listener]) -> MultiS
     engine.setServiceParent(server)  # type: ignore[no-untyped-call]
     Supervisor(engine, notifier(), reactor).setServiceParent(server)  # type: ignore[no-untyped-call]
     return server
+
+
+def _prepare(compiler: Compiler) -> None:
+    compiler.prepare()
+    gc.collect()
+    gc.freeze()  # what lives as long as the server: to look it through for garbage takes longer than a step
 
 
 def _warn_of_openness(listeners: list[Listener], settings: WebSettings) -> None:
@@ -124,14 +133,16 @@ class WebService(Service):
         await flushed
 
 
-def _end_well_on_sigterm(reactor: Any) -> None:
+def _end_well(reactor: Any) -> None:
     """Being told to stop is no failure: twistd alone would end by the signal.  A second one ends at once."""
 
     def stop(signum: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         reactor.callFromThread(reactor.stop)
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 def find_and_open(settings: EngineSettings, progress: Any) -> EngineLike:

@@ -53,7 +53,7 @@ def _operation(document: Json, path: str, name: str, kept: dict[str, list[Any]])
     schema = document["components"]["schemas"][name]
     wrong = {field: _wrong(document, part, kept) for field, part in schema["properties"].items()}
     wrong = {field: values for field, values in wrong.items() if values}
-    for field, values in _by_rule(name, path).items():
+    for field, values in {**BY_NAME, **BY_RULE, **(IN_CHATS if name == "ChatRequest" else {})}.items():
         if field in schema["properties"]:
             wrong[field] = [*wrong.get(field, ()), *values]
     described = {field: part for field, part in schema["properties"].items() if "501" in part.get("description", "")}
@@ -61,11 +61,6 @@ def _operation(document: Json, path: str, name: str, kept: dict[str, list[Any]])
     wrong |= {field: [*wrong[field], ...] for field in schema.get("required", ())}
     path = path.replace("{slot}", "0") + ("?action=save" if "{slot}" in path else "")
     return Operation(path, SOUND[name], wrong, unserved, list(schema["properties"]))
-
-
-def _by_rule(name: str, path: str) -> dict[str, list[Any]]:
-    generates = not path.endswith(("/input_tokens", "/apply-template"))
-    return {**BY_NAME, **(IN_CHATS if name == "ChatRequest" else {}), **(BY_RULE if generates else {})}
 
 
 def _wrong(document: Json, schema: Json, kept: dict[str, list[Any]]) -> list[Any]:

@@ -55,7 +55,7 @@ BY_RULE: dict[str, list[Any]] = {  # what the schemas allow and the routes that 
     "slot_id": [1000, 2**31 - 1],
     "n": [256],
     "n_cmpl": [256],
-    "best_of": [2, 256],
+    "best_of": [256],
     "prompt": [[10**9], [-1], [10**400], [2**31], ["a", 1.5], "a " * 3000, [1] * 3000],
     "input_prefix": [[10**9], [-1], [2**64]],
     "input_suffix": [[10**9], [-1], [2**64]],

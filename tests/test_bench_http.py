@@ -288,7 +288,7 @@ SMALL = {  # scenario -> its arguments
     "lookup": {"n_out": 24},
     "cancel": {"n_aborts": 12, "n_prompt": 300, "n_out": 200},
     "held": {"n_rounds": 1, "n_out": 16},
-    "hostile": {"n_rounds": 1, "n_clients": 3, "n_around": 2, "n_tokens": 25, "n_out": 2},
+    "hostile": {"n_clients": 3, "n_around": 2, "n_tokens": 25, "n_out": 2},
 }
 
 

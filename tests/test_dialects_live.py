@@ -57,6 +57,7 @@ def test_no_infill_without_the_tokens(tmp_path, engine_library, smollm2):
             status, answer = server.ask("POST", path, body)
             assert (status, answer["error"]["type"]) == (501, "not_supported_error")
             assert "prefix, suffix, middle" in answer["error"]["message"]
+            assert answer["error"]["param"] == ("suffix" if "suffix" in body else None)
 
 
 def test_text_completions_with_openais_client(server):

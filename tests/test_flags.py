@@ -90,6 +90,14 @@ def test_switches_off_in_the_environment(word) -> None:
     assert (values["slots"], values["mmap"]) == (False, False)
 
 
+@pytest.mark.parametrize("word", ["", "1", "true"])
+def test_variables_that_say_no_by_being_there(word) -> None:
+    values = parse([], {"LLAMA_ARG_NO_MMAP": word, "LLAMA_ARG_NO_WEBUI": word, "LLAMA_ARG_NO_ENDPOINT_SLOTS": word})
+    assert (values["mmap"], values["ui"], values["slots"]) == (False, False, False)
+    assert parse(["--mmap"], {"LLAMA_ARG_NO_MMAP": word})["mmap"] is True
+    assert parse([], {"LLAMA_ARG_WEBUI": "0"})["ui"] is False
+
+
 def test_the_command_line_beats_the_environment() -> None:
     environment = {"LLAMA_ARG_CTX_SIZE": "7", "LLAMA_ARG_N_PARALLEL": "3", "LLAMA_API_KEY": "a,b", "HOME": "/x"}
     values = parse(["-c", "9", "--api-key", "c"], environment)
@@ -105,12 +113,19 @@ def test_the_command_line_beats_the_environment() -> None:
         ("LLAMA_ARG_CTX_SISE", "1", "unknown variable LLAMA_ARG_CTX_SISE; the nearest known one is LLAMA_ARG_CTX_SIZE"),
         ("LLAMA_ARG_N_GPU_LAYERS", "9", "LLAMA_ARG_N_GPU_LAYERS is not supported: this build computes"),
         ("LLAMA_ARG_EMBEDDINGS", "1", "LLAMA_ARG_EMBEDDINGS is not supported"),
+        ("LLAMA_ARG_NO_MMAP", "0", "LLAMA_ARG_NO_MMAP says no by being there; LLAMA_ARG_MMAP takes true and false"),
+        ("LLAMA_ARG_NO_METRICS", "1", "unknown variable LLAMA_ARG_NO_METRICS"),
     ],
 )
 def test_mistakes_in_the_environment(name, value, says) -> None:
     with pytest.raises(UsageMistake) as error:
         parse([], {name: value})
     assert says in error.value.message
+
+
+def test_variables_that_contradict() -> None:
+    with pytest.raises(UsageMistake, match="LLAMA_ARG_NO_MMAP and LLAMA_ARG_MMAP were given: one is enough"):
+        parse([], {"LLAMA_ARG_MMAP": "1", "LLAMA_ARG_NO_MMAP": "1"})
 
 
 def test_granted_variables() -> None:

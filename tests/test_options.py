@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from llamatw import __version__
@@ -202,3 +204,14 @@ def test_version(capsys):
         parse("--version")
     assert exit_.value.code == 0
     assert capsys.readouterr().out == f"llamatw {__version__}\n"
+
+
+def test_models_that_are_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in (
+        (tmp_path, "a directory"),
+        (tmp_path / "pipe", "a pipe or device"),
+        ("/dev/zero", "a pipe or device"),
+    ):
+        assert refusal("-m", str(path)) == f"twistd llama: --model {path}: is {kind}, must be a GGUF file"
+    assert "no such file, and not a known name" in refusal("-m", str(tmp_path / "none"))

@@ -28,11 +28,11 @@ def run(engine: Engine, case: dict[str, Any]) -> tuple[np.ndarray, list[int], li
     logits = np.empty((len(case["ids"]), engine.info.n_vocab), np.float32)
     seq, _ = engine.open_seq(case["ids"], GREEDY, use_cache=False)
     out = engine.step([Row(seq, len(case["ids"]), logits)])[0]
-    ids, gaps, last = [out.token], [], logits[-1:]
+    ids, gaps, last, ends = [out.token], [], logits[-1:], engine.vocab.ends()
     while True:
         top = np.sort(last[0])[-2:]
         gaps.append(float(top[1] - top[0]))
-        if engine.vocab.is_eog(ids[-1]) or len(ids) == N_GREEDY:
+        if ids[-1] in ends or len(ids) == N_GREEDY:
             break
         last = np.empty((1, engine.info.n_vocab), np.float32)
         ids.append(engine.step([Row(seq, 1, last)])[0].token)

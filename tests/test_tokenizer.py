@@ -154,8 +154,7 @@ def test_invalid_utf8_comes_back_as_it_is(request: pytest.FixtureRequest, model:
 )
 def test_tokens_that_end_generation(shared_dir: Path, name: str, texts: set[str]) -> None:
     with vocabulary(shared_vocabulary(shared_dir, name)) as vocab:
-        ends = [token for token in range(vocab.info.n_tokens) if vocab.is_eog(token)]
-        assert {vocab.detokenize([token], special=True).decode() for token in ends} == texts
+        assert {vocab.detokenize([token], special=True).decode() for token in vocab.ends()} == texts
 
 
 # ---- long texts of one kind ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from tests.live_server import serving, start
+from tests.live_server import serving, start, until
 
 
 def output(tmp_path, *argv):
@@ -85,3 +85,26 @@ def test_sigterm_lets_a_running_stream_end_with_an_event(tmp_path, engine_librar
         last = json.loads(lines[-1][6:])
         assert last.get("stop") is True or "error" in last
         assert server.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_at_once(tmp_path, engine_library, smollm2, number):
+    with serving(tmp_path, "-m", str(smollm2), "-c", "8192") as server:
+        server.wait_for_health(200)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        body = {"prompt": "Once", "n_predict": 7000, "ignore_eos": True, "stream": True}
+        connection.request("POST", "/completion", json.dumps(body))
+        reply = connection.getresponse()
+        assert reply.readline()
+        server.process.send_signal(number)
+
+        def is_stopping():
+            try:
+                server.connect().close()
+            except ConnectionRefusedError:
+                return True
+
+        until(is_stopping, "nobody new is let in")
+        server.process.send_signal(number)
+        assert server.process.wait(20) == -number
+        connection.close()

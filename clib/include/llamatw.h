@@ -105,6 +105,8 @@ LT_API void lt_vocab_close(lt_vocab *v);
 LT_API int lt_vocab_describe(const lt_vocab *v, lt_vocab_info *out);
 LT_API int lt_tokenize(const lt_vocab *v, const char *utf8, size_t n_bytes, uint32_t flags, int32_t *out, size_t cap, size_t *need); /* ANY THREAD */
 LT_API int lt_detokenize(const lt_vocab *v, const int32_t *ids, size_t n, uint32_t flags, char *out, size_t cap, size_t *need);      /* ANY THREAD; raw bytes */
+/* What each token shows in the middle of a text, one behind the other; sizes: [n_tokens]. */
+LT_API int lt_vocab_pieces(const lt_vocab *v, char *out, size_t cap, uint32_t *sizes, size_t *need); /* ANY THREAD */
 LT_API int32_t lt_token_is_eog(const lt_vocab *v, int32_t id);     /* ANY THREAD: ends generation: 1, 0; -1 when out of range */
 
 /* ---- grammars -----------------------------------------------------------------------------------------------------

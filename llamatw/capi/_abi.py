@@ -259,6 +259,7 @@ FUNCTIONS = {
     "lt_vocab_describe": (c_int, _handle, POINTER(Vocab)),
     "lt_tokenize": (c_int, _handle, c_char_p, c_size_t, c_uint32, c_void_p, c_size_t, POINTER(c_size_t)),
     "lt_detokenize": (c_int, _handle, c_void_p, c_size_t, c_uint32, c_void_p, c_size_t, POINTER(c_size_t)),
+    "lt_vocab_pieces": (c_int, _handle, c_void_p, c_size_t, POINTER(c_uint32), POINTER(c_size_t)),
     "lt_token_is_eog": (c_int32, _handle, c_int32),
     "lt_grammar_open": (c_int, _handle_out, _handle, c_char_p, c_size_t, POINTER(GrammarOpts)),
     "lt_grammar_close": (None, _handle),

@@ -86,6 +86,12 @@ class FakeVocab:
     def is_eog(self, token: int) -> bool:
         return token in (EOS, IM_END)
 
+    def ends(self) -> list[int]:
+        return [EOS, IM_END]
+
+    def pieces(self) -> list[bytes]:
+        return [self.detokenize([token]) for token in range(N_VOCAB)]
+
     def token_text(self, token: int) -> str:
         return "" if token < 0 else self.detokenize([token], special=True).decode("utf-8", "replace")
 

@@ -7,6 +7,7 @@ import threading
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import accumulate, pairwise
 
 from llamatw.capi import _abi
 from llamatw.capi._lib import check, check_open, library
@@ -86,12 +87,20 @@ class Vocab:
                     return out.raw[: need.value]
                 cap = need.value
 
-    def is_eog(self, token: int) -> bool:
-        """Whether it ends generation."""
-        if not 0 <= token < self.info.n_tokens:
-            return False
+    def ends(self) -> list[int]:
+        """Ids that end generation."""
         with self.in_use() as handle:
-            return bool(self._lib.lt_token_is_eog(handle, token) == 1)
+            return [token for token in range(self.info.n_tokens) if self._lib.lt_token_is_eog(handle, token) == 1]
+
+    def pieces(self) -> list[bytes]:
+        """What each token shows in the middle of a text; empty for those that show nothing."""
+        need, sizes = ctypes.c_size_t(), (ctypes.c_uint32 * self.info.n_tokens)()
+        with self.in_use() as handle:
+            self._lib.lt_vocab_pieces(handle, None, 0, sizes, ctypes.byref(need))
+            out = ctypes.create_string_buffer(need.value)
+            check(self._lib.lt_vocab_pieces(handle, out, need, sizes, ctypes.byref(need)))
+        raw, ends = out.raw, list(accumulate(sizes, initial=0))
+        return [raw[start:end] for start, end in pairwise(ends)]
 
     def token_text(self, token: int) -> str:
         """A token as text, control tokens too; "" for -1, which stands for "the model has none"."""

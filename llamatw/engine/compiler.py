@@ -102,5 +102,4 @@ class Compiler:
     @cached_property
     def _words(self) -> LLTokenizer:
         words = self._lexicon
-        pieces = [words.piece(token) for token in range(words.n_tokens)]
-        return tokenizer(pieces, words.name, words.ends, self._vocab.tokenize)
+        return tokenizer(words.pieces, words.name, words.ends, self._vocab.tokenize)

@@ -18,8 +18,7 @@ class Lexicon:
 
     def piece(self, token: int) -> bytes:
         """Empty for those that show none."""
-        head, n = self._head
-        return self._vocab.detokenize([head, token])[n:]
+        return self.pieces[token]
 
     def name(self, token: int) -> bytes:
         """Also of a control token."""
@@ -31,7 +30,11 @@ class Lexicon:
     @cached_property
     def ends(self) -> list[int]:
         """Ids that end generation."""
-        return [token for token in range(self.n_tokens) if self._vocab.is_eog(token)]
+        return self._vocab.ends()
+
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        return self._vocab.pieces()
 
     def everything(self, but_ends: bool = False) -> bytes:
         """A mask that allows every token; but_ends: none that ends generation."""
@@ -50,12 +53,6 @@ class Lexicon:
         """Tokens with just this text; none where the tokenizer changes it."""
         ids = self._vocab.tokenize(text, parse_special=True) if parse_special else self.tokenize(text)
         return ids if b"".join(map(self.said, ids)) == text else []
-
-    @cached_property
-    def _head(self) -> tuple[int, int]:
-        """A token with text, and how many bytes that has."""
-        found = next(token for token in range(self.n_tokens) if self._vocab.detokenize([token]).strip())
-        return found, len(self._vocab.detokenize([found]))
 
     @cached_property
     def _everything(self) -> tuple[bytes, bytes]:

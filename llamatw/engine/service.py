@@ -90,9 +90,9 @@ class EngineService(Service):
         opener: Opener = open_model,
         spawn: Spawn = in_thread,
         clock: Callable[[], float] = time.perf_counter,
-        prepare: Callable[[Compiler], object] = lambda compiler: None,
+        prepare: Callable[[Compiler], Deferred[None]] = lambda compiler: succeed(None),
     ) -> None:
-        """prepare: told of the compiler once the model is loaded; its first use would hold up whoever streams then."""
+        """prepare: has the compiler read the vocabulary, which holds up everybody, before there is anybody."""
         self.settings = settings
         self.state: State = "loading"
         self.failure: str | None = None
@@ -251,12 +251,18 @@ class EngineService(Service):
     # The loop's listener, called in the reactor's thread.
 
     def loaded(self, engine: EngineLike) -> None:
-        self._model, self._vocab = engine.model, engine.vocab
         self._compiler = Compiler(engine.vocab, engine.open_grammar)
-        self._prepare(self._compiler)
+        self._prepare(self._compiler).addErrback(self._unread).addCallback(lambda _: self._begin(engine))
+
+    def _unread(self, failure: Failure) -> None:
+        self.log.failure("the vocabulary cannot be read for schemas", failure)
+
+    def _begin(self, engine: EngineLike) -> None:
+        if self.state != "loading":
+            return  # stopped meanwhile
+        self._model, self._vocab = engine.model, engine.vocab
         self._admission = self._rules(engine.info.n_ctx)
-        if self.state == "loading":
-            self.state = "ready"
+        self.state = "ready"
         if self.settings.numa != "none":
             self.log.info(
                 "--numa {wish}: {effect}", wish=self.settings.numa, effect=_numa_effect(self.settings, engine)

@@ -114,8 +114,9 @@ def _end(process: subprocess.Popen[bytes], socket: Connection) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)  # with the trial that it waits for
+    with suppress(ProcessLookupError):  # another thread may have seen its end meanwhile
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # with the trial that it waits for
 
 
 # ---- in the helper ----
@@ -146,7 +147,8 @@ def _help(socket: Connection) -> None:
 
 
 def _limit() -> None:
-    signal.setitimer(signal.ITIMER_PROF, _CPU_S)  # which ends the process
+    signal.setitimer(signal.ITIMER_PROF, _CPU_S)  # which ends the process, unless its signal is ignored or blocked
+    resource.setrlimit(resource.RLIMIT_CPU, (1, 1))  # in whole seconds, but nothing holds it off
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
 

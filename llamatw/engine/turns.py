@@ -34,13 +34,17 @@ class Shares:
 
 def solvent(decoding: list[Sequence], step_s: float) -> list[Sequence]:
     """Who takes part in the next step.  Masks may take a tenth of the time from those beside them, in equal shares for
-    owners: whose have taken more sit steps out for that, unless everybody's have.  step_s: that the last step took."""
-    guarded = [seq for seq in decoding if seq.guard is not None]
-    n_of = Counter(seq.params.owner for seq in guarded)
-    for seq in guarded:
-        assert seq.guard is not None
-        seq.guard.pay(_MASK_SHARE * step_s / (len(n_of) * n_of[seq.params.owner]))
-    return [seq for seq in decoding if seq.guard is None or seq.guard.owed_s <= 0] or decoding
+    owners: whose have taken more sit steps out for that.  Steps that all would sit out are over at once, so nobody runs
+    up debts while alone.  step_s: that the last step took."""
+    guards = [(seq.guard, seq.params.owner) for seq in decoding if seq.guard is not None]
+    n_of = Counter(owner for _, owner in guards)
+    for guard, owner in guards:
+        guard.pay(_MASK_SHARE * step_s / (len(n_of) * n_of[owner]))
+    if len(guards) == len(decoding):
+        least = min((guard.owed_s for guard, _ in guards), default=0.0)
+        for guard, _ in guards:
+            guard.pay(max(least, 0.0))
+    return [seq for seq in decoding if seq.guard is None or seq.guard.owed_s <= 0]
 
 
 def n_shared(a: Sequence, b: Sequence) -> int:

@@ -61,7 +61,8 @@ def markdown() -> str:
         "# Flags",
         "Written by `make flags` from `llamatw/flags`, like `--help`. A flag given twice counts as it was given\n"
         "last, unless its values add up. The command line beats the environment. What a flag cannot be is one line on\n"
-        "standard error and exit status 1; so is a flag, or a variable `LLAMA_ARG_...`, that nobody knows.",
+        "standard error and exit status 1; so is a flag, or a variable `LLAMA_ARG_...`, that nobody knows.\n"
+        "A variable's name with `NO_` in it (`LLAMA_ARG_NO_MMAP`) says no to a switch that has a spelling for that.",
     ]
     parts += [_section(title, flags) for title, flags in GROUPS]
     refused = [f"| {' '.join(f'`{name}`' for name in r.names)} | {_cell(r.reason)} | {_granted(r)} |" for r in REFUSED]

@@ -22,6 +22,10 @@ _BY_SPELLING = {spelling: flag for flag in FLAGS for spelling in flag.spellings}
 _BY_DENIAL = {spelling: flag for flag in FLAGS for spelling in flag.off}
 _REFUSED = {spelling: refused for refused in REFUSED for spelling in refused.names}
 _BY_VARIABLE = {flag.env: flag for flag in FLAGS if flag.env}
+_BY_VARIABLE["LLAMA_ARG_WEBUI"] = _BY_VARIABLE["LLAMA_ARG_UI"]  # its older name
+_BY_DENYING_VARIABLE = {
+    name.replace(_PREFIX, f"{_PREFIX}NO_"): flag for name, flag in _BY_VARIABLE.items() if name and flag.off
+}
 _REFUSED_VARIABLES = {refused.env: refused for refused in REFUSED if refused.env}
 _SPELLINGS = sorted({*_BY_SPELLING, *_BY_DENIAL, *_REFUSED})
 
@@ -95,11 +99,22 @@ def from_environment(environment: Mapping[str, str]) -> Values:
         flag = _BY_VARIABLE.get(name)
         if flag:
             values[flag.name] = _read(flag, name, text) if flag.value else _truth(name, text)
+        elif name in _BY_DENYING_VARIABLE:
+            _deny(values, _BY_DENYING_VARIABLE[name], name, environment)
         elif name in _REFUSED_VARIABLES:
             _refuse_variable(name, _REFUSED_VARIABLES[name], text)
         elif name.startswith(_PREFIX):
             raise UsageMistake(f"unknown variable {name}{_nearest(name, [*_BY_VARIABLE, *_REFUSED_VARIABLES])}")
     return values
+
+
+def _deny(values: Values, flag: Flag, name: str, environment: Mapping[str, str]) -> None:
+    """Being there is enough for llama-server, whatever it says; ours must not say the opposite."""
+    if environment[name] and not _truth(name, environment[name]):
+        raise UsageMistake(f"{name} says no by being there; {flag.env} takes true and false")
+    if flag.env in environment:
+        raise UsageMistake(f"{name} and {flag.env} were given: one is enough")
+    values[flag.name] = False
 
 
 def _truth(name: str, text: str) -> bool:

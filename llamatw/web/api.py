@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 from klein import Klein
@@ -20,12 +20,13 @@ from llamatw.engine.sequence import Delta, FinishReason, GenerationParams, Sampl
 from llamatw.engine.service import EngineService
 from llamatw.engine.shift import of_prompt
 from llamatw.engine.stream import TokenStream
-from llamatw.errors import BadRequest, LlamatwError, NotFound
+from llamatw.errors import BadRequest, LlamatwError, NotFound, Unavailable
 from llamatw.settings import SystemPrompt, WebSettings
 from llamatw.text import templates
 from llamatw.text.chat import ChatTemplate
 from llamatw.text.thoughts import Tags
 from llamatw.web import constraints, prompts, reply, sampling, schema
+from llamatw.web.body import decode
 from llamatw.web.compiling import Compiling
 from llamatw.web.generation import Generation
 from llamatw.web.probs import Entries
@@ -39,6 +40,8 @@ _LONG = 64 << 10  # characters or tokens
 _TIMEOUT_HEADER = b"x-request-timeout"
 _MAX_TIMEOUT_S = 86_400
 _SECONDS = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,24})?")
+
+_ETAG = re.compile(rb'(?:W/)?("[^"]*+")')
 
 T = TypeVar("T")
 Request = Any  # twisted.web.server.Request, which has no types
@@ -81,7 +84,7 @@ class Api:
         raw = request.content.read()
         if self.settings.verbose:
             self.log.debug("{path} {body}", path=_shown(request.path), body=raw[:4096].decode("utf-8", "replace"))
-        return schema.decode(kind, raw)
+        return decode(kind, raw)
 
     async def order(
         self,
@@ -94,18 +97,19 @@ class Api:
         """Checks everything and fills in the defaults.  thought: what the answer may begin with, once that is asked."""
         schema.fill(body, self.settings.defaults)
         schema.check(body)
+        timeout_s, began = _timeout_s(request), self.reactor.seconds()
         wish = constraints.wish(body, self.engine)
         if wish is not None:
             wish = constraints.behind_thought(wish, thought(), self.engine)
-        return schema.order(
+        order = schema.order(
             body,
             await self._sampling(body, repeat_penalty),
             n_predict=self.settings.n_predict,
             n_slots=self.n_slots,
-            constraint=None if wish is None else await self._constraint(wish, request.owner),
+            constraint=None if wish is None else await self._constraint(wish, request.owner, timeout_s),
             caller=schema.Caller(
                 owner=request.owner,
-                timeout_s=_timeout_s(request),
+                timeout_s=timeout_s and timeout_s - (self.reactor.seconds() - began),
                 n_bytes=request.n_received,
                 served=request.generations,
             ),
@@ -113,6 +117,16 @@ class Api:
             cuts_prompt=cuts_prompt,
             verbose=self.settings.verbose,
         )
+        self._check_room(order, n_prompts=1)
+        return order
+
+    def _check_room(self, order: schema.Order, n_prompts: int) -> int:
+        """How many sequences it comes to."""
+        n_all = n_prompts * order.n_made
+        if n_all > self.engine.capacity:
+            reason = f"{n_all} answers are asked for, this server takes {self.engine.capacity} at once"
+            raise BadRequest(f"{order.n_field}: {reason}", order.n_field)
+        return n_all
 
     async def _sampling(self, body: schema.Generating, repeat_penalty: float) -> SamplingParams:
         def work() -> SamplingParams:
@@ -131,8 +145,15 @@ class Api:
             caller=schema.Caller(),
         ).params
 
-    async def _constraint(self, wish: Wish, owner: int) -> Constraint:
-        return self.engine.kept_constraint(wish) or await self._compiling.compiled(wish, owner)
+    async def _constraint(self, wish: Wish, owner: int, timeout_s: float | None) -> Constraint:
+        if kept := self.engine.kept_constraint(wish):
+            return kept
+
+        def late(*_: object) -> NoReturn:
+            raise Unavailable(f"{wish.field}: the request's time limit passed before it was compiled")
+
+        compiled = self._compiling.compiled(wish, owner)
+        return await (compiled if timeout_s is None else compiled.addTimeout(timeout_s, self.reactor, late))
 
     async def run(self, work: Callable[[], T], size: int) -> T:
         """Work on so many characters or tokens: at once, or in the thread pool when it would hold up the reactor."""
@@ -164,9 +185,7 @@ class Api:
     def start(self, stack: ExitStack, ids: list[list[int]], order: schema.Order) -> list[Generation]:
         """Queues sequences, order.n_made for each prompt, one after the other; they end with the stack.  They share
         their prompt's pages and differ in their seeds.  An empty prompt is answered with nothing, at once."""
-        n_all = len(ids) * order.n_made
-        if n_all > self.engine.capacity:
-            raise _too_many(n_all, self.engine.capacity, order.n_field)
+        n_all = self._check_room(order, len(ids))
         seeded = [_reseeded(order.params, index) for index in range(order.n_made)]
         generations = []
         for prompt in ids:
@@ -218,10 +237,6 @@ def _reseeded(params: GenerationParams, index: int) -> GenerationParams:
     return msgspec.structs.replace(params, sampling=changed)
 
 
-def _too_many(n: int, limit: int, field: str) -> BadRequest:
-    return BadRequest(f"{field}: {n} answers are asked for, this server takes {limit} at once", field)
-
-
 def _timeout_s(request: Request) -> float | None:
     """X-Request-Timeout: seconds from arrival to the last token."""
     value = request.getHeader(_TIMEOUT_HEADER)
@@ -271,6 +286,17 @@ def answer_error(request: Request, error: LlamatwError, **more: object) -> bytes
     if error.status == 401:
         request.setHeader(b"www-authenticate", b"Bearer")
     return answer(request, {**more, **reply.error_body(error)}, error.status)
+
+
+def is_known(request: Request, etag: bytes) -> bool:
+    """Names what the answer will be; True, and a 304, where the client has it.  A proxy that compresses has made the
+    client's name a weak one, which here is as good."""
+    request.setHeader(b"etag", etag)
+    asked = b",".join(request.requestHeaders.getRawHeaders(b"if-none-match", []))
+    if asked.strip() != b"*" and etag not in _ETAG.findall(asked):
+        return False
+    request.setResponseCode(304)
+    return True
 
 
 def handle_errors(app: Klein, api: Api) -> None:

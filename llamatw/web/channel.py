@@ -168,6 +168,9 @@ def _problem(headers: Any, version: bytes) -> tuple[int, str] | None:
     hosts = headers.getRawHeaders(b"host", [])
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
         return 400, "there must be one Host header"
+    codings = [coding.lower() for coding in headers.getRawHeaders(b"transfer-encoding", [])]
+    if codings and (codings != [b"chunked"] or version != b"HTTP/1.1"):
+        return 400, "the only transfer coding that is served is chunked, since HTTP 1.1"
     expectations = headers.getRawHeaders(b"expect", [])
     if any(value.lower() != b"100-continue" for value in expectations):
         return 417, "the only expectation that is served is 100-continue"

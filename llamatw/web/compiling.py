@@ -2,8 +2,8 @@
 
 One at a time for each owner (API key), two in all.  A place goes to the owner that has held one for the shortest time
 since it came; of an owner's the first is the one that is due first: at its arrival plus its length, counted in bytes
-compiled.  After each a place rests, so that compiling never takes more than a part of a processor from those who
-generate.
+compiled.  What it comes to is the answer to all who wait for the same.  After each a place rests, so that compiling
+never takes more than a part of a processor from those who generate.
 """
 
 from __future__ import annotations
@@ -98,12 +98,11 @@ class Compiling:
         def done(result: Constraint | Failure) -> None:
             self._n_compiled += len(ask.wish.text)
             self._reactor.callLater(_REST * taken_s, self._leave, ask.owner, began)
-            if ask.answer.called:  # its client has left
-                return
-            if isinstance(result, Failure):
-                ask.answer.errback(result)
-            else:
-                ask.answer.callback(result)
+            same = [one for one in self._waiting if one.wish == ask.wish]
+            for one in (ask, *same):
+                self._forget(one)
+                if not one.answer.called:  # else its client has left
+                    one.answer.callback(result)
 
         deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work).addBoth(done)
 

@@ -124,4 +124,4 @@ async def _text(api: Api, prompt: prompts.Prompt) -> str:
 async def _ids(api: Api, prompt: prompts.Prompt, suffix: str | None, system: SystemPrompt) -> list[int]:
     if not suffix:
         return (await api.prompt_ids([prompt], system))[0]
-    return await fim.prompt_ids(api, fim.Hole(before=prompt, after=[suffix]))
+    return await fim.prompt_ids(api, fim.Hole(field="suffix", before=prompt, after=[suffix]))

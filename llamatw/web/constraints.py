@@ -37,11 +37,17 @@ class NamedSchema(msgspec.Struct):
 
 
 class ResponseFormat(msgspec.Struct):
-    """`response_format` of a chat."""
+    """`response_format`, which OpenAI has for chats only."""
 
     type: str
     schema: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     json_schema: NamedSchema | None = None
+
+
+class _Guided(msgspec.Struct):
+    """A schema's word to llguidance, which takes one that is no object for none."""
+
+    guidance: dict[str, Any] | None = msgspec.field(default=None, name="x-guidance")
 
 
 def wish(request: Generating, engine: EngineService) -> Wish | None:
@@ -77,7 +83,7 @@ def shown(asked: Wish | None) -> dict[str, Any]:
 
 
 def _schemas(request: Generating) -> list[Wish | None]:
-    response = getattr(request, "response_format", None)
+    response = request.response_format
     of_field = _schema(request.json_schema, "json_schema")
     return [of_field, None if response is None else _response(response)]
 
@@ -107,6 +113,10 @@ def _schema(given: msgspec.Raw | dict[str, Any] | None, field: str = "response_f
         return None
     if not text.startswith("{"):
         raise BadRequest(f"{field}: a JSON schema must be an object", field)
+    try:
+        msgspec.json.decode(text, type=_Guided)
+    except msgspec.ValidationError:
+        raise BadRequest(f"{field}: x-guidance must be an object", field) from None
     return Wish("json_schema", text, field)
 
 

@@ -51,6 +51,7 @@ class Extra(msgspec.Struct):
 
 
 class Hole(msgspec.Struct, frozen=True, kw_only=True):
+    field: str | None = None  # of the request, that there would be no hole without
     before: Prompt = []
     after: Prompt = []
     extra: list[Extra] = []
@@ -66,19 +67,19 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     file: int | None
 
 
-def find_tokens(model: ModelInfo, tokenize: prompts.Tokenizer) -> Tokens:
-    """By the model file's word, else by their texts.  NotSupported names what the model lacks."""
+def find_tokens(model: ModelInfo, tokenize: prompts.Tokenizer, field: str | None = None) -> Tokens:
+    """By the model file's word, else by their texts.  NotSupported names what the model lacks, and the field."""
     ids = {place: _find(model, tokenize, *where) for place, where in _PLACES.items()}
     lacks = [place for place in ("prefix", "suffix", "middle") if ids[place] is None]
     if lacks:
-        raise NotSupported(f"infill is not supported by this model: it has no FIM token for {', '.join(lacks)}")
+        raise NotSupported(f"infill is not supported by this model: it has no FIM token for {', '.join(lacks)}", field)
     return msgspec.convert(ids, Tokens)
 
 
 async def prompt_ids(api: Api, hole: Hole, system: SystemPrompt | None = None) -> list[int]:
     """Token ids of the whole prompt, the system prompt or BOS in front; system: the one that the request brings."""
     head = await api.system_ids(system or api.system)
-    tokens = find_tokens(api.engine.info, api.engine.tokenize)
+    tokens = find_tokens(api.engine.info, api.engine.tokenize, hole.field)
     size = sum(map(prompts.size, (hole.before, hole.after))) + sum(len(extra.text) for extra in hole.extra)
 
     def work() -> list[int]:

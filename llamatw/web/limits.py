@@ -119,6 +119,11 @@ UNSERVED: dict[str, Asks] = {
     "reasoning_format": _not_in("none", "auto"),
     "reasoning_budget_tokens": _above(-1),
     "thinking_budget_tokens": _above(-1),
+    "reasoning_budget_message": bool,
+    "reasoning_budget_start_tag": bool,
+    "reasoning_budget_end_tag": bool,
+    "reasoning_budget_end_tags": bool,
+    "reasoning_control": bool,
     "modalities": _not(["text"]),
     "audio": bool,
 }

@@ -14,7 +14,6 @@ import msgspec
 from llamatw.errors import BadRequest, NotSupported
 from llamatw.text.chat import Message
 from llamatw.text.sandbox import GLOBALS
-from llamatw.web.constraints import ResponseFormat
 from llamatw.web.schema import Flag, Generating, Number, Object, Objects, Text
 
 MAX_MESSAGES = 4096
@@ -54,7 +53,6 @@ class ChatRequest(Generating, kw_only=True):
     tool_choice: str | dict[str, Any] | None = None
     functions: Objects = None
     function_call: str | dict[str, Any] | None = None
-    response_format: ResponseFormat | None = None
     chat_template: Text = None
     reasoning_effort: Text = None
     modalities: list[str] | None = None

@@ -52,24 +52,27 @@ def add_routes(app: Klein, api: Api) -> None:
     @app.route("/v1/chat/completions", methods=["POST"])
     @app.route("/chat/completions", methods=["POST"])
     async def chat_completions(request: Request) -> bytes:
-        body = api.body(request, ChatRequest)
-        order = await api.order(request, body, OPENAI_REPEAT_PENALTY, thought=lambda: _thought(api, body))
-        prompt = _render(api, body)
+        order, prompt = await _taken(api, request)
         return await choose(ChatChoices, api, request, order, [await _prompt(api, prompt)], [prompt.text])
 
     @app.route("/v1/chat/completions/input_tokens", methods=["POST"])
     @app.route("/chat/completions/input_tokens", methods=["POST"])
     async def input_tokens(request: Request) -> bytes:
-        body = api.body(request, ChatRequest)
-        schema.check(body)
-        ids = await _prompt(api, _render(api, body))
+        _, prompt = await _taken(api, request)
+        ids = await _prompt(api, prompt)
         return answer(request, {"object": "response.input_tokens", "input_tokens": len(ids)})
 
     @app.route("/apply-template", methods=["POST"])
     async def apply_template(request: Request) -> bytes:
-        body = api.body(request, ChatRequest)
-        schema.check(body)
-        return answer(request, {"prompt": _render(api, body).text})
+        _, prompt = await _taken(api, request)
+        return answer(request, {"prompt": prompt.text})
+
+
+async def _taken(api: Api, request: Request) -> tuple[schema.Order, Rendered]:
+    """A chat and its prompt.  All of it is checked, also by routes that do not answer it."""
+    body = api.body(request, ChatRequest)
+    order = await api.order(request, body, OPENAI_REPEAT_PENALTY, thought=lambda: _thought(api, body))
+    return order, _render(api, body)
 
 
 def _render(api: Api, body: ChatRequest) -> Rendered:

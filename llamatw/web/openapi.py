@@ -15,11 +15,10 @@ from typing import Any
 
 import msgspec
 from klein import Klein
-from twisted.web.http import CACHED
 
 from llamatw import __version__, errors
 from llamatw.web import admin, reply
-from llamatw.web.api import JSON, Api, Request
+from llamatw.web.api import JSON, Api, Request, is_known
 from llamatw.web.completions import TextRequest
 from llamatw.web.constraints import FORMATS, ResponseFormat
 from llamatw.web.infill import InfillRequest
@@ -164,7 +163,7 @@ def add_routes(app: Klein, api: Api) -> None:
     def openapi(request: Request) -> bytes:
         request.setHeader(b"content-type", JSON)
         request.setHeader(b"cache-control", b"no-cache")
-        if request.setETag(described.etag) is CACHED:
+        if is_known(request, described.etag):
             return b""
         request.setHeader(b"content-length", b"%d" % len(described.text))
         return described.text

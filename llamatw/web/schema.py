@@ -1,13 +1,12 @@
 """Request bodies: what they may hold, and what they come to for the engine.
 
-A body is decoded strictly (a bool is no number, a string is no number), checked against the tables of limits.py, and
-folded into an Order.  Whatever is wrong is a BadRequest or NotSupported that names the field.
+A body is decoded strictly by body.py (a bool is no number, a string is no number), checked against the tables of
+limits.py, and folded into an Order.  Whatever is wrong is a BadRequest or NotSupported that names the field.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -15,7 +14,7 @@ from llamatw.engine.constraint import Constraint
 from llamatw.engine.sequence import GenerationParams, SamplingParams
 from llamatw.errors import BadRequest, NotSupported
 from llamatw.settings import MAX_DRAFT, SystemPrompt
-from llamatw.web.body import check_json, check_names
+from llamatw.web.constraints import ResponseFormat
 from llamatw.web.limits import LIMITS, UNSERVED
 
 MAX_STOPS = 16
@@ -103,12 +102,18 @@ class Generating(msgspec.Struct, kw_only=True):
     grammar_triggers: list[Any] | None = None
     preserved_tokens: list[Any] | None = None
     json_schema: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    response_format: ResponseFormat | None = None
     # Known, not served yet: refused when they ask for something.
     lora: Objects = None
     n_cache_reuse: Number = None
     backend_sampling: Flag = None
     reasoning_budget_tokens: Number = None
     thinking_budget_tokens: Number = None
+    reasoning_budget_message: Text = None
+    reasoning_budget_start_tag: Text = None
+    reasoning_budget_end_tag: Text = None
+    reasoning_budget_end_tags: list[str] | None = None
+    reasoning_control: Flag = None
     reasoning_format: Text = None
     chat_format: int | str | None = None
     chat_parser: Text = None
@@ -181,39 +186,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     n_bytes: int  # of the request
     served: list[Any]  # as in Caller
     ping_s: int | None  # None: the server's own interval; -1: no comments
-
-
-Body = TypeVar("Body")
-_WHERE = re.compile(r"^(?P<what>.*) - at `(?P<path>.*)`$", re.DOTALL)
-_MISSING = re.compile(r"^Object missing required field `(?P<field>\w+)`$")
-
-
-def decode(kind: type[Body], body: bytes) -> Body:
-    """The body as `kind`; 400 for anything else."""
-    check_json(body)
-    try:
-        decoded = msgspec.json.decode(body, type=kind)
-        check_names(body)
-        return decoded
-    except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
-    except (msgspec.DecodeError, ValueError) as error:
-        raise BadRequest(f"the body is not valid JSON: {error}") from None
-    except RecursionError:
-        raise BadRequest("the body is nested too deeply") from None
-
-
-def _invalid(message: str) -> BadRequest:
-    """msgspec says "... - at `$.field[0].part`": the first name in the path is the field."""
-    where = _WHERE.match(message)
-    what, path = (where["what"], where["path"].removeprefix("$")) if where else (message, "")
-    missing = _MISSING.match(what)
-    if missing:
-        path = f"{path}.{missing['field']}"
-        what = "this field is required"
-    field = re.match(r"\.(speculative\.\w+|\w+)", path)
-    name = path.removeprefix(".") or "the body"
-    return BadRequest(f"{name}: {what}", field[1] if field else None)
 
 
 def check(request: Generating) -> None:

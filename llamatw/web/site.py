@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from urllib.parse import unquote_to_bytes
 from klein import Klein
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
-from twisted.web.http import CACHED
 from twisted.web.resource import Resource
 from twisted.web.server import Request as TwistedRequest
 from twisted.web.server import Site
@@ -33,7 +33,7 @@ from llamatw.errors import (
 from llamatw.settings import WebSettings
 from llamatw.web import admin, completions, infill, metrics, models, native, openai, openapi, props, slots
 from llamatw.web.access import AccessLog, request_id
-from llamatw.web.api import Api, Request, answer_error, handle_errors
+from llamatw.web.api import Api, Request, answer_error, handle_errors, is_known
 from llamatw.web.assets import Assets, takes_gzip
 from llamatw.web.bounds import MAX_BODY_BYTES, max_connections
 from llamatw.web.channel import Channel
@@ -42,6 +42,7 @@ from llamatw.web.origins import Origins
 
 _log = Logger(namespace="llamatw")
 
+_URL = re.compile(rb"https?://([^/]*)", re.IGNORECASE)
 _METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 
 
@@ -86,13 +87,17 @@ class Gate(Resource):
         if request.method == b"OPTIONS":
             return self._origins.preflight(request)
         error = self._refusal(request)
-        return answer_error(request, error) if error else self._inner.render(request)  # type: ignore[no-untyped-call]
+        if error:
+            return answer_error(request, error)
+        if not request.path:
+            return _add_slash(request)
+        return self._inner.render(request)  # type: ignore[no-untyped-call]
 
     def _refusal(self, request: Request) -> LlamatwError | None:
         if request.method not in _METHODS:
             return MethodNotAllowed("this method is not served")
-        if _path(request) is None:
-            return BadRequest("the path is not UTF-8")
+        if not request.is_path or _path(request) is None:
+            return BadRequest("what is asked for must be a path, in UTF-8")
         return self._origins.refusal(request) or self._stranger(request) or _unreadable(request)
 
     def _stranger(self, request: Request) -> LlamatwError | None:
@@ -117,6 +122,7 @@ class Intake(TwistedRequest):
 
     owner = 0  # number of its API key
     n_received = 0  # bytes of the body
+    is_path = True  # what is asked for
     is_outside = False  # of --api-prefix
     _refused = False
 
@@ -140,14 +146,24 @@ class Intake(TwistedRequest):
 
     def process(self) -> None:
         if not self._refused:
+            self._find_path()
             self._remove_prefix()
             super().process()  # type: ignore[no-untyped-call]
 
+    def _find_path(self) -> None:
+        """Of a whole URL, as proxies are asked for, the host counts and not the header.  Twisted answers "*" itself."""
+        whole = _URL.match(self.path)
+        if whole:
+            self.requestHeaders.setRawHeaders(b"host", [whole[1]])
+            self.path = self.path[whole.end() :] or b"/"
+        self.is_path = self.path.startswith(b"/")
+        self.path = self.path if self.is_path else b"/"
+
     def _remove_prefix(self) -> None:
-        """Routes and files know nothing of --api-prefix."""
+        """Routes and files know nothing of --api-prefix.  By itself it leaves an empty path."""
         site: Any = self.channel
         prefix = site.site.api_prefix
-        self.is_outside = not self.path.startswith(prefix + b"/")
+        self.is_outside = self.path != (prefix or None) and not self.path.startswith(prefix + b"/")
         if not self.is_outside:
             self.path = self.path[len(prefix) :]
 
@@ -245,13 +261,22 @@ def _add_page(app: Klein, api: Api, assets: Assets) -> None:
         request.setHeader(b"content-type", asset.content_type.encode())
         request.setHeader(b"cache-control", b"no-cache")  # kept, but asked about each time
         request.setHeader(b"vary", b"Origin, Accept-Encoding")
-        if request.setETag(asset.etag.encode()) is CACHED:
+        if is_known(request, asset.etag.encode()):
             return b""
         data = await api.run(asset.read, asset.size if asset.is_gzip else 0)
         if asset.is_gzip:
             request.setHeader(b"content-encoding", b"gzip")
         request.setHeader(b"content-length", b"%d" % len(data))
         return data
+
+
+def _add_slash(request: Request) -> bytes:
+    """The page's links begin where its own path ends."""
+    _, mark, query = request.uri.partition(b"?")
+    request.setResponseCode(308)
+    request.setHeader(b"location", request.site.api_prefix + b"/" + mark + query)
+    request.setHeader(b"content-length", b"0")
+    return b""
 
 
 def _add_common_headers(request: Request) -> None:
@@ -261,8 +286,8 @@ def _add_common_headers(request: Request) -> None:
 
 
 def _unreadable(request: Request) -> LlamatwError | None:
-    encoding = request.getHeader(b"content-encoding")
-    if encoding not in (None, b"identity"):
+    encodings = request.requestHeaders.getRawHeaders(b"content-encoding", [])
+    if any(encoding.lower() != b"identity" for encoding in encodings):
         return UnsupportedMedia("the body must not be compressed")
     if request.content_type.lower().startswith(b"multipart/"):
         return UnsupportedMedia("the body must be JSON")

@@ -26,8 +26,15 @@ def vocab(request):
 
 def test_info(vocab):
     assert vocab.info.kind in ("bpe", "spm") and vocab.info.n_tokens > 40_000
-    assert vocab.token_text(vocab.info.eos) and vocab.is_eog(vocab.info.eos)
-    assert vocab.token_text(-1) == "" and not vocab.is_eog(-1) and not vocab.is_eog(vocab.info.n_tokens)
+    assert vocab.token_text(vocab.info.eos) and vocab.info.eos in vocab.ends()
+    assert vocab.token_text(-1) == ""
+
+
+def test_pieces_are_what_tokens_show_in_the_middle_of_a_text(vocab):
+    pieces, head = vocab.pieces(), vocab.tokenize("x")
+    assert len(pieces) == vocab.info.n_tokens
+    for token in [*random.Random(1).sample(range(len(pieces)), 2000), vocab.info.eos, len(pieces) - 1]:
+        assert b"x" + pieces[token] == vocab.detokenize([*head, token]), token
 
 
 @pytest.mark.parametrize("text", ["", "Hello, world", "żółw 龜 \N{TURTLE}", "a\0b", " lead", "x" * 5000])

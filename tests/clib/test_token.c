@@ -298,6 +298,16 @@ static void test_buffers(void)
     CHECK(lt_detokenize(v, (int32_t[]){-1}, 1, 0, text, 3, &need) == LT_E_ARG, "negative id");
     CHECK(lt_detokenize(v, (int32_t[]){EOT}, 1, 0, text, 3, &need) == LT_OK && need == 0, "control tokens are silent");
     CHECK(lt_detokenize(v, (int32_t[]){EOT}, 1, LT_DETOK_SPECIAL, text, 3, &need) == LT_E_CAP && need == 10, "need %zu", need);
+    uint32_t sizes[N_TOKENS];
+    char pieces[1 << 12];
+    CHECK(lt_vocab_pieces(v, NULL, 0, sizes, &need) == LT_E_CAP && sizes['x'] == 1 && sizes[EOT] == 0, "need %zu", need);
+    CHECK(lt_vocab_pieces(v, pieces, need - 1, sizes, &need) == LT_E_CAP, "need %zu", need);
+    CHECK(need <= sizeof pieces && lt_vocab_pieces(v, pieces, need, sizes, &need) == LT_OK, "need %zu", need);
+    CHECK(lt_vocab_pieces(v, pieces, need, NULL, &need) == LT_E_ARG, "no place for sizes");
+    size_t at = 0;
+    for (int i = 0; i < 'x'; i++)
+        at += sizes[i];
+    CHECK(pieces[at] == 'x', "%c", pieces[at]);
     lt_vocab_close(v);
 }
 

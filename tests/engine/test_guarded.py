@@ -222,3 +222,21 @@ def test_nobody_sits_out_where_that_helps_nobody(record):
     for seq in bench.scheduler.running:
         seq.guard.owed_s = 5.0
     assert len(bench.step()) == 2
+
+
+def test_what_masks_cost_while_alone_is_not_owed_to_who_comes_later(record):
+    bench = Bench()
+    bench.step_ms = 10.0
+    bench.submit(0, "tell", constraint=record, n_draft=0)
+    while not bench.tokens(0):
+        bench.step()
+    (costly,) = bench.scheduler.running
+    costly.guard._clock = lambda: 0.0
+    for _ in range(3):
+        costly.guard.owed_s += 5.0
+        bench.step()
+    bench.submit(1, "other", max_tokens=200, ignore_eos=True)
+    while not bench.tokens(1):
+        bench.step()
+    assert {handle for handle, _ in bench.step()} == {seq.handle for seq in bench.scheduler.running}
+    assert len(bench.scheduler.running) == 2

@@ -7,7 +7,7 @@ import time
 
 import msgspec
 import pytest
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
@@ -40,13 +40,18 @@ class InlineReactor(Clock):
 class House:
     """A service, the pump in place of its thread, and the engine behind it."""
 
-    def __init__(self, opener=None, n_ctx=1024, n_seqs=2, numa="none", **fake):
+    def __init__(self, opener=None, n_ctx=1024, n_seqs=2, numa="none", prepared=None, **fake):
         settings = EngineSettings(model_path="m.gguf", n_ctx=n_ctx, n_seqs=n_seqs, numa=numa, max_queue=2)
         self.engine = FakeEngine(settings, **fake)
         self.reactor = InlineReactor()
         self.pump = Pump()
         self.service = EngineService(
-            settings, self.reactor, opener or FakeEngine.opener(self.engine), self.pump, self.reactor.seconds
+            settings,
+            self.reactor,
+            opener or FakeEngine.opener(self.engine),
+            self.pump,
+            self.reactor.seconds,
+            lambda compiler: prepared or succeed(None),
         )
         self.service.startService()
 
@@ -281,6 +286,37 @@ def test_stop_ends_streams_after_the_grace_time():
     assert stream.finish is FinishReason.ERROR
     house.pump.run()
     assert result(stopped) is None and house.engine.closed
+
+
+def test_nobody_is_served_before_the_vocabulary_has_been_read():
+    prepared = Deferred()
+    house = House(prepared=prepared)
+    house.pump.run()
+    assert house.service.state == "loading"
+    with pytest.raises(Unavailable, match="Loading"):
+        house.submit()
+    prepared.callback(None)
+    assert house.service.state == "ready" and house.submit()
+
+
+def test_a_vocabulary_that_cannot_be_read_costs_schemas_only():
+    prepared = Deferred()
+    house = House(prepared=prepared)
+    house.pump.run()
+    with capturedLogs() as logs:
+        prepared.errback(ValueError("odd"))
+    assert house.service.state == "ready" and house.submit()
+    assert [formatEvent(event) for event in logs] == ["the vocabulary cannot be read for schemas"]
+
+
+def test_stop_while_the_vocabulary_is_read():
+    prepared = Deferred()
+    house = House(prepared=prepared)
+    house.pump.run()
+    stopped = house.service.stopService()
+    house.pump.run()
+    prepared.callback(None)
+    assert result(stopped) is None and house.engine.closed and house.service.state == "stopped"
 
 
 def test_stop_while_loading():

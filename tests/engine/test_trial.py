@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -46,6 +48,13 @@ def test_limits_hold_for_each_trial_and_the_helper_outlives_them(trials):
         assert "too long or too much memory" in trials.verdict(source(EXPONENTIAL))
         assert trials.verdict(source({"type": "boolean"})) == ""
     assert the_helper(trials) is helper
+
+
+@pytest.mark.parametrize(("handler", "ending"), [("SIG_DFL", signal.SIGPROF), ("SIG_IGN", signal.SIGKILL)])
+def test_processor_time_ends_also_where_the_timers_signal_is_ignored(handler, ending):
+    text = f"import signal; signal.signal(signal.SIGPROF, signal.{handler}); trial._limit()\nwhile True: pass"
+    ended = subprocess.run([sys.executable, "-c", f"from llamatw.engine import trial; {text}"], timeout=60)
+    assert ended.returncode == -ending
 
 
 def test_several_at_once(trials):

@@ -62,10 +62,18 @@ def test_api_prefix(make_server):
     for path in ("/llama/health", "/llama/v1/health", "/llama/", "/llama/app.js"):
         assert server.get(path).status == 200
     assert server.get("/llama/props", X_Api_Key="k").status == 200
-    for path in ("/health", "/", "/llamahealth", "/llama"):
+    for path in ("/health", "/", "/llamahealth", "/llam"):
         server.get(path).error(401)
         server.get(path, X_Api_Key="k").error(404)
     assert server.post("/llama/tokenize", {"content": "a"}, X_Api_Key="k").json == {"tokens": [97]}
+
+
+@pytest.mark.parametrize("query", ["", "?m=a&b"])
+def test_the_prefix_by_itself_leads_to_the_page(make_server, query):
+    server = make_server(api_prefix="/a/b", api_keys=("k",))
+    reply = server.get(f"/a/b{query}")
+    assert (reply.status, reply.headers["location"], reply.body) == (308, f"/a/b/{query}", b"")
+    server.request("POST", "/a/b").error(401)
 
 
 def test_no_page(make_server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.address import IPv4Address
 
 from llamatw.web import bounds
 
@@ -30,6 +31,9 @@ def send(server, data):
         (HEAD + b"Content-Length: -5\r\n\r\n", 400),
         (HEAD + b"Content-Length: 99999999999999999999\r\n\r\n", 413),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (HEAD + b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (HEAD + b"Transfer-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}", 400),
+        (HEAD.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400),
         (HEAD + b"Expect: tea\r\nContent-Length: 2\r\n\r\n{}", 417),
         (b"GET /" + b"a" * bounds.MAX_URI_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * (bounds.MAX_HEADERS + 1) + b"\r\n", 431),
@@ -47,6 +51,28 @@ def test_refused_heads(server, data, status):
     assert connection.transport.value().count(b"HTTP/1.1") == 1, "nothing more is read"
     server.reactor.advance(bounds.LINGER_S)
     assert connection.transport.disconnecting
+
+
+@pytest.mark.parametrize("host", [b"localhost", b"LOCALHOST:8080", b"127.0.0.1", b"[::1]:1"])
+def test_whole_urls(server, host):
+    """The header counts no more."""
+    for path in (b"/health", b"/health?a=http://b"):
+        connection = send(server, b"GET HTTP://" + host + path + b" HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        assert connection.reply().json == {"status": "ok"}
+    connection = server.connect()
+    connection.transport.hostAddr = IPv4Address("TCP", "127.0.0.1", 8080)
+    connection.protocol.dataReceived(b"GET http://evil.example/health HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert connection.reply().error(403)
+    assert b"<html" in send(server, b"GET http://" + host + b" HTTP/1.1\r\nHost: x\r\n\r\n").reply().body
+
+
+@pytest.mark.parametrize(
+    "target", [b"*", b"health", b"?a", b"http:/health", b"ftp://localhost/health", b"localhost:80"]
+)
+def test_targets_that_are_no_path(server, target):
+    reply = send(server, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n").reply()
+    assert reply.error(400) and reply.headers["server"] == "llamatw"
+    assert send(server, b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n").reply().headers["server"] == "llamatw"
 
 
 def test_expect_100_continue(server):

@@ -38,6 +38,11 @@ WISHES: dict[str, Any] = {
     "reasoning_format": "deepseek",
     "reasoning_budget_tokens": 5,
     "thinking_budget_tokens": 5,
+    "reasoning_budget_message": "enough",
+    "reasoning_budget_start_tag": "<think>",
+    "reasoning_budget_end_tag": "</think>",
+    "reasoning_budget_end_tags": ["</think>"],
+    "reasoning_control": True,
     "modalities": ["text", "audio"],
     "audio": {"voice": "x"},
 }

@@ -123,6 +123,22 @@ def test_a_place_rests_for_what_it_has_taken_from_others(bench):
     assert len(bench.pool.running) == 1
 
 
+def test_who_waits_for_the_same_gets_it_at_once(bench):
+    for text, answer in (("costly", "costly"), ("bad", BadRequest)):
+        asked = [bench.queue.compiled(Wish("gbnf", text, "grammar"), owner=0) for _ in range(4)]
+        for one in asked:
+            one.addErrback(lambda failure: failure.type)
+        asked[1].cancel()
+        bench.ask(f"not {text}")
+        bench.pool.end()
+        assert [one.result for one in asked] == [answer, CancelledError, answer, answer]
+        assert not bench.pool.running
+        bench.reactor.advance(1)
+        bench.run()
+        bench.reactor.advance(1)
+    assert bench.begun == ["costly", "not costly", "bad", "not bad"]
+
+
 def test_the_queue_is_bounded_and_crowded_ones_are_shared(bench):
     for n in range(1 + 32):
         bench.ask(f"mine {n}", owner=1)

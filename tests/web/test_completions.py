@@ -102,7 +102,7 @@ def test_echo_of_several(server):
 
 
 def test_suffix(server):
-    server.post(PATH, {"prompt": "ab", "suffix": "cd"}).error(501)
+    server.post(PATH, {"prompt": "ab", "suffix": "cd"}).error(501, "suffix")
     assert complete(server, suffix="")["choices"]
     teach(server, **IDS)
     seen = seen_prompts(server)

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.web.test_infill import IDS, teach
+
 GRAMMAR = 'root ::= "yes" | "no"'
 SCHEMA = {"enum": ["yes", "no", 3]}
 TEXTS = ('"yes"', '"no"', "3")
@@ -57,6 +59,24 @@ def test_chat_answers_fit(server, fields):
     choice = chat(server, **fields).json["choices"][0]
     assert choice["message"]["content"] in TEXTS
     assert choice["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("path", ["/completion", "/infill", "/v1/completions"])
+def test_completions_take_a_response_format(server, path):
+    teach(server, **IDS)
+    for response_format in (named(SCHEMA), {"type": "json_object", "schema": SCHEMA}):
+        answer = server.post(path, {"prompt": "well?", "n_predict": 40, "response_format": response_format}).json
+        assert (answer["choices"][0]["text"] if "choices" in answer else answer["content"]) in TEXTS
+    server.post(path, {"prompt": "a", "response_format": {"type": "xml"}}).error(400, "response_format")
+    both = {"response_format": {"type": "json_object"}, "grammar": GRAMMAR}
+    server.post(path, {"prompt": "a", **both}).error(400, "grammar")
+
+
+@pytest.mark.parametrize("value", [5, "a", [1], True])
+def test_a_word_to_the_schema_compiler_that_is_none(server, value):
+    complete(server, json_schema={**SCHEMA, "x-guidance": value}).error(400, "json_schema")
+    chat(server, response_format=named({**SCHEMA, "x-guidance": value})).error(400, "response_format")
+    assert complete(server, json_schema={**SCHEMA, "x-guidance": None}).json["content"] in TEXTS
 
 
 def test_json_object_is_an_object(server):
@@ -251,6 +271,27 @@ def test_ignoring_the_end_is_the_requests_own_mistake(server):
     server.engine.is_nan = lambda history: history[-1] == ord("3")
     error = complete(server, json_schema={"const": 3}, ignore_eos=True).error(400, "json_schema")
     assert "ignore_eos" in error["message"]
+
+
+def test_a_time_limit_holds_while_a_schema_waits_and_is_not_begun_anew_behind_it(server, monkeypatch):
+    pool = SlowPool()
+    monkeypatch.setattr(server.reactor, "getThreadPool", lambda: pool)
+    bodies = [json.dumps({"prompt": "a", "json_schema": {"const": n}}).encode() for n in range(2)]
+    late, running = [
+        server.connect().send("POST", "/completion", body, x_request_timeout=limit)
+        for body, limit in zip(bodies, ("5", "60"), strict=True)
+    ]
+    server.reactor.advance(5)
+    assert "json_schema: the request's time limit" in late.reply().error(503)["message"]
+    limits = []
+    submit = server.service.submit
+    monkeypatch.setattr(server.service, "submit", lambda *args: limits.append(args[1].timeout_s) or submit(*args))
+    pool.go_on()
+    server.reactor.advance(0)
+    pool.go_on()
+    server.pump.run()
+    assert running.reply().json["content"] == "1"
+    assert limits == [55]
 
 
 class SlowPool:

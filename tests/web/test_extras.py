@@ -117,6 +117,24 @@ def test_input_tokens(server, path):
     chat(server, path=path, temperature=1000).error(400, "temperature")
 
 
+@pytest.mark.parametrize("path", [CHAT, f"{CHAT}/input_tokens", "/apply-template"])
+def test_a_chat_is_checked_by_whoever_reads_it(server, path):
+    wrong = {
+        "response_format": {"type": "xml"},
+        "grammar": "root ::= (",
+        "json_schema": {"type": "nothing"},
+        "logit_bias": [[10**9, 1]],
+        "samplers": ["nope"],
+        "n": 200,
+        "best_of": 200,
+        "id_slot": 99,
+        "top_logprobs": 3,
+        "preserved_tokens": [""],
+    }
+    for field, value in wrong.items():
+        chat(server, path=path, **{field: value}).error(400, field)
+
+
 # ---- assistant prefill ----
 
 HEAD = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"

@@ -126,6 +126,8 @@ def test_other_errors_of_http(server):
     server.request("BREW", "/completion").error(405)
     server.get("/%ff").error(400)
     server.post("/completion", {}, Content_Encoding="gzip").error(415)
+    server.post("/completion", {}, Content_Encoding="gzip\r\nContent-Encoding: identity").error(415)
+    assert server.post("/tokenize", {"content": "a"}, Content_Encoding="Identity").status == 200
     server.post("/completion", {}, Content_Type="multipart/form-data; boundary=x").error(415)
     assert server.get("/health").headers["x-content-type-options"] == "nosniff"
 
@@ -167,6 +169,22 @@ MALFORMED = [
 def test_malformed_json(server, path, body):
     reply = server.post(path, body)
     assert (reply.status, reply.json["error"]["type"]) == (400, "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        (b'"json_schema":{"a":[1e999]}', "json_schema"),
+        (b'"unknown":-1e999', "unknown"),
+        (b'"temperature":1e999', "temperature"),
+        (b'"chat_template_kwargs":{"a":1e999}', "chat_template_kwargs"),
+        (b'"a b":1e999', None),
+        (b'"a":1e999,"\\ud800":1', None),
+        (b'"a":1e999,"b":"\\ud800"', None),
+    ],
+)
+def test_a_number_that_is_too_large_for_any_field(server, more, name):
+    server.request("POST", "/completion", b'{"prompt":"a",%s}' % more).error(400, name)
 
 
 @pytest.mark.parametrize(
@@ -331,6 +349,20 @@ def test_files(page, path, kind, body):
     again = page.get(path, If_None_Match=reply.headers["etag"])
     assert (again.status, again.body) == (304, b"")
     assert page.request("HEAD", path).status == 200
+
+
+@pytest.mark.parametrize("form", ["W/{}", '"x", {}', '"a,b" , W/{},"c"', '"\\", {}', "*", " * "])
+@pytest.mark.parametrize("path", ["/hello.txt", "/openapi.json"])
+def test_forms_of_what_a_client_has(page, path, form):
+    etag = page.get(path).headers["etag"]
+    again = page.get(path, If_None_Match=form.format(etag))
+    assert (again.status, again.body, again.headers["etag"]) == (304, b"", etag)
+
+
+@pytest.mark.parametrize("form", ["", "W/", '"x"', "{}x", '"*"', '"x{}'])
+def test_what_a_client_has_is_something_else(page, form):
+    etag = page.get("/hello.txt").headers["etag"][1:-1]
+    assert page.get("/hello.txt", If_None_Match=form.format(etag)).body == b"hello"
 
 
 def test_text_travels_compressed_where_it_is_taken(page, tmp_path):

@@ -59,3 +59,17 @@ int lt_detokenize(const lt_vocab *v, const int32_t *ids, size_t n, uint32_t flag
         show(v, ids, n, flags & LT_DETOK_SPECIAL, out);
     return LT_OK;
 }
+
+int lt_vocab_pieces(const lt_vocab *v, char *out, size_t cap, uint32_t *sizes, size_t *need)
+{
+    if (!v || !need || !sizes || (!out && cap))
+        return lt_fail(LT_E_ARG, "lt_vocab_pieces needs a vocabulary and places for the result");
+    *need = 0;
+    for (int32_t id = 0; id < v->info.n_tokens; id++) {
+        const char *piece = lt_vocab_piece(v, id, &sizes[id]);
+        if (sizes[id] && *need + sizes[id] <= cap)
+            memcpy(out + *need, piece, sizes[id]);
+        *need += sizes[id];
+    }
+    return cap < *need ? lt_fail(LT_E_CAP, "the pieces have %zu bytes, the buffer holds %zu", *need, cap) : LT_OK;
+}

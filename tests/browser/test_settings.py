@@ -158,7 +158,8 @@ class TestSettings:
         )
         spelled_otherwise = {"n_predict", "max_completion_tokens", "slot_id", "logprobs", "top_logprobs", "n_cmpl"}
         ours = {"n", "best_of", "stream", "stream_options", "sse_ping_interval", "return_tokens", "return_progress"}
-        ours |= {"timings_per_token", "verbose", "response_fields", "json_schema"}  # the page converts schemas itself
+        ours |= {"timings_per_token", "verbose", "response_fields"}
+        ours |= {"json_schema", "response_format"}  # the page converts schemas itself
         of_tools = {"grammar_lazy", "grammar_triggers", "preserved_tokens"}
         fields = {name.replace("speculative_", "speculative.") for name in Generating.__struct_fields__}
         assert shown == (fields | set(LIMITS)) - spelled_otherwise - ours - of_tools - set(UNSERVED) - {

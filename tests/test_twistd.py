@@ -72,14 +72,21 @@ def test_serves_a_model(tmp_path, engine_library, smollm2):
         assert server.process.wait(20) == 0
 
 
+def begun(server, n_predict):
+    """A stream that runs, and its first line."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    body = {"prompt": "Once", "n_predict": n_predict, "ignore_eos": True, "stream": True}
+    connection.request("POST", "/completion", json.dumps(body))
+    reply = connection.getresponse()
+    first = reply.readline()
+    assert first.startswith(b"data: ")
+    return reply, first
+
+
 def test_sigterm_lets_a_running_stream_end_with_an_event(tmp_path, engine_library, smollm2):
     with serving(tmp_path, "-m", str(smollm2), "-c", "512") as server:
         server.wait_for_health(200)
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        body = {"prompt": "Once", "n_predict": 400, "ignore_eos": True, "stream": True}
-        connection.request("POST", "/completion", json.dumps(body))
-        reply = connection.getresponse()
-        first = reply.readline()
+        reply, first = begun(server, 400)
         server.process.send_signal(signal.SIGTERM)
         lines = [line for line in (first + reply.read()).split(b"\n") if line.startswith(b"data: ")]
         last = json.loads(lines[-1][6:])
@@ -91,11 +98,7 @@ def test_sigterm_lets_a_running_stream_end_with_an_event(tmp_path, engine_librar
 def test_a_second_signal_ends_at_once(tmp_path, engine_library, smollm2, number):
     with serving(tmp_path, "-m", str(smollm2), "-c", "8192") as server:
         server.wait_for_health(200)
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        body = {"prompt": "Once", "n_predict": 7000, "ignore_eos": True, "stream": True}
-        connection.request("POST", "/completion", json.dumps(body))
-        reply = connection.getresponse()
-        assert reply.readline()
+        reply, _ = begun(server, 7000)
         server.process.send_signal(number)
 
         def is_stopping():
@@ -107,4 +110,4 @@ def test_a_second_signal_ends_at_once(tmp_path, engine_library, smollm2, number)
         until(is_stopping, "nobody new is let in")
         server.process.send_signal(number)
         assert server.process.wait(20) == -number
-        connection.close()
+        reply.close()

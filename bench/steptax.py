@@ -10,7 +10,8 @@ time in lt_step, and of that in layers and output head (lt_engine_stats).  So a 
     python    the rest of Engine.step
     loop      the rest of the turn
 
-and `share` is all but the model.  A server's other thread, which may hold Python's lock meanwhile, is not there.  That
+and `share` is all but the model; the table also shows that of sampling and Python, which an engine without a server
+has as well.  A server's other thread, which may hold Python's lock meanwhile, is not there.  That
 lt_step allocates nothing is counted by tests/clib/test_engine.c.
 """
 
@@ -215,11 +216,12 @@ def _figure(job: Job, sampler: str, n_seqs: int, turns: list[Turn]) -> Figure:
 
 
 def show(rows: list[Figure]) -> None:
-    parts = f"{'layers':>8} {'head':>8} {'sampling':>8} {'Python':>7} {'loop':>7} share"
+    parts = f"{'layers':>8} {'head':>8} {'sampling':>8} {'Python':>7} {'loop':>7}  engine   all"
     print(f"{'microseconds':12} {'seqs':>4} {'turn':>8} {parts}")
     for r in rows:
+        engine = (r.sampling_us + r.python_us) / r.turn_us
         model = f"{r.sampler:12} {r.seqs:4} {r.turn_us:8.1f} {r.body_us:8.1f} {r.head_us:8.1f}"
-        print(f"{model} {r.sampling_us:8.1f} {r.python_us:7.1f} {r.loop_us:7.1f} {r.share:6.1%}")
+        print(f"{model} {r.sampling_us:8.1f} {r.python_us:7.1f} {r.loop_us:7.1f} {engine:6.1%} {r.share:6.1%}")
 
 
 if __name__ == "__main__":

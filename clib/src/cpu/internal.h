@@ -10,6 +10,7 @@
 enum { LT_MAX_QUERIES = 64 }; /* (row, head) pairs in one attention item, unless one row alone has more */
 enum { LT_ITEMS_APART = 2 };  /* items per thread, below which attention is split into runs of keys */
 enum { LT_SERIAL_ROWS = 2 };  /* row-wise work on so few rows is done before another thread is awake */
+enum { LT_BLOCK_PAGES = 8 };  /* of the KV pool: enough for runs of memory that are read fast, few enough that a short context touches little */
 
 struct lt_weight {
     uint8_t *panels;
@@ -118,12 +119,13 @@ static inline int out_of_memory(const char *what, size_t bytes)
     return lt_fail(LT_E_NOMEM, "no memory for %s: %zu bytes", what, bytes);
 }
 
-/* The cell block of one page, layer and kv head.  Pages that follow each other in the pool do so in memory too, head by head. */
+/* The cells of one page, layer and kv head.  Pages of a block that follow each other do so in memory too, head by head. */
 static inline uint8_t *lt_cpu_k_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
 {
     const kv_layer *l = &be->layers[layer];
-    const size_t bytes = l->k_page_bytes + l->v_page_bytes;
-    return be->kv_data + (l->first + (size_t)head * bytes) * (size_t)be->kv.n_pages + (size_t)page * bytes;
+    const int32_t within = page % LT_BLOCK_PAGES, first = page - within, left = be->kv.n_pages - first;
+    const size_t n = (size_t)(left < LT_BLOCK_PAGES ? left : LT_BLOCK_PAGES), bytes = l->k_page_bytes + l->v_page_bytes;
+    return be->kv_data + (size_t)first * (size_t)be->memory.page_bytes + (l->first + (size_t)head * bytes) * n + (size_t)within * bytes;
 }
 static inline uint8_t *lt_cpu_v_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
 {

@@ -262,6 +262,16 @@ static inline void unit_scale(lt_q8_unit *u, float largest)
 
 /* One row of n values (a multiple of 32) in blocks of eight units; block i at x8 + i * stride.  A value that is not finite makes
  * its unit's scale not finite, and so every output: the step must see it, not a plausible number. */
+static void to_bf16(const float *x, int64_t n, uint8_t *blocks, int64_t stride)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        float last[16] = {0};
+        if (i + 16 > n)
+            memcpy(last, x + i, (size_t)(n - i) * sizeof *x);
+        vf_store_bf16(blocks + i / LT_BLOCK * stride + 2 * (i % LT_BLOCK), vf_load(i + 16 > n ? last : x + i));
+    }
+}
+
 static void quantize(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride)
 {
     for (int64_t b = 0; b < n / LT_UNIT; b++, x += LT_UNIT) {

@@ -270,7 +270,7 @@ static void test_to_bf16(void)
 {
     const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
-    const float x[] = {0.0f,        -0.0f,     1.0f,      1.00390625f, 1.01171875f, -1.00390626f, 3.3e38f, INFINITY,  -INFINITY,
+    const float x[] = {0.0f,       -0.0f,     1.0f,      1.00390625f, 1.01171875f, -1.00390626f, 3.3e38f, INFINITY,  -INFINITY,
                        0x1.fp-56f, -0x1p-55f, 0x1p-130f, NAN,         -NAN,        65504.0f,     1e-10f,  0.333333f, 2.5f};
     enum { N = sizeof x / sizeof *x };
     uint16_t ref[32];

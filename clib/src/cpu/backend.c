@@ -220,9 +220,8 @@ static void cpu_destroy(lt_backend *base)
     lt_cpu_pairs_destroy(&be->pairs);
     for (int32_t i = 0; i < be->n_ropes; i++)
         lt_free((void *)(uintptr_t)be->ropes[i].frequency);
-    void *parts[] = {be->scratch,      be->run_sums,    be->clusters,     be->groups, be->x[LT_X_Q8], be->x[LT_X_F32],
-                     be->x[LT_X_BF16], be->rope_tables, be->ropes,        be->layers, be->kv_data,    be->states,
-                     be->state_at,     be};
+    void *parts[] = {be->scratch,     be->run_sums, be->clusters, be->groups,  be->x[LT_X_Q8], be->x[LT_X_F32], be->x[LT_X_BF16],
+                     be->rope_tables, be->ropes,    be->layers,   be->kv_data, be->states,     be->state_at,    be};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }

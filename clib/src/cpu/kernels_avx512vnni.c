@@ -14,7 +14,7 @@
 /* The same with the instruction for pairs of BF16, where the processor has it. */
 #undef LT_ISA_NAME
 #undef LT_KERNEL
-#define LT_ISA_NAME "avx512bf16"
+#define LT_ISA_NAME     "avx512bf16"
 #define LT_KERNEL(name) name##_avx512bf16
-#define matmul_bf16 matmul_bf16_native
+#define matmul_bf16     matmul_bf16_native
 #include "cpu/table_tmpl.h"

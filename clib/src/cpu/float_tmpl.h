@@ -100,7 +100,7 @@ INLINE void float_panels(float_kind k, const lt_matmul_job *job, int64_t panel, 
 {
     const int64_t size = FORM_STEP_BYTES(k.form), n_steps = (job->n_in + FORM_STEP_K(k.form) - 1) / FORM_STEP_K(k.form);
     const uint8_t *w = job->panels + panel * n_steps * size, *x = (const uint8_t *)job->x + first * LT_X_BLOCK_BYTES;
-    float *sums = job->scratch->sums;
+    float *sums = job->scratch->sums[0];
     memset(sums, 0, (size_t)(n_panels * n_columns) * 16 * sizeof *sums);
     for (int64_t s = 0; s < n_steps; s += BLOCK_STEPS, w += BLOCK_STEPS * size, x += job->x_stride * 64)
         for (int p = 0; p < n_panels; p++) {

@@ -10,6 +10,8 @@
 static inline void simd_prefetch(const void *p) { __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)p)); }
 static inline void simd_prefetch_l2(const void *p) { __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)p)); }
 
+static inline void simd_prefetch_write(const void *p) { __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p)); }
+
 static inline void unit_sums(lt_q8_unit *x)
 {
     const __m256i biased = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)x->q), _mm256_set1_epi8((char)0x80));

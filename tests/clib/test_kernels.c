@@ -439,10 +439,11 @@ static void check_steps(const lt_q8_unit *u, const lt_q8_unit *next, int unit)
         return;
     }
     for (int h = 0; h < 2; h++)
-        CHECK(abs(u->halves[h]) <= 1 << 14 && fabs(u->halves[h] * step - (double)u->d * sum[h]) <= 0.5 * step + 1e-29, "half %d of unit %d", h,
-              unit);
+        CHECK(abs(u->halves[h]) <= 1 << 14 && fabs(u->halves[h] * step - (double)u->d * sum[h]) <= 0.5 * step + 1e-29, "half %d of unit %d",
+              h, unit);
     for (int i = 0; next && i < 2; i++)
-        CHECK(abs(u->pair[i]) <= 1 << 14 && fabs(u->pair[i] * step - (double)u[i].dsum) <= 0.5 * step + 2e-29, "pair %d of unit %d", i, unit);
+        CHECK(abs(u->pair[i]) <= 1 << 14 && fabs(u->pair[i] * step - (double)u[i].dsum) <= 0.5 * step + 2e-29, "pair %d of unit %d", i,
+              unit);
 }
 
 static void test_quantize(void)

@@ -57,9 +57,9 @@ typedef struct { /* pairs of a row and one of its experts (experts.c) */
     int32_t *place;                 /* of these, where they stand when sorted by expert */
     int32_t *expert;                /* by place */
     lt_columns *active;             /* experts that have pairs */
+    uint8_t *x[LT_X_KINDS];
     int64_t stride;                 /* of the rows below, by place */
-    lt_q8_unit *q8;
-    float *f32, *gate, *up;
+    float *gate, *up;
 } lt_pairs;
 
 typedef struct { /* a layer's part of the cache */
@@ -95,10 +95,9 @@ typedef struct {
     lt_rope *ropes;
     float *rope_tables;    /* [rope][row][cos n_rot/2 | sin n_rot/2] */
     int32_t n_ropes, max_rot, max_rows;
-    int64_t max_in_quantised, max_in_float, max_in;
-    int64_t max_in_stack;  /* of several matrices */
-    lt_q8_unit *q8;        /* max_rows quantised inputs (panel.h) */
-    float *f32;            /* [max_rows][max_in_float] */
+    int64_t max_in, max_in_stack;               /* stack: of experts */
+    int64_t max_x[LT_X_KINDS], max_x_stack[LT_X_KINDS]; /* blocks of a row */
+    uint8_t *x[LT_X_KINDS]; /* a product's inputs (panel.h), max_rows of them */
     lt_pairs pairs;
     worker_scratch *scratch;
     row_group *groups;
@@ -155,6 +154,9 @@ static inline void lt_cpu_norm(const lt_kernels *k, const lt_norm *norm, float *
 
 /* The row of a prologue's input, as the next operation takes it: x itself or made in tmp. */
 const float *lt_cpu_input_row(const lt_kernels *k, const lt_input *in, int64_t n, int32_t row, float *tmp);
+
+/* x[n] as a row of that kind (panel.h), one of n_rows, to its first block. */
+void lt_cpu_put_row(const lt_kernels *k, lt_x_kind kind, const float *x, int64_t n, uint8_t *row, int64_t n_rows);
 
 void *lt_cpu_scratch(cpu_backend *be, size_t n_items, size_t item_bytes); /* not zeroed, counted */
 /* Room for every row's experts, n_used of each, or for as many rows at a time as fit a bound. */

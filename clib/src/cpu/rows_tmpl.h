@@ -354,6 +354,16 @@ static void quantize(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride)
     }
 }
 
+static void to_bf16(const float *x, int64_t n, uint8_t *blocks, int64_t stride)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        float last[16] = {0};
+        if (i + 16 > n)
+            memcpy(last, x + i, (size_t)(n - i) * sizeof *x);
+        vf_store_bf16(blocks + i / LT_BLOCK * stride + 2 * (i % LT_BLOCK), vf_load(i + 16 > n ? last : x + i));
+    }
+}
+
 /* Up to 64 values as integers of at most `limit`, the scale returned: largest / limit.  Not finite when a value is not. */
 static float encode(const float *x, int64_t n, int32_t limit, int16_t *code)
 {

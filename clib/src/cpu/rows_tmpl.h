@@ -271,7 +271,7 @@ static inline void find_scales(const float largest[16], unit_scales *u)
     const uint32_t below = (1u << 21) - 1;
     LANES(i) {
         const float scale = largest[i] / 127.0f, up = float_of((bits_of(scale) + below) & ~below);
-        const uint32_t bits = bits_of(up), zero = mask_if(scale < 1e-35f), finite = mask_if(up < INFINITY), usual = finite & ~zero;
+        const uint32_t bits = bits_of(up), zero = mask_if(scale < 1e-35f), finite = mask_if(scale < INFINITY), usual = finite & ~zero;
         u->d[i] = float_of(choose(finite, bits, bits_of(scale)) & ~zero);
         u->exponent[i] = float_of(choose(zero, bits_of(-INFINITY), choose(finite, bits_of((float)((int32_t)(bits >> 23) - 127)), bits_of(scale))));
         u->step[i] = (int32_t)(usual & bits >> 21 & 3);

@@ -11,7 +11,7 @@
 #include "kernel_levels.h"
 #include "quant/quant.h"
 
-enum { MAX_STACK = 12 * 96 * 128 };
+enum { MAX_STACK = 12 * 96 * 288 };
 
 typedef struct { /* matrices as in a file, and the values that they stand for */
     int64_t n_in, n_out;

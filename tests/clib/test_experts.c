@@ -5,7 +5,7 @@
 
 #include "backend_rig.h"
 
-enum { MAX_EXPERT = 12, MAX_EMBD = 96, MAX_FF = 128, MAX_ROWS = 40 };
+enum { MAX_EXPERT = 12, MAX_EMBD = 96, MAX_FF = 288, MAX_ROWS = 40 };
 
 typedef struct {
     int32_t n_embd, n_ff, n_rows;
@@ -26,7 +26,7 @@ static void make_mixture(mixture *m, int32_t kind)
     static const lt_act acts[] = {LT_SILU, LT_GELU, LT_RELU2, LT_SWIGLU_OAI};
     memset(m, 0, sizeof *m);
     m->n_embd = 32 * (1 + (int32_t)(draw() % 3));
-    m->n_ff = 32 * (1 + (int32_t)(draw() % 4));
+    m->n_ff = 32 * (1 + (int32_t)(draw() % 9));
     m->n_rows = 1 + (int32_t)(draw() % MAX_ROWS);
     m->act = acts[draw() % 4];
     m->gated = m->act == LT_SWIGLU_OAI || draw() % 4;
@@ -52,9 +52,11 @@ static void make_mixture(mixture *m, int32_t kind)
     fill(m->up_bias, r->n_expert * m->n_ff, 1.0f);
     fill(m->down_bias, r->n_expert * m->n_embd, 1.0f);
     fill(m->choice_bias, r->n_expert, 0.2f);
+    const bool crowds = draw() % 3 == 0; /* all rows want one expert, which has more columns than are few */
     for (int32_t i = 0; i < m->n_rows; i++) {
         fill(m->x[i], m->n_embd, 4.0f);
         fill(m->logits[i], r->n_expert, kind == 4 ? 0.5f : 6.0f);
+        m->logits[i][3] += crowds ? 6.0f : 0.0f;
     }
 }
 

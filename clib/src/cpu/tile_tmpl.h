@@ -1,6 +1,6 @@
 /* tile_tmpl.h - panels times many activation rows (prefill), and the functions of all quantised forms.
  *
- * Eight units of two panels are unpacked into the thread's scratch, 10 to 16 KiB that stay in the first cache while all columns
+ * Eight units of two panels are unpacked into the thread's scratch, 9 to 16 KiB that stay in the first cache while all columns
  * pass by, TILE_COLUMNS at a time.  A block of activations meets LT_TILE_PANELS panels before the next one is fetched; the sums
  * wait in the scratch meanwhile. */
 typedef struct { /* what the loops have to know of a form */
@@ -25,6 +25,8 @@ INLINE vi dot_step(dot_kind k, vi dot, vb w, int32_t x4)
 
 /* A unit:  codes [2][512] | dw [sub][2][SCALE_STEPS][16] | its min [2][16].  Behind the eight: m [2][16] | pairs of mins [..][2][64] */
 enum { CODE_BYTES = 2 * 512 };
+_Static_assert(LT_BLOCK_UNITS * (CODE_BYTES + 4 * SCALE_STEPS * 64) <= LT_TILE_CODES, "units of two sub-blocks");
+_Static_assert(LT_BLOCK_UNITS * (CODE_BYTES + 2 * SCALE_STEPS * 64 + 128) + 2 * 64 * (1 + LT_BLOCK_UNITS) <= LT_TILE_CODES, "units with mins");
 
 INLINE int scale_at(int s, int panel) { return CODE_BYTES + (2 * s + panel) * SCALE_STEPS * 64; }
 INLINE int min_at(dot_kind k, int panel) { return scale_at(k.subs, 0) + panel * 64; }
@@ -222,7 +224,7 @@ INLINE tile_loop *tile_loop_of(dot_kind k)
 }
 
 /* Panels [panel, panel + n_panels), at most LT_TILE_PANELS, times columns [column, column + n), at most LT_TILE_SUMS.  An odd last
- * panel has whatever the scratch holds beside it. */
+ * panel stands beside itself. */
 INLINE void panels_by_blocks(lt_form form, const lt_matmul_job *job, int64_t panel, int n_panels, int64_t column, int n)
 {
     const dot_kind k = dot_kind_of(form);
@@ -243,8 +245,8 @@ INLINE void panels_by_blocks(lt_form form, const lt_matmul_job *job, int64_t pan
                 .next = job->panels + (size_t)next_panel * size + next * block_bytes,
                 .next_bytes = (int64_t)block_bytes, .next_apart = (int64_t)size,
             };
-            for (int j = 0; j < b.n_panels; j++)
-                unpack(form, job, b.panel + j, u, b.n_units, j, job->scratch->codes);
+            for (int j = 0; j < 2; j++)
+                unpack(form, job, b.panel + j % b.n_panels, u, b.n_units, j, job->scratch->codes);
             tile_loop_of(k)(&b, k.offset);
         }
 }

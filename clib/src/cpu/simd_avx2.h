@@ -56,7 +56,6 @@ static inline vf vf_zero_below(vf a, vf x, float limit)
 static inline vf vf_from_vi(vi a) { return (vf){_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 static inline vi vi_round(vf a) { return (vi){_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)}; }
 static inline vi vi_set1(int32_t x) { return (vi){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
-static inline vi vi_add(vi a, vi b) { return (vi){_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
 static inline vf vf_times_power2(vf a, vi n)
 {
     return (vf){_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.lo), _mm256_slli_epi32(n.lo, 23))),
@@ -102,10 +101,6 @@ static inline vf vf_load_i8(const void *p)
     return (vf){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8)))};
 }
 static inline vf vf_load_low4(const void *p) { return vf_from_bytes(_mm_and_si128(_mm_loadu_si128(p), _mm_set1_epi8(15))); }
-static inline vf vf_load_high4(const void *p)
-{
-    return vf_from_bytes(_mm_and_si128(_mm_srli_epi16(_mm_loadu_si128(p), 4), _mm_set1_epi8(15)));
-}
 static inline void vi_store_i8(int8_t *p, vi a)
 {
     __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8);
@@ -162,13 +157,6 @@ static inline float vf_largest(vf a)
     __m128 q = _mm_max_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
     q = _mm_max_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
-}
-static inline int32_t vi_sum(vi a)
-{
-    __m256i e = _mm256_add_epi32(a.lo, a.hi);
-    __m128i q = _mm_add_epi32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
-    q = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
 }
 static inline int32_t vi_largest(vi a)
 {

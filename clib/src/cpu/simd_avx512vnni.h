@@ -69,10 +69,6 @@ static inline vf vf_from_bytes(__m128i b) { return _mm512_cvtepi32_ps(_mm512_cvt
 static inline vf vf_load_u8(const void *p) { return vf_from_bytes(_mm_loadu_si128(p)); }
 static inline vf vf_load_i8(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p))); }
 static inline vf vf_load_low4(const void *p) { return vf_from_bytes(_mm_and_si128(_mm_loadu_si128(p), _mm_set1_epi8(15))); }
-static inline vf vf_load_high4(const void *p)
-{
-    return vf_from_bytes(_mm_and_si128(_mm_srli_epi16(_mm_loadu_si128(p), 4), _mm_set1_epi8(15)));
-}
 static inline void vi_store_i8(int8_t *p, vi a) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(a)); }
 static inline vf vf_mul_unless_zero(vf a, vf b)
 {
@@ -113,13 +109,6 @@ static inline float vf_largest(vf a)
     __m128 q = _mm_max_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
     q = _mm_max_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
-}
-static inline int32_t vi_sum(vi a)
-{
-    __m256i e = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
-    __m128i q = _mm_add_epi32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
-    q = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
 }
 static inline int32_t vi_largest(vi a) { return _mm512_reduce_max_epi32(a); }
 

@@ -51,7 +51,6 @@ static inline vi vi_round(vf a) /* nearest even; what does not fit, and NaN, bec
     return r;
 }
 static inline vi vi_set1(int32_t x) { vi r; EACH(i) r.v[i] = x; return r; }
-static inline vi vi_add(vi a, vi b) { EACH(i) a.v[i] += b.v[i]; return a; }
 static inline vf vf_times_power2(vf a, vi n) /* a * 2^n by exponent bits; a and the result are normal */
 {
     EACH(i) {
@@ -93,7 +92,6 @@ static inline void vf_store_bf16(void *p, vf a) /* zero for what is smaller than
 static inline vf vf_load_u8(const void *p) { vf r; EACH(i) r.v[i] = (float)((const uint8_t *)p)[i]; return r; }
 static inline vf vf_load_i8(const void *p) { vf r; EACH(i) r.v[i] = (float)((const int8_t *)p)[i]; return r; }
 static inline vf vf_load_low4(const void *p) { vf r; EACH(i) r.v[i] = (float)(((const uint8_t *)p)[i] & 15); return r; }
-static inline vf vf_load_high4(const void *p) { vf r; EACH(i) r.v[i] = (float)(((const uint8_t *)p)[i] >> 4); return r; }
 static inline void vi_store_i8(int8_t *p, vi a) { EACH(i) p[i] = (int8_t)a.v[i]; }
 
 static inline float vf_sum(vf a) /* the one reduction tree: halves onto halves */
@@ -110,7 +108,6 @@ static inline float vf_largest(vf a)
             a.v[i] = a.v[i] > a.v[i + half] ? a.v[i] : a.v[i + half];
     return a.v[0];
 }
-static inline int32_t vi_sum(vi a) { uint32_t s = 0; EACH(i) s += (uint32_t)a.v[i]; return (int32_t)s; } /* wraps */
 static inline int32_t vi_largest(vi a) { int32_t m = a.v[0]; EACH(i) m = a.v[i] > m ? a.v[i] : m; return m; }
 static inline vf vf_mul_unless_zero(vf a, vf b) { EACH(i) a.v[i] = a.v[i] == 0.0f ? 0.0f : a.v[i] * b.v[i]; return a; } /* 0 where a is */
 static inline void vi_store_i16(int16_t *p, vi a) { EACH(i) p[i] = (int16_t)a.v[i]; }

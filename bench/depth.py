@@ -82,7 +82,7 @@ def measure(job: Job, depths: list[int], n_rounds: int) -> list[Figure]:
 
 
 def _read(engine: Engine, depth: int) -> int:
-    """A sequence of which all but the prompt's last token is computed."""
+    """A sequence whose prompt is computed, so that its next step is one token."""
     draw, n_vocab = random.Random(depth), engine.info.n_vocab
     ids = [draw.randrange(n_vocab // 8, n_vocab // 2) for _ in range(depth)]
     seq, _ = engine.open_seq(ids, GREEDY, use_cache=False)

@@ -103,7 +103,7 @@ void lt_form_levels(int32_t ggml_type, uint8_t levels[16]);  /* level + 128 of e
 size_t lt_panel_bytes(lt_form form, int64_t n_in);           /* bytes of one panel */
 /* Packs rows [16*panel, ..) of the file's matrix at src (row_bytes a row); rows at or beyond n_out become zero. */
 void lt_pack_panel(int32_t ggml_type, const uint8_t *src, size_t row_bytes, int64_t n_in, int64_t n_out, int64_t panel, uint8_t *dst);
-/* Row as float[n_in], the bits that the file's dequantiser gives. */
+/* Row as float[n_in], the bits that the file's dequantiser gives, but for zeros of BF16 (above). */
 void lt_unpack_row(lt_form form, const uint8_t levels[16], const uint8_t *panels, int64_t n_in, int64_t row, float *dst);
 
 /* 32 values of an activation row, quantised to 8 bits: one cache line.

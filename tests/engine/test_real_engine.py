@@ -51,7 +51,7 @@ def serve(model_path):
             n_draft = MAX_DRAFT if sampling.is_stateless else 0
             params = GenerationParams(sampling=sampling, max_tokens=LENGTHS[n], n_draft=n_draft)
             streams.append(service.submit(service.tokenize(PROMPTS[n], add_special=True), params))
-            pump.run(3)
+            pump.run(1)
         pump.run()
         return [drain(stream) for stream in streams], service.snapshot().n_starved
 

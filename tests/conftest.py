@@ -65,6 +65,6 @@ def _model(name: str) -> Path:
 def c_test_programs() -> Path:
     """Where the C test programs and their libraries were built."""
     path = Path(os.environ.get("LLAMATW_C_TESTS") or ROOT / "build" / "make" / "tests")
-    if not path.is_dir():
+    if not path.is_dir() or not any(path.iterdir()):
         pytest.skip(f"{path} has not been built (make test-c)")
     return path

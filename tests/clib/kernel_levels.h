@@ -30,6 +30,9 @@ static inline int levels(const lt_kernels **out)
         out[n++] = &lt_kernels_avx2;
     if (level >= LT_CPU_AVX512VNNI)
         out[n++] = &lt_kernels_avx512vnni;
+#elif defined(__aarch64__)
+    if (lt_cpu_level() >= LT_CPU_NEON)
+        out[n++] = &lt_kernels_neon;
 #endif
     return n;
 }

@@ -78,6 +78,8 @@ const lt_kernels *lt_kernels_get(void); /* the table of lt_cpu_level() */
 extern const lt_kernels lt_kernels_ref;
 #if defined(__x86_64__)
 extern const lt_kernels lt_kernels_avx2, lt_kernels_avx512vnni;
+#elif defined(__aarch64__)
+extern const lt_kernels lt_kernels_neon;
 #endif
 
 #endif

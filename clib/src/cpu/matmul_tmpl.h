@@ -19,9 +19,14 @@ INLINE vi dot_start(dot_kind k, const lt_q8_unit *x, int s)
     return k.offset == LT_WIDE ? vi_dot_wide_start(sum) : vi_set1(-k.offset * sum);
 }
 
-INLINE vi dot_step(dot_kind k, vi dot, vb w, int32_t x4)
+INLINE vi dot_step(dot_kind k, vi dot, vb w, vx x, const int f)
 {
-    return k.offset == LT_WIDE ? vi_dot_wide(dot, w, x4) : vi_dot(dot, w, x4);
+    return k.offset == LT_WIDE ? vi_dot_wide(dot, w, x, f) : vi_dot(dot, w, x, f);
+}
+
+INLINE vi dot_step_once(dot_kind k, vi dot, vb w, vx x, const int f)
+{
+    return k.offset == LT_WIDE ? vi_dot_wide_once(dot, w, x, f) : vi_dot_once(dot, w, x, f);
 }
 
 INLINE vf add_min(dot_kind k, vf acc, vf mw, const lt_q8_unit *x, int s)
@@ -65,7 +70,11 @@ INLINE vf accumulate(dot_kind k, vf acc, const unit *t, const lt_q8_unit *x)
     UNROLL for (int s = 0; s < k.subs; s++)
     {
         vi dot = dot_start(k, x, s);
-        UNROLL for (int j = s * 8 / k.subs; j < (s + 1) * 8 / k.subs; j++) dot = k.offset == LT_WIDE ? vi_dot_wide_at(dot, t->w[j], x->q + 4 * j) : vi_dot_at(dot, t->w[j], x->q + 4 * j);
+        UNROLL for (int h = s * 2 / k.subs; h < (s + 1) * 2 / k.subs; h++)
+        {
+            const vx half = vx_load(x->q + 16 * h);
+            UNROLL for (int f = 0; f < 4; f++) dot = dot_step_once(k, dot, t->w[4 * h + f], half, f);
+        }
         acc = vf_fma(vf_from_vi(dot), vf_mul(t->dw[s], vf_set1(x->d)), acc);
         if (k.has_min)
             acc = add_min(k, acc, t->mw[s], x, s);
@@ -143,37 +152,46 @@ INLINE void unpack(lt_form form, const lt_matmul_job *job, int64_t panel, int64_
     }
 }
 
-/* Two panels x C columns over n unpacked units; adds to sums [C][2][16]. */
-INLINE void tile(dot_kind k, const int C, const uint8_t *t, int n, const lt_q8_unit *x, float *sums)
+/* TILE_PANELS panels of the pair, from `first` on, x C columns over n unpacked units; adds to sums [C][2][16]. */
+INLINE void tile(dot_kind k, const int C, const int first, const uint8_t *t, int n, const lt_q8_unit *x, float *sums)
 {
-    vf acc[2][TILE_COLUMNS];
-    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < 2; p++) acc[p][c] = vf_load(sums + (2 * c + p) * 16);
+    enum { P = TILE_PANELS };
+    vf acc[P][TILE_COLUMNS];
+    sums += 16 * first;
+    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < P; p++) acc[p][c] = vf_load(sums + (2 * c + p) * 16);
     for (int u = 0; u < n; u++, x++, t += tile_unit_bytes(k))
         UNROLL for (int s = 0; s < k.subs; s++)
         {
-            vi dot[2][TILE_COLUMNS];
-            UNROLL for (int c = 0; c < C; c++) dot[0][c] = dot[1][c] = dot_start(k, x + c * LT_BLOCK_UNITS, s);
+            vi dot[P][TILE_COLUMNS];
+            UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < P; p++) dot[p][c] = dot_start(k, x + c * LT_BLOCK_UNITS, s);
             UNROLL for (int j = s * 8 / k.subs; j < (s + 1) * 8 / k.subs; j++)
             {
-                const vb w[2] = {vb_load(t + 64 * j), vb_load(t + 512 + 64 * j)};
+                vb w[P];
+                UNROLL for (int p = 0; p < P; p++) w[p] = vb_load(t + (first + p) * 512 + 64 * j);
                 UNROLL for (int c = 0; c < C; c++)
                 {
-                    const int32_t x4 = four_at(x[c * LT_BLOCK_UNITS].q + 4 * j);
-                    UNROLL for (int p = 0; p < 2; p++) dot[p][c] = dot_step(k, dot[p][c], w[p], x4);
+                    const vx half = vx_load(x[c * LT_BLOCK_UNITS].q + j / 4 * 16);
+                    UNROLL for (int p = 0; p < P; p++) dot[p][c] = dot_step(k, dot[p][c], w[p], half, j % 4);
                 }
             }
             UNROLL for (int c = 0; c < C; c++)
             {
                 const lt_q8_unit *xc = x + c * LT_BLOCK_UNITS;
-                UNROLL for (int p = 0; p < 2; p++)
+                UNROLL for (int p = 0; p < P; p++)
                 {
-                    acc[p][c] = vf_fma(vf_from_vi(dot[p][c]), vf_scaled((const float *)(t + scale_at(s, p)), xc), acc[p][c]);
+                    acc[p][c] = vf_fma(vf_from_vi(dot[p][c]), vf_scaled((const float *)(t + scale_at(s, first + p)), xc), acc[p][c]);
                     if (k.has_min)
-                        acc[p][c] = add_min(k, acc[p][c], vf_load((const float *)(t + min_at(k, s, p))), xc, s);
+                        acc[p][c] = add_min(k, acc[p][c], vf_load((const float *)(t + min_at(k, s, first + p))), xc, s);
                 }
             }
         }
-    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < 2; p++) vf_store(sums + (2 * c + p) * 16, acc[p][c]);
+    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < P; p++) vf_store(sums + (2 * c + p) * 16, acc[p][c]);
+}
+
+/* A pair of panels x C columns. */
+INLINE void tiles(dot_kind k, const int C, const uint8_t *t, int n, const lt_q8_unit *x, float *sums)
+{
+    UNROLL for (int p = 0; p < 2; p += TILE_PANELS) tile(k, C, p, t, n, x, sums);
 }
 
 /* What the next pair of panels has at these units: asked for between tiles, no more at a time than a core can wait for. */
@@ -197,18 +215,18 @@ INLINE void tile_columns(dot_kind k, const uint8_t *t, int n, const lt_q8_unit *
     int c = 0;
     for (; c + TILE_COLUMNS <= n_columns; c += TILE_COLUMNS) {
         prefetch_ahead(&ahead);
-        tile(k, TILE_COLUMNS, t, n, x + c * LT_BLOCK_UNITS, sums + 32 * c);
+        tiles(k, TILE_COLUMNS, t, n, x + c * LT_BLOCK_UNITS, sums + 32 * c);
     }
     if (TILE_COLUMNS > 4 && c + 4 <= n_columns) {
-        tile(k, 4, t, n, x + c * LT_BLOCK_UNITS, sums + 32 * c);
+        tiles(k, 4, t, n, x + c * LT_BLOCK_UNITS, sums + 32 * c);
         c += 4;
     }
     if (TILE_COLUMNS > 2 && c + 2 <= n_columns) {
-        tile(k, 2, t, n, x + c * LT_BLOCK_UNITS, sums + 32 * c);
+        tiles(k, 2, t, n, x + c * LT_BLOCK_UNITS, sums + 32 * c);
         c += 2;
     }
     if (c < n_columns)
-        tile(k, 1, t, n, x + c * LT_BLOCK_UNITS, sums + 32 * c);
+        tiles(k, 1, t, n, x + c * LT_BLOCK_UNITS, sums + 32 * c);
 }
 
 /* The loops over columns are the same for all forms of a kind: six functions, not one for each form. */

@@ -9,6 +9,9 @@
 /* An instruction of ours: GCC takes a function that does nothing but __builtin_prefetch for one without effect, and drops its calls. */
 static inline void simd_prefetch(const void *p) { __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)p)); }
 
+typedef const int8_t *vx;
+static inline vx vx_load(const int8_t *p) { return p; }
+
 static inline void unit_sums(lt_q8_unit *x)
 {
     const __m256i biased = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)x->q), _mm256_set1_epi8((char)0x80));

@@ -21,7 +21,7 @@ static void *half_of(const lt_matmul_job *job, int which)
     for (int32_t c = 0; c < job->n_columns; c++)
         for (int64_t u = which ? 0 : units / 2; u < (which ? units / 2 : units); u++) {
             lt_q8_unit *x = rows + u / LT_BLOCK_UNITS * job->x_stride + c * LT_BLOCK_UNITS + u % LT_BLOCK_UNITS;
-            x->d = x->dsum = x->dsum16[0] = x->dsum16[1] = 0;
+            x->d = x->dsum = x->sum_step = 0;
             x->exponent = -INFINITY;
         }
     return rows;

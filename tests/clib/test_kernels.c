@@ -69,6 +69,7 @@ typedef struct {
     lt_q8_unit *q8;
     lt_tile_scratch *scratch;
     float *x, *w, *bias;
+    float *mins; /* of forms with integer mins: the part of w that they are; NULL */
 } fixture;
 
 static fixture make_fixture(int type, int64_t n_in, int64_t n_out, int n_columns, int content)
@@ -82,6 +83,15 @@ static fixture make_fixture(int type, int64_t n_in, int64_t n_out, int n_columns
     fill_weights(type, file, n_out, n_in, content);
     f.w = malloc((size_t)(n_out * n_in) * sizeof(float));
     t->dequantize(file, f.w, n_out * n_in);
+    if (!FORM_IS_FLOAT(form) && FORM_MIN_PAIRS(form)) {
+        uint8_t *no_codes = malloc(row_bytes * (size_t)n_out);
+        memcpy(no_codes, file, row_bytes * (size_t)n_out);
+        for (size_t b = 0; b < row_bytes * (size_t)n_out; b += (size_t)t->block_bytes)
+            memset(no_codes + b + (type == LT_Q2_K ? 80 : 0), 0, 2); /* d */
+        f.mins = malloc((size_t)(n_out * n_in) * sizeof(float));
+        t->dequantize(no_codes, f.mins, n_out * n_in);
+        free(no_codes);
+    }
     f.panels = malloc(panel_bytes * (size_t)f.n_panels);
     for (int64_t p = 0; p < f.n_panels; p++)
         lt_pack_panel(type, file, row_bytes, n_in, n_out, p, f.panels + (size_t)p * panel_bytes);
@@ -102,7 +112,7 @@ static fixture make_fixture(int type, int64_t n_in, int64_t n_out, int n_columns
 
 static void free_fixture(fixture *f)
 {
-    void *parts[] = {f->panels, f->q8, f->scratch, f->x, f->w, f->bias};
+    void *parts[] = {f->panels, f->q8, f->scratch, f->x, f->w, f->bias, f->mins};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
 }
@@ -127,13 +137,28 @@ static void run_matmul(const lt_kernels *k, const fixture *f, int first, int n, 
     k->matmul[form](&job);
 }
 
+static const lt_q8_unit *unit_at(const fixture *f, int column, int64_t k)
+{
+    return f->q8 + (k / LT_BLOCK * f->n_columns + column) * LT_BLOCK_UNITS + k % LT_BLOCK / LT_UNIT;
+}
+
 /* The activation value that the kernel sees. */
 static double activation(const fixture *f, int column, int64_t k)
 {
     if (FORM_IS_FLOAT((lt_form)lt_form_of(f->type)))
         return (double)f->x[column * f->n_in + k];
-    const lt_q8_unit *u = f->q8 + (k / LT_BLOCK * f->n_columns + column) * LT_BLOCK_UNITS + k % LT_BLOCK / LT_UNIT;
+    const lt_q8_unit *u = unit_at(f, column, k);
     return (double)u->d * u->q[k % LT_UNIT];
+}
+
+/* The sum of the activations of a sub-block, the one that begins at k, as integer mins see it. */
+static double sub_block_sum(const fixture *f, int column, int64_t k)
+{
+    const lt_q8_unit *u = unit_at(f, column, k);
+    const int64_t unit = k / LT_UNIT;
+    if (lt_forms[lt_form_of(f->type)].subs == 2)
+        return (double)u->sum_step * u->halves[k % LT_UNIT / 16];
+    return (double)u->sum_step * unit_at(f, column, k - unit % 2 * LT_UNIT)->pair[unit % 2];
 }
 
 static void check_against_float64(const fixture *f, const float *y)
@@ -142,9 +167,10 @@ static void check_against_float64(const fixture *f, const float *y)
         for (int64_t r = 0; r < f->n_out; r++) {
             double sum = (double)f->bias[r], size = fabs(sum);
             for (int64_t k = 0; k < f->n_in; k++) {
-                const double p = (double)f->w[r * f->n_in + k] * activation(f, c, k);
-                sum += p;
-                size += fabs(p);
+                const double w = (double)f->w[r * f->n_in + k], min = f->mins ? (double)f->mins[r * f->n_in + k] : 0;
+                const bool begins = f->mins && k % (LT_UNIT / lt_forms[lt_form_of(f->type)].subs) == 0;
+                sum += (w - min) * activation(f, c, k) + (begins ? min * sub_block_sum(f, c, k) : 0);
+                size += fabs(w * activation(f, c, k));
             }
             /* float32 sums of products that nearly cancel: the bound is on the sum of magnitudes; mins and codes of K forms
              * are summed apart, so their own magnitudes count too (factor 16) */
@@ -322,6 +348,22 @@ static void test_rows(void)
     }
 }
 
+/* Integer sums of a unit, and of the next one where it holds those of two: the scaled sums to half a step. */
+static void check_steps(const lt_q8_unit *u, const lt_q8_unit *next, int unit)
+{
+    const double step = (double)u->sum_step;
+    const int32_t sum[2] = {u->sum16[0], u->sum16[1]};
+    if (!isfinite(u->sum_step)) {
+        CHECK(!u->halves[0] && !u->halves[1] && !u->pair[0] && !u->pair[1], "unit %d has sums in infinite steps", unit);
+        return;
+    }
+    for (int h = 0; h < 2; h++)
+        CHECK(abs(u->halves[h]) <= 1 << 14 && fabs(u->halves[h] * step - (double)u->d * sum[h]) <= 0.5 * step + 1e-29, "half %d of unit %d", h,
+              unit);
+    for (int i = 0; next && i < 2; i++)
+        CHECK(abs(u->pair[i]) <= 1 << 14 && fabs(u->pair[i] * step - (double)u[i].dsum) <= 0.5 * step + 2e-29, "pair %d of unit %d", i, unit);
+}
+
 static void test_quantize(void)
 {
     enum { N = 320, STRIDE = 3 * LT_BLOCK_UNITS }; /* the row is one of three */
@@ -331,7 +373,7 @@ static void test_quantize(void)
     for (int round = 0; round < 200; round++) {
         float x[N];
         for (int i = 0; i < N; i++)
-            x[i] = round == 0 ? 0.0f : round == 1 ? 1e-38f : round == 2 ? (i % 2 ? 3e38f : -3e38f) : draw_float();
+            x[i] = round == 0 ? 0.0f : round == 1 ? 1e-38f : round == 2 ? (i % 2 ? 3e38f : -3e38f) : round == 3 ? 1e38f : draw_float();
         for (int l = 0; l < n_levels; l++) {
             memset(l ? y : ref, 0, sizeof y);
             k[l]->quantize(x, N, l ? y : ref, STRIDE);
@@ -353,7 +395,8 @@ static void test_quantize(void)
             CHECK(u->d == ldexpf(1.0f + 0.25f * (float)u->step, u->d > 0 ? (int)u->exponent : -999), "scale %g is not its parts",
                   (double)u->d);
             CHECK(u->sum16[0] == sum[0] && u->sum16[1] == sum[1], "sums of unit %d", b);
-            CHECK(u->dsum == u->d * (float)(sum[0] + sum[1]) && u->dsum16[1] == u->d * (float)sum[1], "scaled sums of unit %d", b);
+            CHECK(u->dsum == u->d * (float)(sum[0] + sum[1]), "scaled sum of unit %d", b);
+            check_steps(u, b % 2 ? NULL : u + 1, b);
         }
     }
 }

@@ -9,11 +9,12 @@
 #include "cpu/panel.h"
 #include "cpu/recur.h"
 
-enum { LT_FEW_COLUMNS = 24 /* so many, and panels are unpacked in registers */, LT_TILE_SUMS = 512, LT_TILE_CODES = 18432 };
+enum { LT_FEW_COLUMNS = 24 /* so many, and panels are unpacked in registers */ };
+enum { LT_TILE_PANELS = 8, LT_TILE_SUMS = 512 /* columns */, LT_TILE_CODES = 16384 }; /* worked together when there are more */
 
 typedef struct { /* of a thread, for matmul of many columns */
     _Alignas(64) uint8_t codes[LT_TILE_CODES]; /* eight units of two panels, unpacked */
-    _Alignas(64) float sums[LT_TILE_SUMS * 2 * LT_PANEL_ROWS];
+    _Alignas(64) float sums[LT_TILE_PANELS / 2][LT_TILE_SUMS * 2 * LT_PANEL_ROWS];
 } lt_tile_scratch;
 
 /* n_panels panels times n_columns activation rows. */

@@ -5,6 +5,7 @@
 #define LT_ISA_NAME "avx2"
 #include "cpu/unit_tmpl.h"
 #include "cpu/matmul_tmpl.h"
+#include "cpu/tile_tmpl.h"
 #include "cpu/float_tmpl.h"
 #include "cpu/rows_tmpl.h"
 #include "cpu/recur_tmpl.h"

@@ -20,7 +20,11 @@
  * Value of a code q in sub-block s:  dw * (q - offset) + mw,  dw = d * scale[s],  mw = m  or  -(m * min[s]).
  *
  * The one summation order (batch invariance): per output, units ascending; within a unit an exact int32 dot product per
- * sub-block, then acc = fma(float(dot), dw*dx, acc), then, where the form has mins, acc = fma(mw, dx*sum(x), acc).
+ * sub-block, then acc = fma(float(dot), dw*dx, acc), then, where each unit has a min of its own, acc = fma(mw, dx*sum(x), acc).
+ * Every multiplication beside the dot products costs as much as one of them, so two kinds of forms have fewer:
+ *      folded codes   (q - offset) * scale[s] fits into a byte and takes the code's place: one exact dot product of a unit, dw = d
+ *      integer mins   once for a block of eight units, an exact sum over sub-blocks of min[s] * sum[s], where the sums of x are in
+ *                     steps of one size (lt_q8_unit); then acc = fma(float(sum), mw*step, acc) with mw = -m
  * Float forms: four partial sums by k mod 4, each fma in ascending k, then (p0+p1)+(p2+p3). */
 #ifndef LT_PANEL_H
 #define LT_PANEL_H
@@ -46,7 +50,7 @@ typedef struct {
     uint8_t units;  /* in a superblock */
     uint8_t subs;   /* sub-blocks in a unit */
     uint8_t offset; /* LT_WIDE: codes are signed weights + 128 */
-    bool levels;    /* codes are numbers of levels; the levels + 128 are what the kernel computes with */
+    enum { CODES_PLAIN, CODES_LEVELS, CODES_FOLDED } codes; /* LEVELS: numbers of levels; the kernel computes with level + 128 */
     enum { D_HALF, D_BF16, D_FLOAT } d;
     enum { SCALE_NONE, SCALE_I8, SCALE_U8, SCALE_LOW4 } scale;
     enum { MIN_NONE, MIN_HALF, MIN_U8, MIN_HIGH4 } min; /* MIN_HIGH4: in the scale's byte */
@@ -56,24 +60,26 @@ enum { PLANE_8 = 8, PLANE_4 = 4, PLANE_2 = 2, PLANE_1 = 1, LT_WIDE = 128 };
 
 /* Constant, so that the kernels fold it away; float forms are rows of zeros. */
 static const lt_form_traits lt_forms[LT_FORM_COUNT] = {
-    [LT_FORM_Q4_0] = {PLANE_4, 1, 1, 8, false, D_HALF, SCALE_NONE, MIN_NONE},
-    [LT_FORM_Q4_1] = {PLANE_4, 1, 1, 0, false, D_HALF, SCALE_NONE, MIN_HALF},
-    [LT_FORM_Q5_0] = {PLANE_4 | PLANE_1, 1, 1, 16, false, D_HALF, SCALE_NONE, MIN_NONE},
-    [LT_FORM_Q5_1] = {PLANE_4 | PLANE_1, 1, 1, 0, false, D_HALF, SCALE_NONE, MIN_HALF},
-    [LT_FORM_Q8_0] = {PLANE_8, 1, 1, LT_WIDE, false, D_HALF, SCALE_NONE, MIN_NONE},
-    [LT_FORM_IQ4_NL] = {PLANE_4, 1, 1, LT_WIDE, true, D_HALF, SCALE_NONE, MIN_NONE},
-    [LT_FORM_MXFP4] = {PLANE_4, 1, 1, LT_WIDE, true, D_BF16, SCALE_NONE, MIN_NONE},
-    [LT_FORM_Q2_K] = {PLANE_2, 8, 2, 0, false, D_HALF, SCALE_LOW4, MIN_HIGH4},
-    [LT_FORM_Q3_K] = {PLANE_2 | PLANE_1, 8, 2, 4, false, D_HALF, SCALE_I8, MIN_NONE},
-    [LT_FORM_Q4_K] = {PLANE_4, 8, 1, 0, false, D_HALF, SCALE_U8, MIN_U8},
-    [LT_FORM_Q5_K] = {PLANE_4 | PLANE_1, 8, 1, 0, false, D_HALF, SCALE_U8, MIN_U8},
-    [LT_FORM_Q6_K] = {PLANE_4 | PLANE_2, 8, 2, 32, false, D_HALF, SCALE_I8, MIN_NONE},
-    [LT_FORM_LEVELS_4] = {PLANE_4, 8, 1, LT_WIDE, true, D_FLOAT, SCALE_I8, MIN_NONE},
-    [LT_FORM_LEVELS_3] = {PLANE_2 | PLANE_1, 8, 1, LT_WIDE, true, D_FLOAT, SCALE_I8, MIN_NONE},
-    [LT_FORM_LEVELS_3_HALF] = {PLANE_2 | PLANE_1, 8, 2, LT_WIDE, true, D_FLOAT, SCALE_I8, MIN_NONE},
-    [LT_FORM_TERNARY] = {PLANE_2, 8, 1, 1, false, D_HALF, SCALE_NONE, MIN_NONE},
+    [LT_FORM_Q4_0] = {PLANE_4, 1, 1, 8, CODES_PLAIN, D_HALF, SCALE_NONE, MIN_NONE},
+    [LT_FORM_Q4_1] = {PLANE_4, 1, 1, 0, CODES_PLAIN, D_HALF, SCALE_NONE, MIN_HALF},
+    [LT_FORM_Q5_0] = {PLANE_4 | PLANE_1, 1, 1, 16, CODES_PLAIN, D_HALF, SCALE_NONE, MIN_NONE},
+    [LT_FORM_Q5_1] = {PLANE_4 | PLANE_1, 1, 1, 0, CODES_PLAIN, D_HALF, SCALE_NONE, MIN_HALF},
+    [LT_FORM_Q8_0] = {PLANE_8, 1, 1, LT_WIDE, CODES_PLAIN, D_HALF, SCALE_NONE, MIN_NONE},
+    [LT_FORM_IQ4_NL] = {PLANE_4, 1, 1, LT_WIDE, CODES_LEVELS, D_HALF, SCALE_NONE, MIN_NONE},
+    [LT_FORM_MXFP4] = {PLANE_4, 1, 1, LT_WIDE, CODES_LEVELS, D_BF16, SCALE_NONE, MIN_NONE},
+    [LT_FORM_Q2_K] = {PLANE_2, 8, 2, 0, CODES_FOLDED, D_HALF, SCALE_LOW4, MIN_HIGH4},
+    [LT_FORM_Q3_K] = {PLANE_2 | PLANE_1, 8, 2, 4, CODES_FOLDED, D_HALF, SCALE_I8, MIN_NONE},
+    [LT_FORM_Q4_K] = {PLANE_4, 8, 1, 0, CODES_PLAIN, D_HALF, SCALE_U8, MIN_U8},
+    [LT_FORM_Q5_K] = {PLANE_4 | PLANE_1, 8, 1, 0, CODES_PLAIN, D_HALF, SCALE_U8, MIN_U8},
+    [LT_FORM_Q6_K] = {PLANE_4 | PLANE_2, 8, 2, 32, CODES_PLAIN, D_HALF, SCALE_I8, MIN_NONE},
+    [LT_FORM_LEVELS_4] = {PLANE_4, 8, 1, LT_WIDE, CODES_LEVELS, D_FLOAT, SCALE_I8, MIN_NONE},
+    [LT_FORM_LEVELS_3] = {PLANE_2 | PLANE_1, 8, 1, LT_WIDE, CODES_LEVELS, D_FLOAT, SCALE_I8, MIN_NONE},
+    [LT_FORM_LEVELS_3_HALF] = {PLANE_2 | PLANE_1, 8, 2, LT_WIDE, CODES_LEVELS, D_FLOAT, SCALE_I8, MIN_NONE},
+    [LT_FORM_TERNARY] = {PLANE_2, 8, 1, 1, CODES_PLAIN, D_HALF, SCALE_NONE, MIN_NONE},
 };
 
+/* Sub-blocks with integer mins, two by two; 0 for other forms. */
+#define FORM_MIN_PAIRS(f) (lt_forms[f].min == MIN_U8 || lt_forms[f].min == MIN_HIGH4 ? lt_forms[f].units * lt_forms[f].subs / 2 : 0)
 #define FORM_IS_FLOAT(f) ((f) <= LT_FORM_BF16)
 #define FORM_FLOAT_BYTES(f) ((f) == LT_FORM_F32 ? 4 : 2)
 #define FORM_HAS(f, plane) ((lt_forms[f].planes & (plane)) != 0)
@@ -103,9 +109,10 @@ typedef struct {
     float exponent; /* -infinity for d = 0 */
     int32_t step;   /* 0..3 */
     int16_t sum16[2]; /* of q in each half */
-    float dsum;     /* d * sum(q) */
-    float dsum16[2];
-    int32_t unused;
+    float dsum;       /* d * sum(q) */
+    float sum_step;   /* a power of two (or 0), one for the whole block; what follows is in such steps, rounded: at most 2^14 */
+    int16_t halves[2]; /* d * sum16 */
+    int16_t pair[2];   /* dsum of this unit and of the next, in every other unit */
 } lt_q8_unit;
 
 static inline int32_t four_at(const int8_t *q) /* what one dot-product instruction takes */

@@ -250,35 +250,86 @@ static inline float float_of(uint32_t bits)
     return x;
 }
 
-/* max|x| / 127 rounded up to three significant bits; 0 when nearly nothing is there, so that no code overflows. */
-static inline void unit_scale(lt_q8_unit *u, float largest)
+/* Scales of a block's units from the largest magnitude of each: max|x| / 127 rounded up to three significant bits; 0 when nearly
+ * nothing is there, so that no code overflows. */
+static inline void unit_scales(const float largest[LT_BLOCK_UNITS], float d[LT_BLOCK_UNITS], float inverse[LT_BLOCK_UNITS])
 {
-    const float scale = largest / 127.0f;
-    const uint32_t below = (1u << 21) - 1, bits = bits_of(scale);
-    u->d = scale < 1e-35f ? 0.0f : scale < INFINITY ? float_of((bits + below) & ~below) : scale;
-    u->exponent = u->d > 0.0f && u->d < INFINITY ? (float)((int32_t)(bits_of(u->d) >> 23) - 127) : scale < 1e-35f ? -INFINITY : scale;
+    const uint32_t below = (1u << 21) - 1;
+    for (int i = 0; i < LT_BLOCK_UNITS; i++) {
+        const float scale = largest[i] / 127.0f, up = float_of((bits_of(scale) + below) & ~below);
+        d[i] = scale < 1e-35f ? 0.0f : scale < INFINITY ? up : scale;
+        const float one_over = 1.0f / up;
+        inverse[i] = scale >= 1e-35f && d[i] < INFINITY ? one_over : 0.0f;
+    }
+}
+
+/* What a kernel takes instead of d, where it can. */
+static inline void split_scale(lt_q8_unit *u)
+{
+    const bool usual = u->d > 0.0f && u->d < INFINITY;
+    u->exponent = usual ? (float)((int32_t)(bits_of(u->d) >> 23) - 127) : u->d == 0.0f ? -INFINITY : u->d;
     u->step = u->d < INFINITY ? (int32_t)(bits_of(u->d) >> 21 & 3) : 0;
 }
 
-/* One row of n values (a multiple of 32) in blocks of eight units; block i at x8 + i * stride.  A value that is not finite makes
- * its unit's scale not finite, and so every output: the step must see it, not a plausible number. */
+/* Integer sums of a block: the step is a power of two for which none is above 2^14.  What is not finite has sums of 0: its unit's
+ * scale says it already.  Sums too large for a float make the step infinite. */
+static inline void block_sums(lt_q8_unit *u, int n)
+{
+    float halves[2 * LT_BLOCK_UNITS] = {0}, units[2 * LT_BLOCK_UNITS] = {0}, largest = 0.0f;
+    for (int i = 0; i < n; i++) {
+        const float d = u[i].d < INFINITY ? u[i].d : 0.0f;
+        for (int h = 0; h < 2; h++)
+            halves[2 * i + h] = d * (float)u[i].sum16[h];
+        units[i] = d * (float)(u[i].sum16[0] + u[i].sum16[1]);
+    }
+    for (int i = 0; i < 2 * LT_BLOCK_UNITS; i++) {
+        const float size = 2.0f * (halves[i] < 0.0f ? -halves[i] : halves[i]);
+        largest = size > largest ? size : largest;
+    }
+    const bool fits = largest < INFINITY;
+    const uint32_t exponent = !fits ? 255 : largest > 1e-30f ? (bits_of(largest) >> 23) - 13 : 0; /* with its bias */
+    if (!fits)
+        memset(halves, 0, sizeof halves), memset(units, 0, sizeof units);
+    const vf inverse = vf_set1(fits && exponent ? float_of((254 - exponent) << 23) : 0.0f);
+    int16_t half_steps[2 * LT_BLOCK_UNITS], unit_steps[2 * LT_BLOCK_UNITS];
+    vi_store_i16(half_steps, vi_round(vf_mul(vf_load(halves), inverse)));
+    vi_store_i16(unit_steps, vi_round(vf_mul(vf_load(units), inverse)));
+    for (int i = 0; i < n; i++) {
+        u[i].dsum = u[i].d * (float)(u[i].sum16[0] + u[i].sum16[1]);
+        u[i].sum_step = float_of(exponent << 23);
+        memcpy(u[i].halves, half_steps + 2 * i, sizeof u[i].halves);
+        memcpy(u[i].pair, unit_steps + (i & ~1), sizeof u[i].pair);
+    }
+}
+
+/* n units, side by side.  A value that is not finite makes its unit's scale not finite, and so every output: the step must see it,
+ * not a plausible number. */
+static void quantize_block(const float *x, int n, lt_q8_unit *u)
+{
+    float largest[LT_BLOCK_UNITS] = {0}, d[LT_BLOCK_UNITS], inverse[LT_BLOCK_UNITS];
+    for (int i = 0; i < n; i++) {
+        const vi size = vi_max(vi_magnitude(vf_load(x + i * LT_UNIT)), vi_magnitude(vf_load(x + i * LT_UNIT + 16)));
+        largest[i] = float_of((uint32_t)vi_largest(size)); /* NaN when any value is */
+    }
+    unit_scales(largest, d, inverse);
+    for (int i = 0; i < n; i++) {
+        const bool finite = d[i] < INFINITY; /* codes of NaN would overflow the sums */
+        const vf lo = finite ? vf_load(x + i * LT_UNIT) : vf_set1(0.0f), hi = finite ? vf_load(x + i * LT_UNIT + 16) : vf_set1(0.0f);
+        vi_store_i8(u[i].q, vi_round(vf_mul(lo, vf_set1(inverse[i]))));
+        vi_store_i8(u[i].q + 16, vi_round(vf_mul(hi, vf_set1(inverse[i]))));
+        u[i].d = d[i];
+        split_scale(&u[i]);
+    }
+    for (int i = 0; i < n; i++)
+        unit_sums(&u[i]);
+    block_sums(u, n);
+}
+
+/* One row of n values (a multiple of 32) in blocks of eight units; block i at x8 + i * stride. */
 static void quantize(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride)
 {
-    for (int64_t b = 0; b < n / LT_UNIT; b++, x += LT_UNIT) {
-        lt_q8_unit *u = x8 + b / LT_BLOCK_UNITS * stride + b % LT_BLOCK_UNITS;
-        vf lo = vf_load(x), hi = vf_load(x + 16);
-        unit_scale(u, float_of((uint32_t)vi_largest(vi_max(vi_magnitude(lo), vi_magnitude(hi))))); /* NaN when any value is */
-        if (!(u->d < INFINITY))
-            lo = hi = vf_set1(0.0f); /* the scale says it; codes of NaN would overflow the sums */
-        vf inverse = vf_set1(u->d > 0.0f && u->d < INFINITY ? 1.0f / u->d : 0.0f);
-        vi_store_i8(u->q, vi_round(vf_mul(lo, inverse)));
-        vi_store_i8(u->q + 16, vi_round(vf_mul(hi, inverse)));
-        unit_sums(u);
-        u->dsum16[0] = u->d * (float)u->sum16[0];
-        u->dsum16[1] = u->d * (float)u->sum16[1];
-        u->dsum = u->d * (float)(u->sum16[0] + u->sum16[1]);
-        u->unused = 0;
-    }
+    for (; n > 0; x += LT_BLOCK, n -= LT_BLOCK, x8 += stride)
+        quantize_block(x, n < LT_BLOCK ? (int)(n / LT_UNIT) : LT_BLOCK_UNITS, x8);
 }
 
 /* Up to 64 values as integers of at most `limit`, the scale returned: largest / limit.  Not finite when a value is not. */

@@ -108,6 +108,22 @@ static inline vp vp_load_i8(const void *p)
 {
     return (vp){_mm256_cvtepi8_epi16(_mm_loadu_si128(p)), _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p + 1))};
 }
+static inline __m256i pair_words(__m128i a, __m128i b)
+{
+    return _mm256_or_si256(_mm256_cvtepu8_epi32(a), _mm256_slli_epi32(_mm256_cvtepu8_epi32(b), 16));
+}
+static inline vp vp_pair_u8(const void *a, const void *b)
+{
+    const __m128i p = _mm_loadu_si128(a), q = _mm_loadu_si128(b);
+    return (vp){pair_words(p, q), pair_words(_mm_srli_si128(p, 8), _mm_srli_si128(q, 8))};
+}
+static inline vp vp_pair_high4(const void *a, const void *b)
+{
+    const vp p = vp_pair_u8(a, b);
+    const __m256i m = _mm256_set1_epi32(0xf000f);
+    return (vp){_mm256_and_si256(_mm256_srli_epi32(p.lo, 4), m), _mm256_and_si256(_mm256_srli_epi32(p.hi, 4), m)};
+}
+static inline void vp_store(void *p, vp a) { _mm256_storeu_si256(p, a.lo); _mm256_storeu_si256((__m256i *)p + 1, a.hi); }
 static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2)
 {
     const __m256i x = _mm256_set1_epi32(x2);
@@ -145,6 +161,22 @@ static inline int32_t vi_largest(vi a)
 
 static inline vb vb_load(const void *p) { return (vb){_mm256_loadu_si256(p), _mm256_loadu_si256((const __m256i *)p + 1)}; }
 static inline void vb_store(void *p, vb a) { _mm256_storeu_si256(p, a.lo); _mm256_storeu_si256((__m256i *)p + 1, a.hi); }
+static inline vb vb_load_rows(const void *p)
+{
+    const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128(p));
+    const __m256i lo = _mm256_setr_epi32(0, 0x01010101, 0x02020202, 0x03030303, 0x04040404, 0x05050505, 0x06060606, 0x07070707);
+    return (vb){_mm256_shuffle_epi8(t, lo), _mm256_shuffle_epi8(t, _mm256_add_epi8(lo, _mm256_set1_epi8(8)))};
+}
+static inline vb vb_set1(uint8_t x) { return (vb){_mm256_set1_epi8((char)x), _mm256_set1_epi8((char)x)}; }
+static inline vb vb_add(vb a, vb b) { return (vb){_mm256_add_epi8(a.lo, b.lo), _mm256_add_epi8(a.hi, b.hi)}; }
+static inline vb vb_sub(vb a, vb b) { return (vb){_mm256_sub_epi8(a.lo, b.lo), _mm256_sub_epi8(a.hi, b.hi)}; }
+static inline __m256i mul_bytes(__m256i a, __m256i b)
+{
+    const __m256i odd = _mm256_set1_epi16((short)0xff00);
+    return _mm256_or_si256(_mm256_andnot_si256(odd, _mm256_mullo_epi16(a, b)),
+                           _mm256_mullo_epi16(_mm256_srli_epi16(a, 8), _mm256_and_si256(odd, b)));
+}
+static inline vb vb_mul(vb a, vb b) { return (vb){mul_bytes(a.lo, b.lo), mul_bytes(a.hi, b.hi)}; }
 static inline vb vb_mask(vb a, int m)
 {
     __m256i v = _mm256_set1_epi8((char)m);
@@ -171,7 +203,7 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value)
     memcpy(m, mask64, 8);
     return (vb){_mm256_add_epi8(a.lo, spread_bits(m[0], value)), _mm256_add_epi8(a.hi, spread_bits(m[1], value))};
 }
-static inline vb vb_load_wide(const void *p) { return vb_load(p); }
+static inline vb vb_wide(vb a) { return a; }
 static inline vb vb_lookup(vb a, const uint8_t table[16])
 {
     const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));

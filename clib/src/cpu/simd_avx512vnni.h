@@ -74,6 +74,16 @@ static inline void vi_store_i16(int16_t *p, vi a) { _mm256_storeu_si256((__m256i
 typedef __m512i vp;
 static inline vp vp_load_i16(const void *p) { return _mm512_loadu_si512(p); }
 static inline vp vp_load_i8(const void *p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p)); }
+static inline vp pair_words(__m128i a, __m128i b)
+{
+    return _mm512_or_si512(_mm512_cvtepu8_epi32(a), _mm512_slli_epi32(_mm512_cvtepu8_epi32(b), 16));
+}
+static inline vp vp_pair_u8(const void *a, const void *b) { return pair_words(_mm_loadu_si128(a), _mm_loadu_si128(b)); }
+static inline vp vp_pair_high4(const void *a, const void *b)
+{
+    return _mm512_and_si512(_mm512_srli_epi32(vp_pair_u8(a, b), 4), _mm512_set1_epi32(0xf000f));
+}
+static inline void vp_store(void *p, vp a) { _mm512_storeu_si512(p, a); }
 /* Written as instructions: GCC 12 copies the accumulators of the intrinsics around and runs out of registers. */
 static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2)
 {
@@ -106,6 +116,22 @@ static inline int32_t vi_largest(vi a) { return _mm512_reduce_max_epi32(a); }
 
 static inline vb vb_load(const void *p) { return _mm512_loadu_si512(p); }
 static inline void vb_store(void *p, vb a) { _mm512_storeu_si512(p, a); }
+static inline vb vb_load_rows(const void *p)
+{
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(p)),
+                               _mm512_set_epi32(0x0f0f0f0f, 0x0e0e0e0e, 0x0d0d0d0d, 0x0c0c0c0c, 0x0b0b0b0b, 0x0a0a0a0a, 0x09090909,
+                                                0x08080808, 0x07070707, 0x06060606, 0x05050505, 0x04040404, 0x03030303, 0x02020202,
+                                                0x01010101, 0));
+}
+static inline vb vb_set1(uint8_t x) { return _mm512_set1_epi8((char)x); }
+static inline vb vb_add(vb a, vb b) { return _mm512_add_epi8(a, b); }
+static inline vb vb_sub(vb a, vb b) { return _mm512_sub_epi8(a, b); }
+static inline vb vb_mul(vb a, vb b)
+{
+    const __m512i odd = _mm512_set1_epi16((short)0xff00);
+    return _mm512_or_si512(_mm512_andnot_si512(odd, _mm512_mullo_epi16(a, b)),
+                           _mm512_mullo_epi16(_mm512_srli_epi16(a, 8), _mm512_and_si512(odd, b)));
+}
 static inline vb vb_low4(vb a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
 static inline vb vb_high4(vb a) { return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15)); }
 static inline vb vb_bits2(vb a, int pair) { return _mm512_and_si512(_mm512_srli_epi16(a, (unsigned)(2 * pair)), _mm512_set1_epi8(3)); }
@@ -119,7 +145,7 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value)
     memcpy(&m, mask64, 8);
     return _mm512_mask_add_epi8(a, m, a, _mm512_set1_epi8((char)value));
 }
-static inline vb vb_load_wide(const void *p) { return vb_load(p); }
+static inline vb vb_wide(vb a) { return a; }
 static inline vb vb_lookup(vb a, const uint8_t table[16])
 {
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table)), a);

@@ -32,7 +32,7 @@ typedef struct { uint8x16_t a, b, c, d; } vb;
 
 static inline vf vf_set1(float x) { const float32x4_t q = vdupq_n_f32(x); return (vf){q, q, q, q}; }
 static inline vi vi_set1(int32_t x) { const int32x4_t q = vdupq_n_s32(x); return (vi){q, q, q, q}; }
-static inline vb vb_set1(int x) { const uint8x16_t q = vdupq_n_u8((uint8_t)x); return (vb){q, q, q, q}; }
+static inline vb vb_set1(uint8_t x) { const uint8x16_t q = vdupq_n_u8(x); return (vb){q, q, q, q}; }
 
 static inline vf vf_load(const float *p) { return (vf){vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}; }
 static inline void vf_store(float *p, vf x)
@@ -133,6 +133,21 @@ static inline vp vp_load_i8(const void *p)
     const int8x16_t x = vld1q_s8(p), y = vld1q_s8((const int8_t *)p + 16), first = vuzp1q_s8(x, y), second = vuzp2q_s8(x, y);
     return (vp){{vmovl_s8(vget_low_s8(first)), vmovl_s8(vget_low_s8(second))}, {vmovl_high_s8(first), vmovl_high_s8(second)}};
 }
+static inline int16x8_t words(uint8x8_t x) { return vreinterpretq_s16_u16(vmovl_u8(x)); }
+static inline vp vp_pair(uint8x16_t x, uint8x16_t y)
+{
+    return (vp){{words(vget_low_u8(x)), words(vget_low_u8(y))}, {words(vget_high_u8(x)), words(vget_high_u8(y))}};
+}
+static inline vp vp_pair_u8(const void *a, const void *b) { return vp_pair(vld1q_u8(a), vld1q_u8(b)); }
+static inline vp vp_pair_high4(const void *a, const void *b) { return vp_pair(vshrq_n_u8(vld1q_u8(a), 4), vshrq_n_u8(vld1q_u8(b), 4)); }
+static inline void vp_store(void *p, vp m)
+{
+    int16_t *w = p;
+    vst1q_s16(w, vzip1q_s16(m.lo[0], m.lo[1]));
+    vst1q_s16(w + 8, vzip2q_s16(m.lo[0], m.lo[1]));
+    vst1q_s16(w + 16, vzip1q_s16(m.hi[0], m.hi[1]));
+    vst1q_s16(w + 24, vzip2q_s16(m.hi[0], m.hi[1]));
+}
 static inline vi vi_dot_pairs(vi acc, vp m, int32_t x2)
 {
     const int16x4_t x = vreinterpret_s16_s32(vdup_n_s32(x2));
@@ -174,6 +189,14 @@ static inline void vb_store(void *p, vb x)
     vst1q_u8(b + 32, x.c);
     vst1q_u8(b + 48, x.d);
 }
+static inline vb vb_load_rows(const void *p)
+{
+    const uint8x16_t x = vld1q_u8(p), lo = vzip1q_u8(x, x), hi = vzip2q_u8(x, x);
+    return (vb){vzip1q_u8(lo, lo), vzip2q_u8(lo, lo), vzip1q_u8(hi, hi), vzip2q_u8(hi, hi)};
+}
+static inline vb vb_add(vb x, vb y) { return MAP2(vb, vaddq_u8, x, y); }
+static inline vb vb_sub(vb x, vb y) { return MAP2(vb, vsubq_u8, x, y); }
+static inline vb vb_mul(vb x, vb y) { return MAP2(vb, vmulq_u8, x, y); }
 static inline vb vb_low4(vb x) { return MAP2(vb, vandq_u8, x, vb_set1(15)); }
 static inline uint8x16_t high4(uint8x16_t x) { return vshrq_n_u8(x, 4); }
 static inline vb vb_high4(vb x) { return MAP1(vb, high4, x); }
@@ -204,16 +227,12 @@ static inline vb vb_add_bit(vb x, const void *mask64, int value) /* a bit that n
     const vb index = {at, vaddq_u8(at, two), vaddq_u8(at, vaddq_u8(two, two)), vaddq_u8(at, vdupq_n_u8(6))};
     const vb set = {vtstq_u8(vqtbl1q_u8(m, index.a), b), vtstq_u8(vqtbl1q_u8(m, index.b), b), vtstq_u8(vqtbl1q_u8(m, index.c), b),
                     vtstq_u8(vqtbl1q_u8(m, index.d), b)};
-    return MAP3(vb, vbslq_u8, vb_set1(value), set, x);
+    return MAP3(vb, vbslq_u8, vb_set1((uint8_t)value), set, x);
 }
 
 /* Wide codes are w + 128; the highest bit turned over, they are w, which SDOT takes as it is. */
 static inline uint8x16_t less_128(uint8x16_t x) { return veorq_u8(x, vdupq_n_u8(128)); }
-static inline vb vb_load_wide(const void *p)
-{
-    const vb x = vb_load(p);
-    return MAP1(vb, less_128, x);
-}
+static inline vb vb_wide(vb x) { return MAP1(vb, less_128, x); }
 static inline vb vb_lookup(vb x, const uint8_t table[16])
 {
     const uint8x16_t t = less_128(vld1q_u8(table));
@@ -250,5 +269,6 @@ INLINE vi vi_dot_wide_once(vi acc, vb w, vx x, const int i) { return vi_dot(acc,
 
 /* Written as an instruction: see simd_x86.h. */
 static inline void simd_prefetch(const void *p) { __asm__ volatile("prfm pldl1keep, %0" : : "Q"(*(const char *)p)); }
+static inline void simd_prefetch_write(const void *p) { __asm__ volatile("prfm pstl1keep, %0" : : "Q"(*(const char *)p)); }
 
 #endif

@@ -117,6 +117,23 @@ static inline vp vp_load_i8(const void *p)
         r.v[i] = ((const int8_t *)p)[i];
     return r;
 }
+static inline vp vp_pair_u8(const void *a, const void *b) /* (a[r], b[r]) */
+{
+    vp r;
+    EACH(i) {
+        r.v[2 * i] = ((const uint8_t *)a)[i];
+        r.v[2 * i + 1] = ((const uint8_t *)b)[i];
+    }
+    return r;
+}
+static inline vp vp_pair_high4(const void *a, const void *b) /* of the high nibbles */
+{
+    vp r = vp_pair_u8(a, b);
+    for (int i = 0; i < 32; i++)
+        r.v[i] >>= 4;
+    return r;
+}
+static inline void vp_store(void *p, vp a) { memcpy(p, &a, sizeof a); }
 static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2) /* acc[r] += a[2r] * x[0] + a[2r+1] * x[1] */
 {
     int16_t x[2];
@@ -128,6 +145,16 @@ static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2) /* acc[r] += a[2r] * x[0
 #define EACH_BYTE(i) for (int i = 0; i < 64; i++)
 static inline vb vb_load(const void *p) { vb r; memcpy(&r, p, 64); return r; }
 static inline void vb_store(void *p, vb a) { memcpy(p, &a, 64); }
+static inline vb vb_load_rows(const void *p) /* byte r four times, for the four k of row r */
+{
+    vb r;
+    EACH_BYTE(i) r.v[i] = ((const uint8_t *)p)[i / 4];
+    return r;
+}
+static inline vb vb_set1(uint8_t x) { vb r; memset(&r, x, sizeof r); return r; }
+static inline vb vb_add(vb a, vb b) { EACH_BYTE(i) a.v[i] = (uint8_t)(a.v[i] + b.v[i]); return a; } /* modulo 256, as the next two */
+static inline vb vb_sub(vb a, vb b) { EACH_BYTE(i) a.v[i] = (uint8_t)(a.v[i] - b.v[i]); return a; }
+static inline vb vb_mul(vb a, vb b) { EACH_BYTE(i) a.v[i] = (uint8_t)(a.v[i] * b.v[i]); return a; }
 static inline vb vb_low4(vb a) { EACH_BYTE(i) a.v[i] &= 15; return a; }
 static inline vb vb_high4(vb a) { EACH_BYTE(i) a.v[i] >>= 4; return a; }
 static inline vb vb_bits2(vb a, int pair) { EACH_BYTE(i) a.v[i] = (uint8_t)(a.v[i] >> (2 * pair) & 3); return a; }
@@ -139,8 +166,8 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value) /* adds value t
     EACH_BYTE(i) a.v[i] = (uint8_t)(a.v[i] + (m >> i & 1 ? value : 0));
     return a;
 }
-/* Wide codes, as vi_dot_wide takes them. */
-static inline vb vb_load_wide(const void *p) { return vb_load(p); }
+/* From w + 128 to what vi_dot_wide takes; what vb_lookup gives, it takes already. */
+static inline vb vb_wide(vb a) { return a; }
 static inline vb vb_lookup(vb a, const uint8_t table[16]) { EACH_BYTE(i) a.v[i] = table[a.v[i] & 15]; return a; }
 
 /* dw * x->d.  table: dw times 1, 1.25, .. as far as SCALE_STEPS, 16 floats each; simd_avx512vnni.h makes use of the others. */
@@ -178,5 +205,6 @@ static inline vi vi_dot_wide(vi acc, vb u, vx x, int f)
 static inline vi vi_dot_once(vi acc, vb u, vx x, int f) { return vi_dot(acc, u, x, f); }
 static inline vi vi_dot_wide_once(vi acc, vb u, vx x, int f) { return vi_dot_wide(acc, u, x, f); }
 static inline void simd_prefetch(const void *p) { (void)p; }
+static inline void simd_prefetch_write(const void *p) { (void)p; }
 
 #endif

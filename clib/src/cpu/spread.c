@@ -207,5 +207,5 @@ void lt_form_levels(int32_t type, uint8_t levels[16])
 {
     const lt_levels *f = lt_levels_find(type);
     for (int i = 0; i < 16; i++)
-        levels[i] = f && lt_forms[lt_form_of(type)].levels ? (uint8_t)(f->level[i] + 128) : 0;
+        levels[i] = f && lt_forms[lt_form_of(type)].codes == CODES_LEVELS ? (uint8_t)(f->level[i] + 128) : 0;
 }

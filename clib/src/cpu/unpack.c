@@ -76,7 +76,7 @@ static int row_code(lt_form form, const uint8_t levels[16], const uint8_t *unit,
     }
     if (FORM_HAS(form, PLANE_1))
         code |= (unit[8 * j + byte / 8] >> (byte % 8) & 1) << shift;
-    return (lt_forms[form].levels ? levels[code] : code) - lt_forms[form].offset;
+    return (lt_forms[form].codes == CODES_LEVELS ? levels[code] : code) - lt_forms[form].offset;
 }
 
 static void unpack_super(lt_form form, const uint8_t levels[16], const uint8_t *super, int row, float *dst)

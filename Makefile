@@ -77,7 +77,7 @@ format: $(VENV)/.ready-dev
 hard: $(CMAKE)
 	@$(CMAKE) -S . -B $(BUILD)-hard -DLLAMATW_TESTS=ON -DLLAMATW_SANITIZE=ON >/dev/null
 	@$(CMAKE) --build $(BUILD)-hard -j$(JOBS)
-	@set -e; for mask in ref avx2 avx512vnni; do for test in $(BUILD)-hard/tests/test_*; do \
+	@set -e; for mask in ref avx2 avx512vnni avx512bf16; do for test in $(BUILD)-hard/tests/test_*; do \
 	  echo "$$mask: $$test"; LT_CPU_MASK=$$mask $$test; done; done
 
 # Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user

@@ -73,6 +73,17 @@ def test_struct_sizes_and_offsets(layout, name):
         assert layout[f"{name}.{field}"] == (ours.offset, ours.size), f"{name}.{field}"
 
 
+@pytest.mark.parametrize("kind", [_abi.Row, _abi.Out, _abi.Result, _abi.Stats])
+def test_structs_in_one_call(kind):
+    values, raw = [], kind.from_buffer_copy(bytes(range(1, 1 + ctypes.sizeof(kind))))
+    for name, *_ in kind._fields_:
+        value = getattr(raw, name)
+        values += value if isinstance(value, ctypes.Array) else [getattr(value, "contents", value)]
+    values = [ctypes.addressof(value) if isinstance(value, ctypes.Structure) else value for value in values]
+    assert _abi.layout(kind).size == ctypes.sizeof(kind)
+    assert list(_abi.layout(kind).unpack(raw)) == values
+
+
 def test_every_struct_of_the_header_is_mirrored_with_all_its_fields():
     text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.DOTALL)
     for body, name in re.findall(r"typedef struct \{(.*?)\} (lt_\w+);", text, re.DOTALL):
@@ -94,7 +105,8 @@ def test_constants(layout):
     ):
         assert layout[f"LT_{name}"] == (getattr(_abi, name),)
     limits = ("MAX_CHAIN", "MAX_BIASES", "MAX_BREAKER_IDS", "MAX_PENALTY_PROMPT", "MAX_PROBS")
-    for name in ("SAMPLE_SPARE_NEWLINE", "SAMPLE_RESUME", "SAMPLE_POST_PROBS", *limits):
+    flags = ("SAMPLE_SPARE_NEWLINE", "SAMPLE_RESUME", "SAMPLE_POST_PROBS", "SAMPLE_SCORE", "SAMPLE_NO_LOGPROB")
+    for name in (*flags, *limits):
         assert layout[f"LT_{name}"] == (getattr(_abi, name),)
     samplers = {name: values[0] for name, values in layout.items() if name.startswith("LT_SAMPLER_")}
     assert samplers.pop("LT_SAMPLER_COUNT") == len(_abi.SAMPLERS)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench import cost, kvcost, plot, results, roofline, shapes, workload
+from bench import cost, depth, kvcost, plot, results, roofline, shapes, workload
 from bench.cost import Cost
 from bench.roofline import Roofline
 from llamatw.settings import KV_TYPES
@@ -95,6 +95,18 @@ def test_cost_of_a_model(tmp_path: Path) -> None:
     assert (found.body_macs, found.head_macs) == (body, 512 * 256)
     assert found.weight_bytes == (body + 512 * 256) * 34 // 32
     assert (found.attention_macs, found.kv_bytes) == (2 * 4 * 128, 2 * 2 * 64 * (2 + 34 / 32))
+
+
+@pytest.mark.usefixtures("engine_library")
+def test_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "tiny.gguf"
+    shapes.write(shapes.SHAPES["tiny"], "Q8_0", path)
+    monkeypatch.setattr(roofline, "measure", lambda _: LIMITS)
+    found = depth.measure(workload.Job(str(path), 2, [], k_type="f16", v_type="q8_0"), [64, 272], n_rounds=1)
+    n_bytes = [48 * 2 * 2 * 64 * (2 + 34 / 32), 256 * 2 * 2 * 64 * (2 + 34 / 32)]
+    assert [f.limit_us for f in found] == pytest.approx([n / 1e9 * 1e6 for n in n_bytes], abs=0.1)
+    assert all(f.ratio == pytest.approx(f.extra_us / f.limit_us, rel=0.02, abs=0.05) for f in found)
+    assert {f.steps for f in found} == {depth.N_STEPS - depth.N_WARM_UP}
 
 
 def test_every_kv_type_has_its_bytes() -> None:

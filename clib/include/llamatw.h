@@ -240,6 +240,7 @@ typedef struct {
     int64_t n_steps;           /* steps that ran */
     int64_t tokens_computed;   /* tokens that went through the model */
     int64_t tokens_cached;     /* prompt tokens that the prefix tree supplied */
+    int64_t step_ns, model_ns; /* nanoseconds in lt_step; of those, in layers and output head.  The rest is choosing tokens and keeping books */
     int32_t pages_free;        /* never used or evicted */
     int32_t pages_cached;      /* held by the prefix tree alone: can be evicted */
     int32_t pages_used;        /* held by open sequences */
@@ -252,7 +253,8 @@ enum {
     LT_SAMPLE_SPARE_NEWLINE = 4, /* the penalties leave newlines alone */
     LT_SAMPLE_RESUME = 8,        /* .state is given */
     LT_SAMPLE_POST_PROBS = 16,   /* lt_out.chances of a greedy choice: that one alone */
-    LT_SAMPLE_SCORE = 32         /* lt_out.scores: what the model thought of the history's own tokens, as they are computed */
+    LT_SAMPLE_SCORE = 32,        /* lt_out.scores: what the model thought of the history's own tokens, as they are computed */
+    LT_SAMPLE_NO_LOGPROB = 64    /* without n_probs or scores lt_out.logprob is 0, which saves a pass over the vocabulary */
 };
 
 enum { /* of lt_sampling.chain.  Each but the penalties sees what the one before it left, with its probabilities */

@@ -293,6 +293,8 @@ int lt_engine_read_stats(const lt_engine *e, lt_engine_stats *out)
         .n_steps = e->n_steps,
         .tokens_computed = e->tokens_computed,
         .tokens_cached = e->tokens_cached,
+        .step_ns = e->step_ns,
+        .model_ns = e->model_ns,
         .pages_free = c.n_free,
         .pages_cached = c.n_cached,
         .pages_used = c.n_used,

@@ -63,7 +63,7 @@ struct lt_engine {
     lt_choice *scores;       /* [n_batch][1 + LT_MAX_PROBS] at most */
     char *text;
     size_t text_per_row;
-    int64_t n_steps, tokens_computed, tokens_cached;
+    int64_t n_steps, tokens_computed, tokens_cached, step_ns, model_ns;
     /* of cells that change their position (remap.c), sized at open */
     int32_t *turns;          /* [n_ctx] */
     lt_kv_copy *copies;      /* [n_pages] */

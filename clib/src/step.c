@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/clock.h"
 #include "draft.h"
 
 enum { FEW_TOKENS = 8 }; /* a step of so many is bound by memory, not arithmetic: n_threads, not n_threads_batch */
@@ -163,7 +164,9 @@ static void compute_outputs(lt_engine *e, const lt_row *rows, int32_t n_wanted, 
         const int32_t left = n_wanted - first, n = left < e->model.max_outputs ? left : e->model.max_outputs;
         for (int32_t i = 0; i < n; i++)
             e->rows[i] = e->wanted[first + i].row;
+        e->model_ns -= lt_now_ns();
         lt_model_logits(&e->model, e->rows, n);
+        e->model_ns += lt_now_ns();
         sample_call c = {e, rows, e->wanted + first};
         lt_pool_run(e->pool, n_threads, sample_item, &c, n);
     }
@@ -257,6 +260,7 @@ int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result)
 {
     if (!e || !rows || !result || n_rows < 1 || n_rows > e->opts.n_seqs)
         return lt_fail(LT_E_ARG, "lt_step: NULL argument or %d rows, must be 1..n_seqs", n_rows);
+    const int64_t start = lt_now_ns();
     LT_TRY(check_rows(e, rows, n_rows));
     LT_TRY(lt_regroup_rows(e, rows, n_rows));
     LT_TRY(reserve_pages(e, rows, n_rows));
@@ -264,10 +268,13 @@ int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result)
         guess(e, &rows[i]);
     lt_batch batch;
     const int32_t n_wanted = lay_out(e, rows, n_rows, &batch);
+    e->model_ns -= lt_now_ns();
     lt_model_forward(&e->model, &batch);
+    e->model_ns += lt_now_ns();
     compute_outputs(e, rows, n_wanted, batch.n_threads);
     const int32_t n_out = finish_rows(e, rows, n_rows, e->wanted, e->wanted + n_wanted);
     e->n_steps++;
+    e->step_ns += lt_now_ns() - start;
     e->tokens_computed += batch.n_rows;
     *result = (lt_result){.out = e->outs, .text = e->text, .n_out = n_out, .n_tokens = batch.n_rows};
     return LT_OK;

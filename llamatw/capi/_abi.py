@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from ctypes import (
     POINTER,
+    Array,
     Structure,
+    _Pointer,
     c_char,
     c_char_p,
     c_double,
@@ -18,6 +21,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
+from typing import Any
 
 ABI_VERSION = 1
 
@@ -28,7 +32,7 @@ OPEN_MLOCK = 1
 NUMAS = {"none": 0, "distribute": 1, "isolate": 2, "numactl": 3}  # LT_NUMA_*
 LOADS = {"mmap": 0, "read": 1, "direct": 2}  # LT_LOAD_*
 SAMPLE_IGNORE_EOS, SAMPLE_NO_CACHE, SAMPLE_SPARE_NEWLINE, SAMPLE_RESUME, SAMPLE_POST_PROBS = 1, 2, 4, 8, 16
-SAMPLE_SCORE = 32
+SAMPLE_SCORE, SAMPLE_NO_LOGPROB = 32, 64
 MAX_CHAIN, MAX_BIASES, MAX_BREAKER_IDS, MAX_PENALTY_PROMPT, MAX_PROBS = 16, 1024, 1 << 16, 1 << 16, 100
 SAMPLERS = {  # LT_SAMPLER_*
     "penalties": 0,
@@ -148,7 +152,7 @@ class Info(Structure):
 
 class Stats(Structure):
     _fields_ = [
-        *[(name, c_int64) for name in ("n_steps", "tokens_computed", "tokens_cached")],
+        *[(name, c_int64) for name in ("n_steps", "tokens_computed", "tokens_cached", "step_ns", "model_ns")],
         *[(name, c_int32) for name in ("pages_free", "pages_cached", "pages_used", "seqs_open")],
     ]
 
@@ -234,6 +238,18 @@ STRUCTS: dict[str, type[Structure]] = {
     "lt_out": Out,
     "lt_result": Result,
 }
+
+
+def layout(structure: type[Structure]) -> struct.Struct:
+    """The same bytes for `struct`, which reads or writes all fields in one call, nested arrays as so many values."""
+    return struct.Struct("".join(_code(field[1]) for field in structure._fields_))
+
+
+def _code(kind: Any) -> str:
+    if issubclass(kind, Array):
+        return f"{kind._length_}{kind._type_._type_}"
+    return "P" if issubclass(kind, _Pointer) else str(kind._type_)
+
 
 _handle, _handle_out = c_void_p, POINTER(c_void_p)
 

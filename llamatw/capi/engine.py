@@ -6,7 +6,7 @@ import ctypes
 import os
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from llamatw.capi import _abi
 from llamatw.capi._lib import check, check_open, library
@@ -33,6 +33,7 @@ __all__ = ["Engine", "EngineInfo", "EngineStats", "KVFull", "ModelInfo", "Out", 
 
 _DEFAULT_MAX_CTX = 8192
 _NOTHING: Metadata = {}
+_ROW, _OUT, _RESULT, _STATS = map(_abi.layout, (_abi.Row, _abi.Out, _abi.Result, _abi.Stats))
 
 
 class Progress:
@@ -63,9 +64,10 @@ class Engine:
         self.model = _model_info(gguf, overridden, self.info, self.vocab)
         self._rows = (_abi.Row * self.info.n_seqs)()
         self._result = _abi.Result()
+        self._stats = _abi.Stats()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], settings: EngineSettings, progress: Progress | None = None) -> Engine:
+    def open(cls, path: str | os.PathLike[str], settings: EngineSettings, progress: Progress | None = None) -> Self:
         """Loads the model at path (settings.model_path is what the user asked for, path where that is)."""
         lib, handle = library(), ctypes.c_void_p()
         with Gguf.open(path) as gguf:
@@ -91,9 +93,8 @@ class Engine:
         return Grammar.open(self.vocab, text, words=words, tokens=tokens)
 
     def stats(self) -> EngineStats:
-        raw = _abi.Stats()
-        check(self._lib.lt_engine_read_stats(self._handle, ctypes.byref(raw)))
-        return EngineStats(**_fields(raw))
+        check(self._lib.lt_engine_read_stats(self._handle, ctypes.byref(self._stats)))
+        return EngineStats(*_STATS.unpack_from(self._stats))
 
     def open_seq(
         self, prompt: Iterable[int], sampling: SamplingParams, scope: int = 0, use_cache: bool = True
@@ -112,12 +113,12 @@ class Engine:
         """All rows or none; the answers stand in row order, one for each row and one more for each right guess."""
         if len(rows) > len(self._rows):
             raise EngineFailure(f"{len(rows)} rows in a step, the engine has {len(self._rows)} sequences", Code.LIMIT)
-        held = [self._fill(raw, row) for raw, row in zip(self._rows, rows, strict=False)]
+        held = [self._fill(place, row) for place, row in enumerate(rows)]
         code = self._lib.lt_step(self._handle, self._rows, len(rows), ctypes.byref(self._result))
         del held  # the masks' memory had to live until here
         check(code)
-        text, outs = self._result.text, self._result.out
-        return [_out(outs[index], text) for index in range(self._result.n_out)]
+        outs, texts, n_outs, _ = _RESULT.unpack_from(self._result)
+        return [_out(raw, texts) for raw in _OUT.iter_unpack(ctypes.string_at(outs, n_outs * _OUT.size))]
 
     def adopt(self, seq: int) -> int:
         """Takes what others have computed of its history meanwhile; how much of it is computed then."""
@@ -162,29 +163,30 @@ class Engine:
         raw = (ctypes.c_int32 * len(ids)).from_buffer(ids) if ids else None
         check(self._lib.lt_cache_forget(self._handle, raw, len(ids), n_keep, scope))
 
-    def _fill(self, raw: _abi.Row, row: Row) -> object:
+    def _fill(self, place: int, row: Row) -> object:
         """What must live until the step has run is returned."""
-        raw.seq, raw.advance, raw.n_draft = row.seq, row.advance, row.n_draft
-        raw.logits, raw.mask, raw.draft = None, None, None
+        held, draft, mask, logits = None, 0, 0, 0
         if row.draft is not None:
             if len(row.draft) != row.n_draft:
                 raise ValueError(f"{len(row.draft)} guesses are given, n_draft is {row.n_draft}")
-            raw.draft = row.draft.buffer_info()[0]
+            draft = row.draft.buffer_info()[0]
+        if row.mask is not None:
+            held = self._held_mask(row)
+            mask = ctypes.addressof(held)
         if row.logits is not None:
             shape, wanted = row.logits.shape, (row.advance, self.info.n_vocab)
             if shape != wanted or row.logits.dtype != "float32" or not row.logits.flags.c_contiguous:
                 raise ValueError(f"logits must be C-contiguous float32 {wanted}, not {row.logits.dtype} {shape}")
-            raw.logits = row.logits.ctypes.data
-        return None if row.mask is None else self._fill_mask(raw, row)
+            logits = row.logits.ctypes.data
+        _ROW.pack_into(self._rows, place * _ROW.size, row.seq, row.advance, row.n_draft, 0, draft, mask, logits)
+        return held
 
-    def _fill_mask(self, raw: _abi.Row, row: Row) -> object:
+    def _held_mask(self, row: Row) -> ctypes.Array[ctypes.c_char]:
         bits = bytes(row.mask)
         wanted = (1 + row.n_draft) * ((self.info.n_vocab + 31) // 32 * 4)
         if len(bits) != wanted:
             raise ValueError(f"the mask has {len(bits)} bytes, {self.info.n_vocab} tokens need {wanted}")
-        held = ctypes.create_string_buffer(bits, len(bits))
-        raw.mask = ctypes.addressof(held)
-        return held
+        return ctypes.create_string_buffer(bits, len(bits))
 
     def _sampling(self, sampling: SamplingParams, use_cache: bool) -> tuple[_abi.Sampling, object]:
         """And what must live as long."""
@@ -193,6 +195,7 @@ class Engine:
         raw.flags = _abi.SAMPLE_IGNORE_EOS * sampling.ignore_eos | _abi.SAMPLE_NO_CACHE * (not use_cache)
         raw.flags |= _abi.SAMPLE_SPARE_NEWLINE * (not sampling.penalize_nl)
         raw.flags |= _abi.SAMPLE_POST_PROBS * sampling.post_sampling_probs | _abi.SAMPLE_SCORE * sampling.scores
+        raw.flags |= _abi.SAMPLE_NO_LOGPROB * (not sampling.logprobs)
         for name in _NUMBERS:
             setattr(raw, name, getattr(sampling, name))
         chain = [_abi.SAMPLERS[name] for name in sampling.chain]
@@ -232,25 +235,27 @@ def _fields(raw: ctypes.Structure) -> dict[str, Any]:
     return {field[0]: getattr(raw, field[0]) for field in raw._fields_ if field[0] != "reserved"}
 
 
-def _out(raw: _abi.Out, text: int) -> Out:
-    piece = ctypes.string_at(text + raw.text_off, raw.text_len).decode("utf-8", "replace") if raw.text_len else ""
+def _out(raw: tuple[Any, ...], texts: int) -> Out:
+    """raw: the fields of an lt_out; texts: where its step's texts are."""
+    seq, flags, token, logprob, text_off, text_len, n_drafted, state_0, state_1, prob, *choices = raw
+    n_top, n_chances, top, chances, scores, n_scores, _ = choices
     return Out(
-        raw.seq,
-        OutFlag(raw.flags),
-        raw.token,
-        raw.logprob,
-        piece,
-        raw.n_drafted,
-        (raw.state[0], raw.state[1]),
-        raw.prob,
-        _choices(raw.top, raw.n_top),
-        _choices(raw.chances, raw.n_chances),
-        _choices(raw.scores, raw.n_scores),
+        seq,
+        flags,
+        token,
+        logprob,
+        ctypes.string_at(texts + text_off, text_len).decode("utf-8", "replace") if text_len else "",
+        n_drafted,
+        (state_0, state_1),
+        prob,
+        _choices(top, n_top) if n_top else _NO_CHOICES,
+        _choices(chances, n_chances) if n_chances else _NO_CHOICES,
+        _choices(scores, n_scores) if n_scores else _NO_CHOICES,
     )
 
 
-def _choices(where: int | None, n: int) -> Choices:
-    return Choices(ctypes.string_at(where, n * ctypes.sizeof(_abi.Choice))) if where and n else _NO_CHOICES
+def _choices(where: int, n: int) -> Choices:
+    return Choices(ctypes.string_at(where, n * ctypes.sizeof(_abi.Choice)))
 
 
 def _options(settings: EngineSettings, gguf: Gguf, overridden: Metadata, progress: Progress | None) -> _abi.Opts:

@@ -122,6 +122,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     adaptive_decay: float = 0.9
     logit_bias: tuple[tuple[int, float], ...] = ()  # (id, what is added to its logit); -inf: not sampled
     ignore_eos: bool = False
+    logprobs: bool = True  # Out.logprob is wanted; n_probs and scores have it anyway
     n_probs: int = 0  # alternatives that are told of each token
     post_sampling_probs: bool = False  # Out.chances of a greedy choice: that one alone
     scores: bool = False  # Out.scores, of the history's own tokens
@@ -134,12 +135,16 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
         if self.mirostat:
             return "penalties", "dry", "temperature", f"mirostat_{self.mirostat}"
         names = tuple(name for name in self.samplers if name != "adaptive_p")
-        return (*names, "adaptive_p") if "adaptive_p" in self.samplers and self.adaptive_target >= 0 else names
+        return (*names, "adaptive_p") if self._is_adaptive else names
 
     @property
     def is_stateless(self) -> bool:
         """Whether what is sampled for a position depends on the history alone."""
-        return not self.chain or self.chain[-1] not in ("mirostat_1", "mirostat_2", "adaptive_p")
+        return not self.mirostat and not self._is_adaptive
+
+    @property
+    def _is_adaptive(self) -> bool:
+        return self.adaptive_target >= 0 and "adaptive_p" in self.samplers
 
 
 class Row(msgspec.Struct):
@@ -157,10 +162,10 @@ class Row(msgspec.Struct):
 
 class Out(msgspec.Struct, frozen=True):
     """What a step gave one row; a row whose guesses are right gets several.  `token` is -1 unless flags has TOKEN;
-    `logprob` is under the raw logits."""
+    `logprob` is under the raw logits, 0 where nobody wants it."""
 
     seq: int
-    flags: OutFlag
+    flags: int  # OutFlag
     token: int
     logprob: float
     text: str  # whole characters that this token completed
@@ -200,12 +205,14 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     arch: str
 
 
-class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
-    """lt_engine_stats."""
+class EngineStats(msgspec.Struct, frozen=True):
+    """lt_engine_stats, in its order."""
 
     n_steps: int = 0
     tokens_computed: int = 0
     tokens_cached: int = 0
+    step_ns: int = 0  # in lt_step
+    model_ns: int = 0  # of those, in layers and output head
     pages_free: int = 0
     pages_cached: int = 0
     pages_used: int = 0

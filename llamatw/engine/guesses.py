@@ -33,9 +33,7 @@ class Guesses(msgspec.Struct):
         return self._length
 
     def learn(self, n_drafted: int, n_right: int) -> None:
-        """n_right of n_drafted guesses were; none drafted means that nothing was found to guess from."""
-        if not n_drafted:
-            return
+        """n_right of n_drafted guesses were.  Only where there were some: of none there is nothing to learn."""
         self.n_drafted += n_drafted
         self.n_right += n_right
         if n_right == n_drafted:

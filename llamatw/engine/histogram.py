@@ -46,11 +46,15 @@ class Histogram:
         self._counts = [0] * (len(bounds) + 1)
         self._total = 0.0
         self._largest = 0.0
+        self._copy: Distribution | None = None  # of what there is now
 
     def add(self, value: float) -> None:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._total += value
         self._largest = max(self._largest, value)
+        self._copy = None
 
     def copy(self) -> Distribution:
-        return Distribution(self._bounds, tuple(self._counts), self._total, self._largest)
+        if self._copy is None:
+            self._copy = Distribution(self._bounds, tuple(self._counts), self._total, self._largest)
+        return self._copy

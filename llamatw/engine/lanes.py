@@ -23,6 +23,7 @@ class Lanes:
     def __init__(self, n: int) -> None:
         self.now: list[Sequence | None] = [None] * n
         self.past = [SlotState(id=lane) for lane in range(n)]
+        self.n_moves = 0  # into lanes and out of them
         self._memories = [_NOTHING] * n
 
     def __len__(self) -> int:
@@ -37,9 +38,11 @@ class Lanes:
         wish = seq.slot if seq.slot >= 0 else seq.params.slot
         seq.slot = wish if 0 <= wish < len(self.now) and self.now[wish] is None else self.now.index(None)
         self.now[seq.slot] = seq
+        self.n_moves += 1
 
     def leave(self, seq: Sequence) -> None:
         self.now[seq.slot] = None
+        self.n_moves += 1
         self._memories[seq.slot] = _memory_of(seq)
         self.past[seq.slot] = slot_state(seq, is_processing=False)
 

@@ -11,7 +11,7 @@ import queue
 from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -29,6 +29,7 @@ from llamatw.errors import LlamatwError
 from llamatw.settings import EngineSettings
 
 _REST_S = 0.1
+_SNAPSHOT_S = 0.02  # between two of them while nobody comes or goes, as one costs more than a token's way
 _MAX_FAILURES = 3  # failing steps in a row that we put down to their sequences; then it is the engine
 
 
@@ -119,7 +120,9 @@ class StepLoop:
     ) -> None:
         self.progress = Progress()
         self.snapshot = Snapshot()  # replaced, never changed
-        self.heartbeat: Heartbeat | None = None  # as well; None between steps
+        self._next_snapshot = 0.0  # when it is due: seconds, of the clock
+        self._moves = (0, 0)  # requests that had come and gone when it was made
+        self.heartbeat: Heartbeat | None = None  # as well; what the thread is in that may take long, else None
         self._settings = settings
         self._opener = opener
         self._listener = listener
@@ -224,36 +227,30 @@ class StepLoop:
                 case Rest(id, rests):
                     scheduler.rest(id, rests)
                 case Call(work, result):
-                    with self._beat():
-                        _carry_out(work, result, engine, scheduler)
+                    self.heartbeat = Heartbeat(self._clock())
+                    _carry_out(work, result, engine, scheduler)
+                    self.heartbeat = None
                 case Stop():
                     self._stopping = True
 
     def _step(self, engine: EngineLike, scheduler: Scheduler, rows: list[Row]) -> bool:
         """False: the step ran nothing for lack of pages; somebody has made room, plan again."""
         started = self._clock()
+        self.heartbeat = Heartbeat(started, _parts(scheduler, rows))
         try:
-            with self._beat(_parts(scheduler, rows)):
-                outs = engine.step(rows)
+            outs = engine.step(rows)
         except KVFull:
             scheduler.starve()
             return False
         except LlamatwError as error:
             self._blame(scheduler, rows, error)
             return True
+        finally:
+            self.heartbeat = None
         now = self._clock()
         self._n_failures = 0
         scheduler.commit(rows, outs, now, 1e3 * (now - started))
         return True
-
-    @contextmanager
-    def _beat(self, parts: tuple[tuple[int, int], ...] = ()) -> Iterator[None]:
-        """Says what the thread is in while it is in C for long."""
-        self.heartbeat = Heartbeat(self._clock(), parts)
-        try:
-            yield
-        finally:
-            self.heartbeat = None
 
     def _blame(self, scheduler: Scheduler, rows: list[Row], error: LlamatwError) -> None:
         self._n_failures += 1
@@ -263,9 +260,12 @@ class StepLoop:
         scheduler.fail(rows, error)
 
     def _publish(self, engine: EngineLike, scheduler: Scheduler) -> None:
-        n_waiting = len(scheduler.waiting)
-        slots = slot_states(scheduler.lanes.now, scheduler.lanes.past)
-        self.snapshot = scheduler.counters.snapshot(slots, n_waiting, engine.stats())
+        now, moves = self._clock(), (scheduler.counters.n_requests, scheduler.lanes.n_moves)
+        if now >= self._next_snapshot or moves != self._moves or self.is_idle:
+            n_waiting = len(scheduler.waiting)
+            slots = slot_states(scheduler.lanes.now, scheduler.lanes.past)
+            self.snapshot = scheduler.counters.snapshot(slots, n_waiting, engine.stats())
+            self._next_snapshot, self._moves = now + _SNAPSHOT_S, moves
         deltas = scheduler.take_deltas()
         if deltas:
             self._call(self._listener.deliver, deltas)

@@ -58,7 +58,7 @@ class Reading:
 
     def _in_order(self, running: Iterable[Sequence]) -> list[Sequence]:
         reading = [seq for seq in running if not seq.is_decoding and not seq.rests]
-        self._shares.present(seq.params.owner for seq in reading)
+        self._shares.present({seq.params.owner for seq in reading})
         return sorted(reading, key=lambda seq: (self._shares[seq.params.owner], seq.due, seq.id))
 
     def _take_over(self, seq: Sequence, running: Iterable[Sequence]) -> None:

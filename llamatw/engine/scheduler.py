@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from itertools import groupby
 from typing import Protocol
 
 from llamatw.capi.records import Choices, Code, KVFull, Out, OutFlag, Row, SamplingParams
 from llamatw.engine.budget import StepBudget
+from llamatw.engine.constraint import Guard
 from llamatw.engine.guesses import MAX_ROWS
 from llamatw.engine.lanes import Lanes
 from llamatw.engine.reading import Reading
@@ -34,6 +34,8 @@ from llamatw.settings import MAX_DRAFT
 
 Deltas = list[tuple[int, Delta]]  # with the sequence's id
 
+# Plain numbers: an IntFlag's operators are Python, and each token asks five times.
+_TOKEN, _EOG, _FULL, _PARTIAL, _NAN = map(int, OutFlag)
 _NO_SCORES = Choices()
 _CUT_CHARACTER = "\N{REPLACEMENT CHARACTER}"  # stands for the bytes of a character that was never finished
 
@@ -134,8 +136,11 @@ class Scheduler:
         running = {seq.handle: seq for seq in self.running}
         chunks = [row.advance for row in rows if not running[row.seq].is_decoding]
         n_chunk, n_before = sum(chunks), sum(len(seq.generated) for seq in running.values())
-        for row, (_, group) in zip(rows, groupby(outs, lambda out: out.seq), strict=True):
-            self._advance(running[row.seq], row.advance, list(group), now)
+        outs_of: dict[int, list[Out]] = {row.seq: [] for row in rows}
+        for out in outs:
+            outs_of[out.seq].append(out)
+        for row in rows:
+            self._advance(running[row.seq], row.advance, outs_of[row.seq], now)
         n_predicted = sum(len(seq.generated) for seq in running.values()) - n_before
         if not any(out.n_drafted for out in outs):  # guesses are there because nobody needs the time
             self.budget.learn(len(rows) - len(chunks), n_chunk, step_ms)
@@ -279,27 +284,28 @@ class Scheduler:
         seq.n_computed += advance + len(outs) - 1
         if scores:
             self._emit(seq, scores=scores)
-        seq.guesses.learn(outs[0].n_drafted, len(outs) - 1)
-        self.counters.count_draft(outs[0].n_drafted, len(outs) - 1)
+        if n_drafted := outs[0].n_drafted:
+            seq.guesses.learn(n_drafted, len(outs) - 1)
+            self.counters.count_draft(n_drafted, len(outs) - 1)
         for out in outs:
             if seq.status is Status.FINISHED:
                 return
-            if out.flags & OutFlag.NAN:
+            if out.flags & _NAN:
                 self._finish(seq, FinishReason.ERROR, _nothing_to_sample(seq))
-            elif not out.flags & OutFlag.TOKEN:
+            elif not out.flags & _TOKEN:
                 self._emit(seq)
             else:
                 self._time_token(seq, now)
                 self._append(seq, out)
-                self._follow(seq, out.token)
+                if seq.guard is not None:
+                    self._follow(seq, seq.guard, out.token)
 
-    def _follow(self, seq: Sequence, token: int) -> None:
-        """What may follow the token it has just got, if it goes on."""
-        if seq.guard is not None:
-            try:
-                seq.guard.advance(token)
-            except LlamatwError as error:
-                self._finish(seq, FinishReason.ERROR, error)
+    def _follow(self, seq: Sequence, guard: Guard, token: int) -> None:
+        """What may follow the token it has just got."""
+        try:
+            guard.advance(token)
+        except LlamatwError as error:
+            self._finish(seq, FinishReason.ERROR, error)
 
     def _time_token(self, seq: Sequence, now: float) -> None:
         if seq.n_replay:  # it has been shown already
@@ -313,8 +319,8 @@ class Scheduler:
             self._finish(seq, FinishReason.LIMIT)
             return
         seq.has_line = seq.has_line or "\n" in out.text
-        if not out.flags & OutFlag.EOG:
-            seq.n_held = seq.n_held + 1 if out.flags & OutFlag.PARTIAL else 0
+        if not out.flags & _EOG:
+            seq.n_held = seq.n_held + 1 if out.flags & _PARTIAL else 0
         tokens: tuple[int, ...] = ()
         probs: tuple[TokenProbs, ...] = ()
         text = ""
@@ -391,12 +397,12 @@ def _probs(seq: Sequence, out: Out) -> tuple[TokenProbs, ...]:
     return (TokenProbs(out.token, out.logprob, out.prob, out.top, out.chances),)
 
 
-def _finish_reason(seq: Sequence, flags: OutFlag) -> FinishReason | None:
-    if flags & OutFlag.EOG:
+def _finish_reason(seq: Sequence, flags: int) -> FinishReason | None:
+    if flags & _EOG:
         return FinishReason.EOS
     if 0 <= seq.params.max_tokens <= len(seq.generated):
         return FinishReason.LIMIT
-    if not flags & OutFlag.FULL:
+    if not flags & _FULL:
         return None
     seq.is_full = seq.params.shifts
     return None if seq.is_full else FinishReason.CONTEXT

@@ -161,7 +161,7 @@ class Sequence(msgspec.Struct, kw_only=True, eq=False):
     @property
     def is_decoding(self) -> bool:
         """It costs one token a step and somebody is waiting for that token."""
-        return self.n_behind == 1 and len(self.generated) > self.n_replay
+        return self.n_total - self.n_computed == 1 and len(self.generated) > self.n_replay
 
     def is_late(self, now: float) -> bool:
         """A time limit of its own has passed."""

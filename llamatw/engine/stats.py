@@ -132,8 +132,8 @@ class Counters:
             self.gap_s.add(now - seq.last_token)
 
     def count_draft(self, n_drafted: int, n_right: int) -> None:
-        """A row carried n_drafted guesses, of which the first n_right were right."""
-        self.n_drafts += n_drafted > 0
+        """A row carried n_drafted guesses, at least one, of which the first n_right were right."""
+        self.n_drafts += 1
         self.n_drafted += n_drafted
         for place in range(n_right):
             self.n_right[place] += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
 
 from llamatw.engine.sequence import Sequence
 
@@ -19,9 +18,10 @@ class Shares:
     def __init__(self) -> None:
         self._had: dict[int, int] = {}
 
-    def present(self, owners: Iterable[int]) -> None:
+    def present(self, owners: set[int]) -> None:
         """Those who want something now; the others are forgotten."""
-        owners = set(owners)
+        if owners == self._had.keys():
+            return
         level = min((had for owner, had in self._had.items() if owner in owners), default=0)
         self._had = {owner: self._had.get(owner, level) for owner in owners}
 
@@ -37,6 +37,8 @@ def solvent(decoding: list[Sequence], step_s: float) -> list[Sequence]:
     owners: whose have taken more sit steps out for that.  Steps that all would sit out are over at once, so nobody runs
     up debts while alone.  step_s: that the last step took."""
     guards = [(seq.guard, seq.params.owner) for seq in decoding if seq.guard is not None]
+    if not guards:
+        return decoding
     n_of = Counter(owner for _, owner in guards)
     for guard, owner in guards:
         guard.pay(_MASK_SHARE * step_s / (len(n_of) * n_of[owner]))

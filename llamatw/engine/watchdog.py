@@ -18,7 +18,7 @@ class Heartbeat(msgspec.Struct, frozen=True, eq=False):
     """What the loop's thread has been in since when.  One object for each step: the loop makes it, others look."""
 
     since: float  # seconds, of the loop's clock
-    parts: tuple[tuple[int, int], ...]  # (sequence's id, tokens) of a step; empty for work between steps
+    parts: tuple[tuple[int, int], ...] = ()  # (sequence's id, tokens) of a step; empty for work between steps
 
 
 class Watchdog:

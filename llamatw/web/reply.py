@@ -66,7 +66,7 @@ def settings(
 
 def _sampling_settings(used: SamplingParams) -> Json:
     fields = msgspec.structs.asdict(used)
-    for name in ("penalty_prompt", "n_prompt", "breakers", "state", "scores"):
+    for name in ("penalty_prompt", "n_prompt", "breakers", "state", "logprobs", "scores"):
         del fields[name]
     return {
         **fields,

@@ -223,9 +223,16 @@ def order(
     n_probs, post_probs = _n_probs(request), bool(request.post_sampling_probs)
     scores = n_probs is not None and bool(getattr(request, "echo", False))  # of the prompt
     n, n_made, n_field = _n_answers(request)
+    wants_probs = n_probs is not None or n_made > n
     params = GenerationParams(
-        sampling=msgspec.structs.replace(sampling, n_probs=n_probs or 0, post_sampling_probs=post_probs, scores=scores),
-        wants_probs=n_probs is not None or n_made > n,
+        sampling=msgspec.structs.replace(
+            sampling,
+            logprobs=wants_probs,
+            n_probs=n_probs or 0,
+            post_sampling_probs=post_probs,
+            scores=scores,
+        ),
+        wants_probs=wants_probs,
         max_tokens=limit,
         cache_prompt=request.cache_prompt is not False and not scores,  # scores are not kept in the cache
         slot=_slot(request, n_slots),

@@ -98,8 +98,9 @@ class EventStream:
         if self._ended:
             return
         self._request.write(data)
-        _cancel(self._ping)
-        if self._ping_s > 0:
+        if self._ping is not None and self._ping.active():
+            self._ping.reset(self._ping_s)  # a tenth of what a new one costs, and each token has one
+        elif self._ping_s > 0:
             self._ping = self._clock.callLater(self._ping_s, self._send_ping)
 
     def _send_ping(self) -> None:

@@ -20,6 +20,8 @@ static inline float draw_float(void) /* about normal, now and then large or zero
     return kind == 0 ? 0.0f : kind == 1 ? x * 100.0f : x;
 }
 
+enum { LEVELS = 4 };
+
 static inline int levels(const lt_kernels **out)
 {
     int n = 0;
@@ -30,6 +32,8 @@ static inline int levels(const lt_kernels **out)
         out[n++] = &lt_kernels_avx2;
     if (level >= LT_CPU_AVX512VNNI)
         out[n++] = &lt_kernels_avx512vnni;
+    if (level >= LT_CPU_AVX512BF16)
+        out[n++] = &lt_kernels_avx512bf16;
 #elif defined(__aarch64__)
     if (lt_cpu_level() >= LT_CPU_NEON)
         out[n++] = &lt_kernels_neon;

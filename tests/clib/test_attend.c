@@ -186,7 +186,7 @@ static void check_query(const attention *a, int c, const float *out)
 static void test_attention(void)
 {
     static attention a;
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     static float ref[MAX_QUERIES * MAX_DIM], out[MAX_QUERIES * MAX_DIM];
     for (int round = 0; round < 400; round++) {
@@ -222,7 +222,7 @@ static void poison(attention *a, int t, int value_too, int key_too)
 static void test_attention_poison(void)
 {
     static attention a, bad;
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     static float ref[MAX_QUERIES * MAX_DIM], out[MAX_QUERIES * MAX_DIM];
     for (int round = 0; round < 200; round++) {
@@ -277,10 +277,10 @@ static void test_cells(void)
 /* Two halves of the keys, merged, are the whole. */
 static void test_merge(void)
 {
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     for (int round = 0; round < 100; round++) {
-        float to[3][32], from[32], sums[3][2], other[2] = {draw_float() * 20, 1 + fabsf(draw_float())}, first[2], x[32];
+        float to[LEVELS][32], from[32], sums[LEVELS][2], other[2] = {draw_float() * 20, 1 + fabsf(draw_float())}, first[2], x[32];
         first[0] = round % 7 ? draw_float() * 20 : -1e30f, first[1] = round % 7 ? 1 : 0;
         for (int i = 0; i < 32; i++)
             from[i] = round % 3 ? draw_float() : 0, x[i] = round % 7 ? draw_float() : 0;

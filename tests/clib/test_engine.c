@@ -131,6 +131,9 @@ static void expect_step(lt_engine *e, const lt_row *rows, int32_t n, int code, c
     CHECK(rc == code, "%s: code %d (%s)", what, rc, lt_last_error());
     if (rc < 0)
         CHECK(!memcmp(&before, &after, sizeof before) && !r.out, "%s: a failed step changed the engine", what);
+    else
+        CHECK(after.model_ns > before.model_ns && after.step_ns - before.step_ns > after.model_ns - before.model_ns,
+              "%s: the model's part is not a part of the step", what);
 }
 
 static void test_wrong_calls(void)
@@ -150,7 +153,7 @@ static void test_wrong_calls(void)
         o.n_seqs = bad[i];
         CHECK(lt_engine_open(&(lt_engine *){NULL}, tiny_model(NULL), &o) == LT_E_ARG, "n_seqs %d", bad[i]);
     }
-    s.flags = 64;
+    s.flags = 128;
     CHECK(lt_seq_open(e, (int32_t[]){3}, 1, 0, &s, &id, &cached) == LT_E_ARG, "an unknown flag was taken");
     s.flags = 0;
     s.temperature = NAN;

@@ -237,7 +237,7 @@ static void test_mixture(int kind)
 {
     static mixture m;
     static float all[MAX_ROWS * MAX_EMBD], some[MAX_ROWS * MAX_EMBD];
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     make_mixture(&m, kind);
     for (int32_t n_threads = 1; n_threads <= 3; n_threads++) {
@@ -285,7 +285,7 @@ static void test_no_memory(void)
 {
     static stack s;
     static const float frequency = 1.0f;
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     levels(k);
     fill_stack(&s, LT_Q8_0, 4, 32, 32);
     const lt_layer_shape layer = {.n_head = 1, .n_head_kv = 1, .k_dim = 16, .v_dim = 16};

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "cpu/internal.h"
 #include "kernel_levels.h"
 #include "quant/quant.h"
 
@@ -66,7 +67,7 @@ typedef struct {
     int64_t n_in, n_out, n_panels, y_stride;
     int n_columns;
     uint8_t *panels, levels[16];
-    lt_q8_unit *q8;
+    uint8_t *blocks; /* of x, as the form is multiplied with them */
     lt_tile_scratch *scratch;
     float *x, *w, *bias;
     float *mins; /* of forms with integer mins: the part of w that they are; NULL */
@@ -100,9 +101,9 @@ static fixture make_fixture(int type, int64_t n_in, int64_t n_out, int n_columns
     f.x = malloc((size_t)(n_columns * n_in) * sizeof(float));
     for (int64_t i = 0; i < n_columns * n_in; i++)
         f.x[i] = draw_float();
-    f.q8 = aligned_alloc(64, (size_t)(lt_q8_units(n_in) * n_columns) * sizeof *f.q8);
-    for (int c = 0; n_in % LT_UNIT == 0 && c < n_columns; c++)
-        lt_kernels_ref.quantize(f.x + c * n_in, n_in, f.q8 + c * LT_BLOCK_UNITS, n_columns * LT_BLOCK_UNITS);
+    f.blocks = aligned_alloc(64, (size_t)(lt_x_blocks(FORM_X(form), n_in) * n_columns * LT_X_BLOCK_BYTES));
+    for (int c = 0; c < n_columns; c++)
+        lt_cpu_put_row(&lt_kernels_ref, FORM_X(form), f.x + c * n_in, n_in, f.blocks + c * LT_X_BLOCK_BYTES, n_columns);
     f.scratch = aligned_alloc(64, sizeof *f.scratch);
     f.bias = malloc((size_t)f.y_stride * sizeof(float));
     for (int64_t i = 0; i < f.y_stride; i++)
@@ -112,7 +113,7 @@ static fixture make_fixture(int type, int64_t n_in, int64_t n_out, int n_columns
 
 static void free_fixture(fixture *f)
 {
-    void *parts[] = {f->panels, f->q8, f->scratch, f->x, f->w, f->bias, f->mins};
+    void *parts[] = {f->panels, f->blocks, f->scratch, f->x, f->w, f->bias, f->mins};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
 }
@@ -128,25 +129,36 @@ static void run_matmul(const lt_kernels *k, const fixture *f, int first, int n, 
         .scratch = f->scratch,
         .n_in = f->n_in,
         .levels = f->levels,
-        .x_stride = FORM_IS_FLOAT(form) ? f->n_in : f->n_columns * LT_BLOCK_UNITS,
+        .x_stride = f->n_columns * LT_BLOCK_UNITS,
         .y_stride = f->y_stride,
         .n_panels = (int32_t)f->n_panels,
         .n_columns = n,
-        .x = FORM_IS_FLOAT(form) ? (const void *)(f->x + first * f->n_in) : f->q8 + first * LT_BLOCK_UNITS,
+        .x = f->blocks + first * LT_X_BLOCK_BYTES,
     };
     k->matmul[form](&job);
 }
 
+static const uint8_t *block_at(const fixture *f, int column, int64_t k) /* of 256 values */
+{
+    return f->blocks + (k / LT_BLOCK * f->n_columns + column) * LT_X_BLOCK_BYTES;
+}
+
 static const lt_q8_unit *unit_at(const fixture *f, int column, int64_t k)
 {
-    return f->q8 + (k / LT_BLOCK * f->n_columns + column) * LT_BLOCK_UNITS + k % LT_BLOCK / LT_UNIT;
+    return (const lt_q8_unit *)(const void *)block_at(f, column, k) + k % LT_BLOCK / LT_UNIT;
 }
 
 /* The activation value that the kernel sees. */
 static double activation(const fixture *f, int column, int64_t k)
 {
-    if (FORM_IS_FLOAT((lt_form)lt_form_of(f->type)))
+    const lt_x_kind kind = FORM_X((lt_form)lt_form_of(f->type));
+    if (kind == LT_X_F32)
         return (double)f->x[column * f->n_in + k];
+    if (kind == LT_X_BF16) {
+        uint16_t h;
+        memcpy(&h, block_at(f, column, k) + 2 * (k % LT_BLOCK), sizeof h);
+        return (double)lt_bf16_to_float(h);
+    }
     const lt_q8_unit *u = unit_at(f, column, k);
     return (double)u->d * u->q[k % LT_UNIT];
 }
@@ -182,7 +194,7 @@ static void check_against_float64(const fixture *f, const float *y)
 
 static void test_matmul(int type, int64_t n_in, int64_t n_out, int n_columns, int content)
 {
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     fixture f = make_fixture(type, n_in, n_out, n_columns, content);
     const size_t n = (size_t)(f.y_stride * n_columns);
@@ -233,6 +245,75 @@ static void test_all_matmuls(void)
         test_matmul(types[t], block == 256 ? 512 : 64, 33, 3, 1);
         test_matmul(types[t], block == 256 ? 512 : 64, 33, 6, 2);
     }
+}
+
+/* Float forms: columns and panels beyond what is worked at once, k beyond one block, and ends of every kind. */
+static void test_wide_floats(void)
+{
+    static const struct {
+        int64_t n_in, n_out;
+        int n_columns;
+    } shapes[] = {{127, 16, 12}, {128, 144, 13}, {129, 33, 26}, {257, 16, 1}, {300, 272, 70}, {515, 160, 131}};
+    for (size_t t = 0; t < 3; t++)
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+            test_matmul(types[t], shapes[i].n_in, shapes[i].n_out, shapes[i].n_columns, 0);
+}
+
+/* BF16: what is smaller than 2^-55 counts as zero, on both sides, so that sums are never denormal and all levels agree. */
+static void test_bf16_extremes(void)
+{
+    enum { N_IN = 256, COLUMNS = 3 };
+    const lt_kernels *k[LEVELS];
+    const int n_levels = levels(k);
+    for (int round = 0; round < 20; round++) {
+        uint16_t file[LT_PANEL_ROWS][N_IN];
+        float x[N_IN];
+        for (int i = 0; i < N_IN; i++) {
+            for (int r = 0; r < LT_PANEL_ROWS; r++) /* about 2^-55 in one half of the rounds, any finite bits in the other */
+                file[r][i] = (uint16_t)(round % 2 ? (draw() & 0x80ff) | (71 + draw() % 4) << 7 : draw() % 0x7f80 | (draw() & 1) << 15);
+            x[i] = ldexpf(draw_float(), round % 2 ? -55 : (int)(draw() % 240) - 130);
+        }
+        fixture f = {.type = LT_BF16, .n_in = N_IN, .n_out = 16, .n_panels = 1, .y_stride = 16, .n_columns = COLUMNS};
+        uint8_t panel[N_IN * LT_PANEL_ROWS * 2];
+        static lt_tile_scratch scratch;
+        float bias[16] = {0}, ref[COLUMNS * 16], y[COLUMNS * 16];
+        lt_pack_panel(LT_BF16, (const uint8_t *)file, sizeof file[0], N_IN, LT_PANEL_ROWS, 0, panel);
+        f.panels = panel, f.scratch = &scratch, f.bias = bias;
+        for (int l = 0; l < n_levels; l++) {
+            _Alignas(64) uint8_t blocks[COLUMNS * LT_X_BLOCK_BYTES];
+            for (int c = 0; c < COLUMNS; c++)
+                lt_cpu_put_row(k[l], LT_X_BF16, x, N_IN, blocks + c * LT_X_BLOCK_BYTES, COLUMNS);
+            f.blocks = blocks;
+            run_matmul(k[l], &f, 0, COLUMNS, l ? y : ref);
+            for (int i = 0; i < COLUMNS * 16; i++) {
+                const float got = l ? y[i] : ref[i];
+                CHECK(got != got ? ref[i] != ref[i] : !memcmp(&got, &ref[i], sizeof got), "%s round %d: %a, ref %a", k[l]->name, round,
+                      (double)got, (double)ref[i]);
+                CHECK(fpclassify(got) != FP_SUBNORMAL, "%s round %d: %a is denormal", k[l]->name, round, (double)got);
+            }
+        }
+    }
+}
+
+/* Rounded to nearest, ties to even; what is no number stays none, and what is tiny becomes zero; the same at all levels. */
+static void test_to_bf16(void)
+{
+    const lt_kernels *k[LEVELS];
+    const int n_levels = levels(k);
+    const float x[] = {0.0f,       -0.0f,     1.0f,      1.00390625f, 1.01171875f, -1.00390626f, 3.3e38f, INFINITY,  -INFINITY,
+                       0x1.fp-56f, -0x1p-55f, 0x1p-130f, NAN,         -NAN,        65504.0f,     1e-10f,  0.333333f, 2.5f};
+    enum { N = sizeof x / sizeof *x };
+    uint16_t ref[32];
+    for (int l = 0; l < n_levels; l++) {
+        uint16_t y[32];
+        k[l]->to_bf16(x, N, (uint8_t *)(l ? y : ref), LT_X_BLOCK_BYTES);
+        CHECK(!memcmp(l ? y : ref, ref, sizeof ref), "%s: to_bf16 differs from ref", k[l]->name);
+    }
+    for (int i = 0; i < 32; i++) {
+        const float g = lt_bf16_to_float(ref[i]), e = i >= N || fabsf(x[i]) < 0x1p-55f ? 0.0f : x[i];
+        CHECK(e != e ? g != g : isinf(e) ? g == e : fabsf(g - e) <= fabsf(e) * 0x1p-8f, "%g in BF16 is %g", (double)e, (double)g);
+    }
+    CHECK(ref[3] == 0x3f80 && ref[4] == 0x3f82, "ties go to even: %x %x", ref[3], ref[4]);
 }
 
 /* ---- rows ---- */
@@ -329,7 +410,7 @@ static void check_rows(const float *x, const float *u, const float *w, int64_t n
 
 static void test_rows(void)
 {
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     for (int round = 0; round < 50; round++) {
         const int64_t n = round % 3 == 0 ? ROW : 1 + draw() % ROW;
@@ -358,16 +439,17 @@ static void check_steps(const lt_q8_unit *u, const lt_q8_unit *next, int unit)
         return;
     }
     for (int h = 0; h < 2; h++)
-        CHECK(abs(u->halves[h]) <= 1 << 14 && fabs(u->halves[h] * step - (double)u->d * sum[h]) <= 0.5 * step + 1e-29, "half %d of unit %d", h,
-              unit);
+        CHECK(abs(u->halves[h]) <= 1 << 14 && fabs(u->halves[h] * step - (double)u->d * sum[h]) <= 0.5 * step + 1e-29, "half %d of unit %d",
+              h, unit);
     for (int i = 0; next && i < 2; i++)
-        CHECK(abs(u->pair[i]) <= 1 << 14 && fabs(u->pair[i] * step - (double)u[i].dsum) <= 0.5 * step + 2e-29, "pair %d of unit %d", i, unit);
+        CHECK(abs(u->pair[i]) <= 1 << 14 && fabs(u->pair[i] * step - (double)u[i].dsum) <= 0.5 * step + 2e-29, "pair %d of unit %d", i,
+              unit);
 }
 
 static void test_quantize(void)
 {
     enum { N = 320, STRIDE = 3 * LT_BLOCK_UNITS }; /* the row is one of three */
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     static lt_q8_unit ref[2 * STRIDE], y[2 * STRIDE];
     for (int round = 0; round < 200; round++) {
@@ -404,7 +486,7 @@ static void test_quantize(void)
 /* One value that is not a finite number must reach the outputs of its row at every level, wherever it stands. */
 static void test_quantize_not_finite(void)
 {
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     static lt_q8_unit y[LT_BLOCK_UNITS];
     for (int l = 0; l < n_levels; l++)
@@ -420,7 +502,7 @@ static void test_quantize_not_finite(void)
 /* Row operations on a row with one value that is not a number, or with squares beyond float32. */
 static void test_rows_not_finite(void)
 {
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     for (int l = 0; l < n_levels; l++)
         for (int i = 0; i < 33; i++) {
@@ -453,6 +535,9 @@ static void test_rows_not_finite(void)
 int main(void)
 {
     test_all_matmuls();
+    test_wide_floats();
+    test_bf16_extremes();
+    test_to_bf16();
     test_unpack();
     test_rows();
     test_quantize();

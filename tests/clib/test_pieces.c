@@ -32,7 +32,7 @@ static void test(int32_t type, lt_weight_use use, int64_t n_in, int64_t n_out)
     static stack s;
     static float x[MAX_ROWS][MAX_WIDTH], all[MAX_ROWS * 2 * MAX_WIDTH], some[MAX_ROWS * 2 * MAX_WIDTH];
     const int64_t first = 16, apart = n_out + 32, width = first + N * apart, n_x = use == LT_USE_MATRIX ? n_in : N * n_in;
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     const bool turned = use == LT_USE_TURNED_PIECES;
     fill_stack(&s, type, N, turned ? n_out : n_in, turned ? n_in : n_out);

@@ -108,6 +108,9 @@ static void test_asking_changes_nothing(void)
         const lt_sampled without = sample(s, &p, NULL);
         const float prob = probs.prob;
         CHECK(!probs.n_top && !probs.n_chances && prob > 0, "nothing was asked for");
+        p.flags = LT_SAMPLE_NO_LOGPROB;
+        const lt_sampled silent = sample(s, &p, NULL);
+        CHECK(silent.token == without.token && silent.logprob == 0 && probs.prob == prob, "round %u", round);
         p.n_probs = LT_MAX_PROBS;
         const lt_sampled with = sample(s, &p, NULL);
         CHECK(with.token == without.token && with.logprob == without.logprob && probs.prob == prob, "round %u", round);

@@ -95,7 +95,7 @@ static void make(recurrence *r)
 static void check_levels(const char *what, const recurrence *r, run_rows run, outcome *plain)
 {
     static outcome o;
-    const lt_kernels *table[3];
+    const lt_kernels *table[LEVELS];
     const int n = levels(table);
     memset(plain, 0, sizeof *plain);
     memcpy(plain->state, r->state, sizeof plain->state);
@@ -249,7 +249,7 @@ static void check_delta(void)
 
 int main(void)
 {
-    const lt_kernels *table[3];
+    const lt_kernels *table[LEVELS];
     const int n = levels(table);
     for (int i = 0; i < 100; i++)
         check_rowwise(table[i % n]);

@@ -267,7 +267,7 @@ static void test_kind(int kind)
 {
     static sample s;
     static float expected[N_SEQS][N_TOKENS][WIDTH], y[N_SEQS][N_TOKENS][WIDTH];
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     fill(s.w, WIDTH * TAPS, 1.0f);
     fill(s.bias, WIDTH, 0.5f);

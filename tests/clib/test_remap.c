@@ -146,7 +146,7 @@ static uint8_t *move_with(const move_case *c, const lt_kernels *k, int32_t n_thr
 static void test_move(void)
 {
     static move_case c;
-    const lt_kernels *k[3];
+    const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
     for (int round = 0; round < 40; round++) {
         make_case(&c);

@@ -81,7 +81,7 @@ static void test_numbers(void)
     for (size_t i = 5; i < sizeof ints / sizeof *ints; i++)
         CHECK(check_changed(ints[i], &(int32_t){11}, sizeof(int32_t)) == LT_E_ARG, "list %d is NULL", (int)i);
     CHECK(check_changed(offsetof(lt_sampling, repeat_penalty), &(float){0}, sizeof(float)) == LT_E_ARG, "repeat_penalty 0");
-    CHECK(check_changed(offsetof(lt_sampling, flags), &(uint32_t){64}, sizeof(uint32_t)) == LT_E_ARG, "an unknown flag");
+    CHECK(check_changed(offsetof(lt_sampling, flags), &(uint32_t){128}, sizeof(uint32_t)) == LT_E_ARG, "an unknown flag");
     CHECK(check_changed(offsetof(lt_sampling, flags), &(uint32_t){LT_SAMPLE_RESUME}, sizeof(uint32_t)) == LT_E_ARG, "no state");
 }
 

@@ -328,10 +328,16 @@ def test_stop_while_loading():
 
 def test_snapshot_shows_slots_and_counts(house):
     house.submit("x" * 100, slot=1)
-    house.pump.run(2)
+    house.pump.turn()
+    begun = house.service.snapshot()
+    assert begun.n_processing == 1, "who comes or goes is seen at once"
+    house.pump.turn()
+    assert house.service.snapshot() is begun, "a step alone is not worth one"
+    house.reactor.advance(0.02)
+    house.pump.turn()
     busy = house.service.snapshot()
     assert [slot.is_processing for slot in busy.slots] == [False, True]
-    assert (busy.slots[1].n_prompt, busy.slots[1].n_decoded) == (100, 3)
+    assert (busy.slots[1].n_prompt, busy.slots[1].n_decoded) == (100, 5)
     house.pump.run()
     idle = house.service.snapshot()
     assert idle.n_processing == 0 and idle.n_requests == 1

@@ -9,14 +9,14 @@
 #endif
 
 #if defined(__x86_64__)
-static const char *const names[] = {"ref", "avx2", "avx512vnni"};
+static const char *const names[] = {"ref", "avx2", "avx512vnni", "avx512bf16"};
 
 static int hardware_level(void)
 {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma"))
-        return LT_CPU_AVX512VNNI;
+        return __builtin_cpu_supports("avx512bf16") ? LT_CPU_AVX512BF16 : LT_CPU_AVX512VNNI;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
         return LT_CPU_AVX2;
     return LT_CPU_REF;

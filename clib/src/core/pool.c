@@ -15,9 +15,9 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/memory.h"
 
 enum { SPIN_NS = 40000, SPINS_BEFORE_YIELD = 256 }; /* yielding: whoever is waited for may need this core */
@@ -48,13 +48,6 @@ static inline void cpu_pause(void)
 #elif defined(__aarch64__)
     __asm__ volatile("isb"); /* `yield` takes no time on most of them */
 #endif
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* Claims and runs items until the job has none left. */
@@ -92,13 +85,13 @@ static void *worker_main(void *argument)
     lt_pool *p = w->pool;
     uint32_t seen = 0;
     while (!atomic_load_explicit(&p->stop, memory_order_acquire)) {
-        int64_t deadline = now_ns() + SPIN_NS;
+        int64_t deadline = lt_now_ns() + SPIN_NS;
         uint32_t wake;
         for (int spins = 0; (wake = atomic_load_explicit(&p->wake, memory_order_acquire)) == seen; spins++) {
             cpu_pause();
             if (spins % SPINS_BEFORE_YIELD != SPINS_BEFORE_YIELD - 1)
                 continue;
-            if (now_ns() > deadline) {
+            if (lt_now_ns() > deadline) {
                 sleep_until_woken(p, seen);
                 break;
             }

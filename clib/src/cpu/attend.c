@@ -1,7 +1,8 @@
 /* attend.c - the attention operation: rope and KV append by rows, then (group of rows, kv head) items over pages.
  *
- *      pool:  [layer][kv head][page]  K | V        (kvpage.h)
- */
+ *      pool:  [block][layer][kv head][page of the block]  K | V        (kvpage.h)
+ *
+ * A block has LT_BLOCK_PAGES pages, the last one perhaps fewer.  So the system gives memory as tokens come, a block at a time. */
 #include "cpu/internal.h"
 
 #include <math.h>

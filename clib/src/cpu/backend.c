@@ -140,6 +140,18 @@ static int worker_create(cpu_backend *be, worker_scratch *s)
     return complete ? LT_OK : lt_fail(LT_E_NOMEM, "no memory for the scratch of %d threads", lt_pool_size(be->pool));
 }
 
+static int inputs_create(cpu_backend *be)
+{
+    for (int kind = 0; kind < LT_X_KINDS; kind++) {
+        const size_t row_bytes = (size_t)be->max_x[kind] * LT_X_BLOCK_BYTES;
+        if (row_bytes)
+            be->x[kind] = lt_cpu_scratch(be, (size_t)be->max_rows, row_bytes);
+        if (row_bytes && !be->x[kind])
+            return out_of_memory("a step's inputs", (size_t)be->max_rows * row_bytes);
+    }
+    return LT_OK;
+}
+
 static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *ropes, int32_t n_ropes)
 {
     cpu_backend *be = cpu_of(base);
@@ -149,18 +161,16 @@ static int cpu_ready(lt_backend *base, const lt_kv_shape *shape, const lt_rope *
     LT_TRY(cache_create(be, shape));
     LT_TRY(lt_cpu_states_create(be, shape));
     LT_TRY(ropes_create(be, ropes, n_ropes));
-    const size_t rows = (size_t)be->max_rows, q8_bytes = (size_t)lt_q8_units(be->max_in_quantised) * sizeof *be->q8;
-    const size_t f32_bytes = (size_t)be->max_in_float * sizeof *be->f32;
-    be->q8 = lt_cpu_scratch(be, rows, q8_bytes);
-    be->f32 = lt_cpu_scratch(be, rows, f32_bytes);
+    LT_TRY(inputs_create(be));
+    const size_t rows = (size_t)be->max_rows;
     be->groups = lt_cpu_scratch(be, rows, sizeof *be->groups);
     be->clusters = lt_cpu_scratch(be, rows, sizeof *be->clusters);
     be->max_runs = lt_cpu_runs(shape->max_pages);
     const size_t lanes = (size_t)(LT_ITEMS_APART * lt_pool_size(be->pool));
     be->run_sums = lt_cpu_scratch(be, lanes * (size_t)be->max_runs, (be->max_run_sums + 1) * sizeof *be->run_sums);
     be->scratch = lt_alloc_zero((size_t)lt_pool_size(be->pool), sizeof *be->scratch);
-    if (!be->q8 || !be->f32 || !be->groups || !be->clusters || !be->run_sums || !be->scratch)
-        return out_of_memory("a step's inputs", rows * (q8_bytes + f32_bytes));
+    if (!be->groups || !be->clusters || !be->run_sums || !be->scratch)
+        return out_of_memory("attention's sums", lanes * (size_t)be->max_runs * (be->max_run_sums + 1) * sizeof *be->run_sums);
     if (shape->n_experts_used)
         LT_TRY(lt_cpu_pairs_create(be, shape->n_experts_used));
     for (int32_t i = 0; i < lt_pool_size(be->pool); i++)
@@ -210,8 +220,8 @@ static void cpu_destroy(lt_backend *base)
     lt_cpu_pairs_destroy(&be->pairs);
     for (int32_t i = 0; i < be->n_ropes; i++)
         lt_free((void *)(uintptr_t)be->ropes[i].frequency);
-    void *parts[] = {be->scratch, be->run_sums, be->clusters, be->groups, be->f32,      be->q8, be->rope_tables,
-                     be->ropes,   be->layers,   be->kv_data,  be->states, be->state_at, be};
+    void *parts[] = {be->scratch,     be->run_sums, be->clusters, be->groups,  be->x[LT_X_Q8], be->x[LT_X_F32], be->x[LT_X_BF16],
+                     be->rope_tables, be->ropes,    be->layers,   be->kv_data, be->states,     be->state_at,    be};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }

@@ -56,11 +56,10 @@ static void sort_pairs(experts_call *c)
 static void put_input(const experts_call *c, const lt_weight *a, const lt_weight *b, int32_t place, const float *x)
 {
     const lt_pairs *p = &c->be->pairs;
-    const bool a_is_float = FORM_IS_FLOAT(a->form), b_is_float = FORM_IS_FLOAT((b ? b : a)->form);
-    if (!a_is_float || !b_is_float)
-        c->be->k->quantize(x, a->n_in, p->q8 + (int64_t)place * LT_BLOCK_UNITS, (int64_t)c->n_pairs * LT_BLOCK_UNITS);
-    if (a_is_float || b_is_float)
-        memcpy(p->f32 + place * p->stride, x, (size_t)a->n_in * sizeof *x);
+    const lt_x_kind first = FORM_X(a->form), second = b ? FORM_X(b->form) : first;
+    lt_cpu_put_row(c->be->k, first, x, a->n_in, p->x[first] + (int64_t)place * LT_X_BLOCK_BYTES, c->n_pairs);
+    if (second != first)
+        lt_cpu_put_row(c->be->k, second, x, a->n_in, p->x[second] + (int64_t)place * LT_X_BLOCK_BYTES, c->n_pairs);
 }
 
 static void input_row(void *context, int32_t item, int32_t worker)
@@ -138,15 +137,14 @@ static void stack_item(void *context, int32_t item, int32_t worker)
     const int32_t which = item % each >= s->n_items[0], first = (item % each - which * s->n_items[0]) * s->chunk;
     const lt_weight *w = s->w[which];
     const int32_t n_panels = (int32_t)lt_panels_of(w), left = n_panels - first;
-    const bool is_float = FORM_IS_FLOAT(w->form);
     lt_matmul_job job = {
         .panels = w->panels + (size_t)(columns.expert * n_panels + first) * w->panel_bytes,
         .levels = w->levels,
-        .x = is_float ? (const void *)(p->f32 + columns.first * p->stride) : p->q8 + (int64_t)columns.first * LT_BLOCK_UNITS,
+        .x = p->x[FORM_X(w->form)] + (int64_t)columns.first * LT_X_BLOCK_BYTES,
         .y = s->y[which] + columns.first * p->stride + (int64_t)first * LT_PANEL_ROWS,
         .scratch = be->scratch[worker].tile,
         .n_in = w->n_in,
-        .x_stride = is_float ? p->stride : (int64_t)s->c->n_pairs * LT_BLOCK_UNITS,
+        .x_stride = (int64_t)s->c->n_pairs * LT_BLOCK_UNITS,
         .y_stride = p->stride,
         .n_panels = left < s->chunk ? left : s->chunk,
         .n_columns = columns.n,
@@ -203,8 +201,11 @@ int lt_cpu_pairs_create(cpu_backend *be, int32_t n_used)
 {
     lt_pairs *p = &be->pairs;
     const size_t width = (size_t)(be->max_in_stack + 15) & ~(size_t)15;
-    const size_t q8_bytes = (size_t)lt_q8_units(be->max_in_stack) * sizeof *p->q8, row_bytes = width * sizeof *p->f32;
-    const size_t wanted = (size_t)be->max_rows * (size_t)n_used, room = ROOM_BYTES / (q8_bytes + 3 * row_bytes);
+    size_t x_bytes = 0;
+    for (int kind = 0; kind < LT_X_KINDS; kind++)
+        x_bytes += (size_t)be->max_x_stack[kind] * LT_X_BLOCK_BYTES;
+    const size_t row_bytes = width * sizeof *p->gate, pair_bytes = x_bytes + 2 * row_bytes;
+    const size_t wanted = (size_t)be->max_rows * (size_t)n_used, room = ROOM_BYTES / pair_bytes;
     const size_t n = wanted<room ? wanted : room>(size_t) n_used ? room : (size_t)n_used;
     p->max_pairs = (int32_t)n;
     p->stride = (int64_t)width;
@@ -213,17 +214,21 @@ int lt_cpu_pairs_create(cpu_backend *be, int32_t n_used)
     p->expert = lt_cpu_scratch(be, n, sizeof *p->expert);
     p->weight = lt_cpu_scratch(be, n, sizeof *p->weight);
     p->active = lt_cpu_scratch(be, LT_MAX_EXPERTS, sizeof *p->active);
-    p->q8 = lt_cpu_scratch(be, n, q8_bytes);
-    p->f32 = lt_cpu_scratch(be, n, row_bytes);
+    bool complete = true;
+    for (int kind = 0; kind < LT_X_KINDS; kind++)
+        if (be->max_x_stack[kind]) {
+            p->x[kind] = lt_cpu_scratch(be, n, (size_t)be->max_x_stack[kind] * LT_X_BLOCK_BYTES);
+            complete = complete && p->x[kind];
+        }
     p->gate = lt_cpu_scratch(be, n, row_bytes);
     p->up = lt_cpu_scratch(be, n, row_bytes);
-    const bool complete = p->chosen && p->place && p->expert && p->weight && p->active && p->q8 && p->f32 && p->gate && p->up;
-    return complete ? LT_OK : out_of_memory("the inputs of experts", n * (q8_bytes + 3 * row_bytes));
+    complete = complete && p->chosen && p->place && p->expert && p->weight && p->active && p->gate && p->up;
+    return complete ? LT_OK : out_of_memory("the inputs of experts", n * pair_bytes);
 }
 
 void lt_cpu_pairs_destroy(lt_pairs *p)
 {
-    void *parts[] = {p->chosen, p->place, p->expert, p->weight, p->active, p->q8, p->f32, p->gate, p->up};
+    void *parts[] = {p->chosen, p->place, p->expert, p->weight, p->active, p->gate, p->up, p->x[LT_X_Q8], p->x[LT_X_F32], p->x[LT_X_BF16]};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         lt_free(parts[i]);
 }

@@ -10,6 +10,7 @@
 enum { LT_MAX_QUERIES = 64 }; /* (row, head) pairs in one attention item, unless one row alone has more */
 enum { LT_ITEMS_APART = 2 };  /* items per thread, below which attention is split into runs of keys */
 enum { LT_SERIAL_ROWS = 2 };  /* row-wise work on so few rows is done before another thread is awake */
+enum { LT_BLOCK_PAGES = 8 };  /* of the KV pool: enough for runs of memory that are read fast, few enough that a short context touches little */
 
 struct lt_weight {
     uint8_t *panels;
@@ -56,9 +57,9 @@ typedef struct { /* pairs of a row and one of its experts (experts.c) */
     int32_t *place;                 /* of these, where they stand when sorted by expert */
     int32_t *expert;                /* by place */
     lt_columns *active;             /* experts that have pairs */
+    uint8_t *x[LT_X_KINDS];
     int64_t stride;                 /* of the rows below, by place */
-    lt_q8_unit *q8;
-    float *f32, *gate, *up;
+    float *gate, *up;
 } lt_pairs;
 
 typedef struct { /* a layer's part of the cache */
@@ -94,10 +95,9 @@ typedef struct {
     lt_rope *ropes;
     float *rope_tables;    /* [rope][row][cos n_rot/2 | sin n_rot/2] */
     int32_t n_ropes, max_rot, max_rows;
-    int64_t max_in_quantised, max_in_float, max_in;
-    int64_t max_in_stack;  /* of several matrices */
-    lt_q8_unit *q8;        /* max_rows quantised inputs (panel.h) */
-    float *f32;            /* [max_rows][max_in_float] */
+    int64_t max_in, max_in_stack;               /* stack: of experts */
+    int64_t max_x[LT_X_KINDS], max_x_stack[LT_X_KINDS]; /* blocks of a row */
+    uint8_t *x[LT_X_KINDS]; /* a product's inputs (panel.h), max_rows of them */
     lt_pairs pairs;
     worker_scratch *scratch;
     row_group *groups;
@@ -118,12 +118,13 @@ static inline int out_of_memory(const char *what, size_t bytes)
     return lt_fail(LT_E_NOMEM, "no memory for %s: %zu bytes", what, bytes);
 }
 
-/* The cell block of one page, layer and kv head.  Pages that follow each other in the pool do so in memory too, head by head. */
+/* The cells of one page, layer and kv head.  Pages of a block that follow each other do so in memory too, head by head. */
 static inline uint8_t *lt_cpu_k_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
 {
     const kv_layer *l = &be->layers[layer];
-    const size_t bytes = l->k_page_bytes + l->v_page_bytes;
-    return be->kv_data + (l->first + (size_t)head * bytes) * (size_t)be->kv.n_pages + (size_t)page * bytes;
+    const int32_t within = page % LT_BLOCK_PAGES, first = page - within, left = be->kv.n_pages - first;
+    const size_t n = (size_t)(left < LT_BLOCK_PAGES ? left : LT_BLOCK_PAGES), bytes = l->k_page_bytes + l->v_page_bytes;
+    return be->kv_data + (size_t)first * (size_t)be->memory.page_bytes + (l->first + (size_t)head * bytes) * n + (size_t)within * bytes;
 }
 static inline uint8_t *lt_cpu_v_page(const cpu_backend *be, int32_t page, int32_t layer, int32_t head)
 {
@@ -153,6 +154,9 @@ static inline void lt_cpu_norm(const lt_kernels *k, const lt_norm *norm, float *
 
 /* The row of a prologue's input, as the next operation takes it: x itself or made in tmp. */
 const float *lt_cpu_input_row(const lt_kernels *k, const lt_input *in, int64_t n, int32_t row, float *tmp);
+
+/* x[n] as a row of that kind (panel.h), one of n_rows, to its first block. */
+void lt_cpu_put_row(const lt_kernels *k, lt_x_kind kind, const float *x, int64_t n, uint8_t *row, int64_t n_rows);
 
 void *lt_cpu_scratch(cpu_backend *be, size_t n_items, size_t item_bytes); /* not zeroed, counted */
 /* Room for every row's experts, n_used of each, or for as many rows at a time as fit a bound. */

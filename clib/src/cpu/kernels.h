@@ -21,12 +21,12 @@ typedef struct { /* of a thread, for matmul of many columns */
 typedef struct {
     const uint8_t *panels;
     const uint8_t *levels;    /* [16], of the forms that have them */
-    const void *x;            /* quantised forms: units of the first column; float forms: float rows */
+    const void *x;            /* first block of the first column (panel.h) */
     const float *bias;        /* NULL or [n_panels*16] */
     float *y;                 /* y[column*y_stride + row], rows of the first panel on */
     lt_tile_scratch *scratch;
     int64_t n_in, y_stride;
-    int64_t x_stride;         /* from a block's units to the next block's, or from a float row to the next */
+    int64_t x_stride;         /* from a block to the column's next, in units of 64 bytes */
     int32_t n_panels, n_columns;
 } lt_matmul_job;
 
@@ -56,6 +56,7 @@ typedef struct {
     void (*merge)(float *to_state, float *to, const float *from_state, const float *from, int64_t v_stride); /* two runs of keys of a query; from NULL: zeros */
     float (*encode)(const float *x, int64_t n, int32_t limit, int16_t *code); /* n <= 64; the scale */
     void (*quantize)(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride); /* to blocks `stride` units apart */
+    void (*to_bf16)(const float *x, int64_t n, uint8_t *blocks, int64_t stride); /* to blocks `stride` bytes apart; zeros up to the next 16 */
     void (*rms_norm)(float *y, const float *x, const float *weight, int64_t n, float eps); /* y may be x; weight NULL: ones */
     void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, int64_t n, float eps); /* NULL: ones, zeros */
     void (*add)(float *y, const float *x, float scale, int64_t n);                         /* y += scale * x */
@@ -78,7 +79,7 @@ const lt_kernels *lt_kernels_get(void); /* the table of lt_cpu_level() */
 
 extern const lt_kernels lt_kernels_ref;
 #if defined(__x86_64__)
-extern const lt_kernels lt_kernels_avx2, lt_kernels_avx512vnni;
+extern const lt_kernels lt_kernels_avx2, lt_kernels_avx512vnni, lt_kernels_avx512bf16;
 #elif defined(__aarch64__)
 extern const lt_kernels lt_kernels_neon;
 #endif

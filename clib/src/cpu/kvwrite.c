@@ -6,15 +6,6 @@
 
 #include "quant/quant.h"
 
-static uint16_t to_bf16(float x) /* nearest even; NaN stays NaN */
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    if (x != x)
-        return (uint16_t)(u >> 16 | 64);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
 /* Floats: value i goes to cell at + i * step. */
 static void write_floats(const lt_kernels *k, int32_t type, uint8_t *cells, size_t at, size_t step, const float *x, int32_t n)
 {
@@ -28,7 +19,7 @@ static void write_floats(const lt_kernels *k, int32_t type, uint8_t *cells, size
         k->to_half(half, x, n);
     else
         for (int32_t i = 0; i < n; i++)
-            half[i] = to_bf16(x[i]);
+            half[i] = lt_float_to_bf16(x[i]);
     for (int32_t i = 0; i < n; i++)
         ((uint16_t *)cells)[at + (size_t)i * step] = half[i];
 }

@@ -10,10 +10,9 @@ typedef struct {
     const lt_input *in;
     const lt_product *out;
     int32_t n_out, n_rows, n_pieces;
-    bool wants_q8, wants_f32;
-    int64_t n_in;                 /* of a piece */
-    int64_t f32_stride, q8_piece; /* from a row, and from a piece of all rows, to the next */
-    int32_t chunk;                /* panels in an item */
+    bool wants[LT_X_KINDS];
+    int64_t n_in;  /* of a piece */
+    int32_t chunk; /* panels in an item */
 } matmul_call;
 
 static const float *row_of(const lt_buffer *b, int32_t row)
@@ -57,16 +56,34 @@ const float *lt_cpu_input_row(const lt_kernels *k, const lt_input *in, int64_t n
     return tmp;
 }
 
+void lt_cpu_put_row(const lt_kernels *k, lt_x_kind kind, const float *x, int64_t n, uint8_t *row, int64_t n_rows)
+{
+    enum { FLOATS = LT_X_BLOCK_BYTES / sizeof *x };
+    const int64_t stride = n_rows * LT_X_BLOCK_BYTES;
+    if (kind == LT_X_Q8)
+        k->quantize(x, n, (lt_q8_unit *)(void *)row, n_rows * LT_BLOCK_UNITS);
+    else if (kind == LT_X_BF16)
+        k->to_bf16(x, n, row, stride);
+    else
+        for (int64_t i = 0; i < n; i += FLOATS, row += stride)
+            memcpy(row, x + i, (size_t)(n - i < FLOATS ? n - i : FLOATS) * sizeof *x);
+}
+
+/* First block of the first row of a piece. */
+static uint8_t *piece_of(const matmul_call *c, lt_x_kind kind, int32_t piece)
+{
+    return c->be->x[kind] + piece * lt_x_blocks(kind, c->n_in) * c->n_rows * LT_X_BLOCK_BYTES;
+}
+
 static void prologue_row(void *context, int32_t item, int32_t worker)
 {
     matmul_call *c = context;
     cpu_backend *be = c->be;
     const float *row =
         lt_cpu_input_row(be->k, c->in, c->n_in * c->n_pieces, c->in->rows ? c->in->rows[item] : item, be->scratch[worker].row);
-    for (int32_t p = 0; c->wants_q8 && p < c->n_pieces; p++)
-        be->k->quantize(row + p * c->n_in, c->n_in, be->q8 + p * c->q8_piece + item * LT_BLOCK_UNITS, (int64_t)c->n_rows * LT_BLOCK_UNITS);
-    if (c->wants_f32)
-        memcpy(be->f32 + c->f32_stride * item, row, (size_t)(c->n_in * c->n_pieces) * sizeof *row);
+    for (int kind = 0; kind < LT_X_KINDS; kind++)
+        for (int32_t p = 0; c->wants[kind] && p < c->n_pieces; p++)
+            lt_cpu_put_row(be->k, kind, row + p * c->n_in, c->n_in, piece_of(c, kind, p) + item * LT_X_BLOCK_BYTES, c->n_rows);
 }
 
 static int32_t items_of(const matmul_call *c, const lt_weight *w) /* of one matrix */
@@ -84,16 +101,15 @@ static void panel_item(void *context, int32_t item, int32_t worker)
     const lt_weight *w = p->w;
     const int32_t matrix = item / items_of(c, w), piece = c->n_pieces > 1 ? matrix : 0;
     const int64_t first = (int64_t)(item % items_of(c, w)) * c->chunk, left = lt_panels_of(w) - first;
-    const bool is_float = FORM_IS_FLOAT(w->form);
     lt_matmul_job job = {
         .panels = w->panels + (size_t)(matrix * lt_panels_of(w) + first) * w->panel_bytes,
-        .x = is_float ? (const void *)(be->f32 + piece * c->n_in) : be->q8 + piece * c->q8_piece,
+        .x = piece_of(c, FORM_X(w->form), piece),
         .bias = p->bias ? p->bias->vector + matrix * w->n_out + first * LT_PANEL_ROWS : NULL,
         .y = p->y->data + p->y_first + matrix * p->y_apart + first * LT_PANEL_ROWS,
         .scratch = be->scratch[worker].tile,
         .levels = w->levels,
         .n_in = c->n_in,
-        .x_stride = is_float ? c->f32_stride : (int64_t)c->n_rows * LT_BLOCK_UNITS,
+        .x_stride = (int64_t)c->n_rows * LT_BLOCK_UNITS,
         .y_stride = p->y->stride,
         .n_panels = (int32_t)(left < c->chunk ? left : c->chunk),
         .n_columns = c->n_rows,
@@ -122,12 +138,10 @@ void lt_cpu_matmul(lt_backend *base, const lt_input *in, const lt_product *out, 
     matmul_call c = {.be = be, .in = in, .out = out, .n_out = n_out, .n_in = out[0].w->n_in};
     c.n_rows = in->rows ? in->n_rows : be->batch->n_rows;
     c.n_pieces = out[0].w->n_pieces;
-    c.f32_stride = c.n_in * c.n_pieces;
-    c.q8_piece = lt_q8_units(c.n_in) * c.n_rows;
     int64_t n_panels = 0;
     for (int32_t i = 0; i < n_out; i++) {
         n_panels += lt_panels_of(out[i].w) * out[i].w->n_matrices;
-        *(FORM_IS_FLOAT(out[i].w->form) ? &c.wants_f32 : &c.wants_q8) = true;
+        c.wants[FORM_X(out[i].w->form)] = true;
     }
     lt_cpu_each_row(be, prologue_row, &c, c.n_rows);
     c.chunk = chunk_size(&c, n_panels, be->batch->n_threads);

@@ -6,7 +6,7 @@
 size_t lt_panel_bytes(lt_form form, int64_t n_in)
 {
     if (FORM_IS_FLOAT(form))
-        return (size_t)n_in * LT_PANEL_ROWS * FORM_FLOAT_BYTES(form);
+        return (size_t)((n_in + FORM_STEP_K(form) - 1) / FORM_STEP_K(form)) * FORM_STEP_BYTES(form);
     return (size_t)(n_in / FORM_SUPER_K(form)) * (size_t)FORM_SUPER_BYTES(form);
 }
 
@@ -98,14 +98,30 @@ static void pack_scales(lt_form form, const lt_codes rows[LT_PANEL_ROWS], uint8_
 PACK_FLOATS(pack_16, uint16_t)
 PACK_FLOATS(pack_32, uint32_t)
 
+/* Pairs of k: an odd one at the end has a zero beside it. */
+static void pack_bf16(const uint8_t *src, size_t row_bytes, int64_t n_in, int64_t n_rows, uint16_t *dst)
+{
+    for (int64_t r = 0; r < LT_PANEL_ROWS; r++)
+        for (int64_t k = 0; k < n_in + n_in % 2; k++) {
+            uint16_t x = 0;
+            if (r < n_rows && k < n_in)
+                memcpy(&x, src + (size_t)r * row_bytes + (size_t)k * sizeof x, sizeof x);
+            if ((x & 0x7fff) < LT_BF16_LEAST)
+                x &= 0x8000;
+            dst[k / 2 * 2 * LT_PANEL_ROWS + 2 * r + k % 2] = x;
+        }
+}
+
 static void pack_float(lt_form form, const uint8_t *src, size_t row_bytes, int64_t n_in, int64_t n_rows, uint8_t *dst)
 {
     enum { STRIP = 256 }; /* k at a time: 16 KiB of the panel are filled before the next are touched */
-    const size_t size = FORM_FLOAT_BYTES(form);
+    const size_t size = form == LT_FORM_F32 ? 4 : 2;
     for (int64_t k = 0; k < n_in; k += STRIP, src += STRIP * size, dst += STRIP * LT_PANEL_ROWS * size) {
         const int64_t n = n_in - k < STRIP ? n_in - k : STRIP;
-        if (size == 4)
+        if (form == LT_FORM_F32)
             pack_32(src, row_bytes, n, n_rows, (uint32_t *)dst);
+        else if (form == LT_FORM_BF16)
+            pack_bf16(src, row_bytes, n, n_rows, (uint16_t *)dst);
         else
             pack_16(src, row_bytes, n, n_rows, (uint16_t *)dst);
     }

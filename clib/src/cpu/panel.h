@@ -25,7 +25,13 @@
  *      folded codes   (q - offset) * scale[s] fits into a byte and takes the code's place: one exact dot product of a unit, dw = d
  *      integer mins   once for a block of eight units, an exact sum over sub-blocks of min[s] * sum[s], where the sums of x are in
  *                     steps of one size (lt_q8_unit); then acc = fma(float(sum), mw*step, acc) with mw = -m
- * Float forms: four partial sums by k mod 4, each fma in ascending k, then (p0+p1)+(p2+p3). */
+ *
+ * Float forms have neither superblocks nor units.  F32, F16: 16 rows at k = 0, at k = 1, ..  A step is one k, and an fma.
+ * BF16: pairs of k, row by row, as the instruction for them wants it.  A step is one pair: an fma of the odd k, then one of the
+ * even.  Activations are rounded to BF16 as well.  Of weights and activations, what is smaller than 2^-55 counts as zero: so
+ * products and sums are multiples of 2^-124, never denormal, and it does not matter that the instruction flushes those.
+ * Their order: of each 128 steps, the even and the odd are summed apart, both from zero in ascending order; then
+ * sum = sum + (even + odd). */
 #ifndef LT_PANEL_H
 #define LT_PANEL_H
 
@@ -81,7 +87,8 @@ static const lt_form_traits lt_forms[LT_FORM_COUNT] = {
 /* Sub-blocks with integer mins, two by two; 0 for other forms. */
 #define FORM_MIN_PAIRS(f) (lt_forms[f].min == MIN_U8 || lt_forms[f].min == MIN_HIGH4 ? lt_forms[f].units * lt_forms[f].subs / 2 : 0)
 #define FORM_IS_FLOAT(f) ((f) <= LT_FORM_BF16)
-#define FORM_FLOAT_BYTES(f) ((f) == LT_FORM_F32 ? 4 : 2)
+#define FORM_STEP_BYTES(f) ((f) == LT_FORM_F16 ? 32 : 64) /* of a float form's panel: 16 rows at one k, or at two (BF16) */
+#define FORM_STEP_K(f) ((f) == LT_FORM_BF16 ? 2 : 1)
 #define FORM_HAS(f, plane) ((lt_forms[f].planes & (plane)) != 0)
 #define FORM_D_BYTES(f) (lt_forms[f].d == D_FLOAT ? 64 : 32)
 #define FORM_UNIT_BYTES(f) (lt_forms[f].planes * 64) /* a plane of b bits has 64 * b bytes */
@@ -115,18 +122,30 @@ typedef struct {
     int16_t pair[2];   /* dsum of this unit and of the next, in every other unit */
 } lt_q8_unit;
 
-static inline int32_t four_at(const int8_t *q) /* what one dot-product instruction takes */
+static inline int32_t four_at(const void *q) /* what one dot-product instruction takes */
 {
     int32_t x4;
     memcpy(&x4, q, 4);
     return x4;
 }
 
-/* Rows of n_in values lie side by side, eight units of each row at a time, which is how many columns are multiplied:
- *      [n_in / 256, rounded up][n_rows][8 units]  */
+/* What a form is multiplied with: units, floats, or BF16.  Rows lie side by side, a block of 512 bytes of each at a time, which
+ * is how many columns are multiplied:
+ *      [blocks of a row][n_rows][512 bytes]
+ * A block has the 256 values of eight units, 128 floats, or 256 BF16: 128 steps either way. */
+typedef enum { LT_X_Q8, LT_X_F32, LT_X_BF16, LT_X_KINDS } lt_x_kind;
+enum { LT_X_BLOCK_BYTES = 512, LT_BF16_LEAST = (127 - 55) << 7 /* 2^-55 */ };
+
+#define FORM_X(f) ((f) == LT_FORM_BF16 ? LT_X_BF16 : FORM_IS_FLOAT(f) ? LT_X_F32 : LT_X_Q8)
+
+static inline int64_t lt_x_blocks(lt_x_kind kind, int64_t n_in) /* of one row */
+{
+    const int64_t values = kind == LT_X_F32 ? LT_X_BLOCK_BYTES / 4 : LT_BLOCK;
+    return (n_in + values - 1) / values;
+}
 static inline int64_t lt_q8_units(int64_t n_in) /* of one row */
 {
-    return (n_in + LT_BLOCK - 1) / LT_BLOCK * LT_BLOCK_UNITS;
+    return lt_x_blocks(LT_X_Q8, n_in) * LT_BLOCK_UNITS;
 }
 
 #endif

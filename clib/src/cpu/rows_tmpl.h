@@ -250,53 +250,72 @@ static inline float float_of(uint32_t bits)
     return x;
 }
 
-/* Scales of a block's units from the largest magnitude of each: max|x| / 127 rounded up to three significant bits; 0 when nearly
- * nothing is there, so that no code overflows. */
-static inline void unit_scales(const float largest[LT_BLOCK_UNITS], float d[LT_BLOCK_UNITS], float inverse[LT_BLOCK_UNITS])
+/* What is computed for all units of a block at once: plain loops over the lanes of one vector, without branches, which the compiler
+ * is not to unroll before it has made vectors of them.  Arrays of units have lanes to spare. */
+#define LANES(i) _Pragma("GCC unroll 1") for (int i = 0; i < 16; i++)
+
+typedef struct {
+    float d[16], exponent[16]; /* as in lt_q8_unit */
+    int32_t step[16];
+    float finite[16];  /* d, or 0 */
+    float inverse[16]; /* 1 / d, or 0 */
+} unit_scales;
+
+static inline uint32_t mask_if(bool condition) { return 0 - (uint32_t)condition; }
+static inline uint32_t choose(uint32_t mask, uint32_t yes, uint32_t no) { return (yes & mask) | (no & ~mask); }
+
+/* From the largest magnitude of each unit: max|x| / 127 rounded up to three significant bits; 0 when nearly nothing is there, so
+ * that no code overflows. */
+static inline void find_scales(const float largest[16], unit_scales *u)
 {
     const uint32_t below = (1u << 21) - 1;
-    for (int i = 0; i < LT_BLOCK_UNITS; i++) {
+    LANES(i) {
         const float scale = largest[i] / 127.0f, up = float_of((bits_of(scale) + below) & ~below);
-        d[i] = scale < 1e-35f ? 0.0f : scale < INFINITY ? up : scale;
-        const float one_over = 1.0f / up;
-        inverse[i] = scale >= 1e-35f && d[i] < INFINITY ? one_over : 0.0f;
+        const uint32_t bits = bits_of(up), zero = mask_if(scale < 1e-35f), finite = mask_if(up < INFINITY), usual = finite & ~zero;
+        u->d[i] = float_of(choose(finite, bits, bits_of(scale)) & ~zero);
+        u->exponent[i] = float_of(choose(zero, bits_of(-INFINITY), choose(finite, bits_of((float)((int32_t)(bits >> 23) - 127)), bits_of(scale))));
+        u->step[i] = (int32_t)(usual & bits >> 21 & 3);
+        u->finite[i] = float_of(usual & bits);
+        u->inverse[i] = float_of(usual & bits_of(1.0f / up));
     }
 }
 
-/* What a kernel takes instead of d, where it can. */
-static inline void split_scale(lt_q8_unit *u)
+/* Sums of a block's units in steps of one size, a power of two for which none is above 2^14.  What is not finite has sums of 0: its
+ * unit's scale says it already.  Sums too large for a float make the step infinite. */
+static inline float block_steps(const float halves[16], const float units[16], int16_t half_steps[16], int16_t unit_steps[16])
 {
-    const bool usual = u->d > 0.0f && u->d < INFINITY;
-    u->exponent = usual ? (float)((int32_t)(bits_of(u->d) >> 23) - 127) : u->d == 0.0f ? -INFINITY : u->d;
-    u->step = u->d < INFINITY ? (int32_t)(bits_of(u->d) >> 21 & 3) : 0;
-}
-
-/* Integer sums of a block: the step is a power of two for which none is above 2^14.  What is not finite has sums of 0: its unit's
- * scale says it already.  Sums too large for a float make the step infinite. */
-static inline void block_sums(lt_q8_unit *u, int n)
-{
-    float halves[2 * LT_BLOCK_UNITS] = {0}, units[2 * LT_BLOCK_UNITS] = {0}, largest = 0.0f;
-    for (int i = 0; i < n; i++) {
-        const float d = u[i].d < INFINITY ? u[i].d : 0.0f;
-        for (int h = 0; h < 2; h++)
-            halves[2 * i + h] = d * (float)u[i].sum16[h];
-        units[i] = d * (float)(u[i].sum16[0] + u[i].sum16[1]);
+    const vf both = vf_load(halves);
+    const float largest = float_of((uint32_t)vi_largest(vi_magnitude(vf_add(both, both))));
+    if (!(largest < INFINITY)) {
+        memset(half_steps, 0, 16 * sizeof *half_steps);
+        memset(unit_steps, 0, 16 * sizeof *unit_steps);
+        return INFINITY;
     }
-    for (int i = 0; i < 2 * LT_BLOCK_UNITS; i++) {
-        const float size = 2.0f * (halves[i] < 0.0f ? -halves[i] : halves[i]);
-        largest = size > largest ? size : largest;
-    }
-    const bool fits = largest < INFINITY;
-    const uint32_t exponent = !fits ? 255 : largest > 1e-30f ? (bits_of(largest) >> 23) - 13 : 0; /* with its bias */
-    if (!fits)
-        memset(halves, 0, sizeof halves), memset(units, 0, sizeof units);
-    const vf inverse = vf_set1(fits && exponent ? float_of((254 - exponent) << 23) : 0.0f);
-    int16_t half_steps[2 * LT_BLOCK_UNITS], unit_steps[2 * LT_BLOCK_UNITS];
-    vi_store_i16(half_steps, vi_round(vf_mul(vf_load(halves), inverse)));
+    const uint32_t exponent = largest > 1e-30f ? (bits_of(largest) >> 23) - 13 : 0; /* with its bias */
+    const vf inverse = vf_set1(exponent ? float_of((254 - exponent) << 23) : 0.0f);
+    vi_store_i16(half_steps, vi_round(vf_mul(both, inverse)));
     vi_store_i16(unit_steps, vi_round(vf_mul(vf_load(units), inverse)));
+    return float_of(exponent << 23);
+}
+
+/* The sums of n units whose codes are there. */
+static inline void block_sums(lt_q8_unit *u, int n, const unit_scales *scales)
+{
+    float halves[16], units[16];
+    int32_t sums[16] = {0}, half_sums[16] = {0};
+    int16_t half_steps[16], unit_steps[16];
     for (int i = 0; i < n; i++) {
-        u[i].dsum = u[i].d * (float)(u[i].sum16[0] + u[i].sum16[1]);
-        u[i].sum_step = float_of(exponent << 23);
+        unit_sums(&u[i]);
+        sums[i] = u[i].sum16[0] + u[i].sum16[1];
+        half_sums[2 * i] = u[i].sum16[0];
+        half_sums[2 * i + 1] = u[i].sum16[1];
+    }
+    LANES(i) units[i] = scales->finite[i] * (float)sums[i];
+    LANES(i) halves[i] = scales->finite[i / 2] * (float)half_sums[i];
+    const float step = block_steps(halves, units, half_steps, unit_steps);
+    for (int i = 0; i < n; i++) {
+        u[i].dsum = units[i];
+        u[i].sum_step = step;
         memcpy(u[i].halves, half_steps + 2 * i, sizeof u[i].halves);
         memcpy(u[i].pair, unit_steps + (i & ~1), sizeof u[i].pair);
     }
@@ -306,30 +325,43 @@ static inline void block_sums(lt_q8_unit *u, int n)
  * not a plausible number. */
 static void quantize_block(const float *x, int n, lt_q8_unit *u)
 {
-    float largest[LT_BLOCK_UNITS] = {0}, d[LT_BLOCK_UNITS], inverse[LT_BLOCK_UNITS];
+    float largest[16] = {0};
+    unit_scales scales;
     for (int i = 0; i < n; i++) {
         const vi size = vi_max(vi_magnitude(vf_load(x + i * LT_UNIT)), vi_magnitude(vf_load(x + i * LT_UNIT + 16)));
         largest[i] = float_of((uint32_t)vi_largest(size)); /* NaN when any value is */
     }
-    unit_scales(largest, d, inverse);
+    find_scales(largest, &scales);
     for (int i = 0; i < n; i++) {
-        const bool finite = d[i] < INFINITY; /* codes of NaN would overflow the sums */
+        const bool finite = scales.d[i] < INFINITY; /* codes of NaN would overflow the sums */
         const vf lo = finite ? vf_load(x + i * LT_UNIT) : vf_set1(0.0f), hi = finite ? vf_load(x + i * LT_UNIT + 16) : vf_set1(0.0f);
-        vi_store_i8(u[i].q, vi_round(vf_mul(lo, vf_set1(inverse[i]))));
-        vi_store_i8(u[i].q + 16, vi_round(vf_mul(hi, vf_set1(inverse[i]))));
-        u[i].d = d[i];
-        split_scale(&u[i]);
+        vi_store_i8(u[i].q, vi_round(vf_mul(lo, vf_set1(scales.inverse[i]))));
+        vi_store_i8(u[i].q + 16, vi_round(vf_mul(hi, vf_set1(scales.inverse[i]))));
+        u[i].d = scales.d[i];
+        u[i].exponent = scales.exponent[i];
+        u[i].step = scales.step[i];
     }
-    for (int i = 0; i < n; i++)
-        unit_sums(&u[i]);
-    block_sums(u, n);
+    block_sums(u, n, &scales);
 }
 
 /* One row of n values (a multiple of 32) in blocks of eight units; block i at x8 + i * stride. */
 static void quantize(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride)
 {
-    for (; n > 0; x += LT_BLOCK, n -= LT_BLOCK, x8 += stride)
+    for (; n > 0; x += LT_BLOCK, n -= LT_BLOCK, x8 += stride) {
+        for (int i = 0; i < LT_BLOCK_UNITS && n > LT_BLOCK; i++)
+            simd_prefetch_write(x8 + stride + i);
         quantize_block(x, n < LT_BLOCK ? (int)(n / LT_UNIT) : LT_BLOCK_UNITS, x8);
+    }
+}
+
+static void to_bf16(const float *x, int64_t n, uint8_t *blocks, int64_t stride)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        float last[16] = {0};
+        if (i + 16 > n)
+            memcpy(last, x + i, (size_t)(n - i) * sizeof *x);
+        vf_store_bf16(blocks + i / LT_BLOCK * stride + 2 * (i % LT_BLOCK), vf_load(i + 16 > n ? last : x + i));
+    }
 }
 
 /* Up to 64 values as integers of at most `limit`, the scale returned: largest / limit.  Not finite when a value is not. */

@@ -11,13 +11,13 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx2
-enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 2, TILE_PANELS = 2, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
+enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 2, TILE_PANELS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
 #ifdef __SANITIZE_ADDRESS__
 #define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
 #define UNROLL
 #else
 #define INLINE static inline __attribute__((always_inline)) /* forms and tile sizes fold to constants */
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 #endif
 
 #define NOINLINE __attribute__((noinline))
@@ -30,6 +30,11 @@ typedef struct { __m256i lo, hi; } vb;
 
 static inline vf vf_set1(float x) { return (vf){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 static inline vf vf_load(const float *p) { return (vf){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+static inline vf vf_held(vf a)
+{
+    __asm__("" : "+x"(a.lo), "+x"(a.hi));
+    return a;
+}
 static inline void vf_store(float *p, vf a) { _mm256_storeu_ps(p, a.lo); _mm256_storeu_ps(p + 8, a.hi); }
 static inline vf vf_add(vf a, vf b) { return BOTH(_mm256_add_ps, a, b); }
 static inline vf vf_sub(vf a, vf b) { return BOTH(_mm256_sub_ps, a, b); }
@@ -72,6 +77,20 @@ static inline __m256 bf16x8(const __m128i *p)
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
 }
 static inline vf vf_load_bf16(const void *p) { return (vf){bf16x8(p), bf16x8((const __m128i *)p + 1)}; }
+static inline __m256i to_bf16x8(__m256 a) /* in the low halves */
+{
+    const __m256i u = _mm256_castps_si256(a), odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), odd);
+    const __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(64 << 16));
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+    const __m256 magnitude = _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff)));
+    const __m256i tiny = _mm256_castps_si256(_mm256_cmp_ps(magnitude, _mm256_set1_ps(0x1p-55f), _CMP_LT_OQ));
+    return _mm256_srli_epi32(_mm256_andnot_si256(tiny, _mm256_blendv_epi8(rounded, quiet, nan)), 16);
+}
+static inline void vf_store_bf16(void *p, vf a)
+{
+    _mm256_storeu_si256(p, _mm256_permute4x64_epi64(_mm256_packus_epi32(to_bf16x8(a.lo), to_bf16x8(a.hi)), 0xd8));
+}
 static inline vf vf_from_bytes(__m128i b)
 {
     return (vf){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(b, 8)))};
@@ -234,5 +253,16 @@ static inline vi vi_dot_wide(vi acc, vb u, vx p, int f)
 }
 static inline vi vi_dot_once(vi acc, vb u, vx x, int f) { return vi_dot(acc, u, x, f); }
 static inline vi vi_dot_wide_once(vi acc, vb u, vx x, int f) { return vi_dot_wide(acc, u, x, f); }
+static inline __m256 bf16_odd(__m256i pairs) { return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000))); }
+static inline __m256 bf16_even(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
+static inline __m256 dot_bf16(__m256 acc, __m256i w, __m256i x)
+{
+    return _mm256_fmadd_ps(bf16_even(w), bf16_even(x), _mm256_fmadd_ps(bf16_odd(w), bf16_odd(x), acc));
+}
+static inline vf vf_dot_bf16_at(vf acc, vb w, const void *x)
+{
+    const __m256i pair = _mm256_set1_epi32(four_at(x));
+    return (vf){dot_bf16(acc.lo, w.lo, pair), dot_bf16(acc.hi, w.hi, pair)};
+}
 
 #endif

@@ -11,13 +11,13 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx512vnni
-enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 6, TILE_PANELS = 2, SCALE_STEPS = 4, ATTEND_SUMS = 16 };
+enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 6, TILE_PANELS = 2, FLOAT_COLUMNS = 12, SCALE_STEPS = 4, ATTEND_SUMS = 16 };
 #ifdef __SANITIZE_ADDRESS__
 #define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
 #define UNROLL
 #else
 #define INLINE static inline __attribute__((always_inline)) /* forms and tile sizes fold to constants */
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 #endif
 
 #define NOINLINE __attribute__((noinline))
@@ -28,6 +28,7 @@ typedef __m512i vb;
 
 static inline vf vf_set1(float x) { return _mm512_set1_ps(x); }
 static inline vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline vf vf_held(vf a) { return a; }
 static inline void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
 static inline vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
@@ -55,6 +56,14 @@ static inline void vf_store_f16(void *p, vf a) { _mm256_storeu_si256(p, _mm512_c
 static inline vf vf_load_bf16(const void *p)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
+}
+static inline void vf_store_bf16(void *p, vf a)
+{
+    const vi u = _mm512_castps_si512(a), odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), vi_set1(1));
+    const vi rounded = vi_add(vi_add(u, vi_set1(0x7fff)), odd);
+    const vi r = _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), u, vi_set1(64 << 16));
+    const __mmask16 kept = _mm512_cmp_ps_mask(_mm512_abs_ps(a), _mm512_set1_ps(0x1p-55f), _CMP_NLT_UQ);
+    _mm256_storeu_si256(p, _mm512_cvtepi32_epi16(_mm512_maskz_srli_epi32(kept, r, 16)));
 }
 static inline vf vf_from_bytes(__m128i b) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b)); }
 static inline vf vf_load_u8(const void *p) { return vf_from_bytes(_mm_loadu_si128(p)); }
@@ -171,5 +180,20 @@ static inline vi vi_dot_once(vi acc, vb u, vx x, int f)
 static inline vi vi_dot_wide_once(vi acc, vb u, vx x, int f) { return vi_dot_once(acc, u, x, f); }
 static inline vi vi_dot_wide_start(int32_t sum_x) { return _mm512_set1_epi32(-128 * sum_x); }
 static inline vi vi_dot_wide(vi acc, vb u, vx x, int f) { return vi_dot(acc, u, x, f); }
+
+static inline vf bf16_odd(vb pairs) { return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000))); }
+static inline vf bf16_even(vb pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
+static inline vf vf_dot_bf16_at(vf acc, vb w, const void *x)
+{
+    const vi pair = _mm512_set1_epi32(four_at(x));
+    return vf_fma(bf16_even(w), bf16_even(pair), vf_fma(bf16_odd(w), bf16_odd(pair), acc));
+}
+/* By the instruction, which not every processor of this level has. */
+#define LT_BF16_NATIVE
+static inline vf vf_dot_bf16_native_at(vf acc, vb w, const void *x)
+{
+    __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*(const int8_t(*)[4])x));
+    return acc;
+}
 
 #endif

@@ -10,13 +10,13 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_neon
-enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 4, TILE_PANELS = 1, SCALE_STEPS = 1, ATTEND_SUMS = 4 };
+enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 4, TILE_PANELS = 1, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 4 };
 #ifdef __SANITIZE_ADDRESS__
 #define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
 #define UNROLL
 #else
 #define INLINE static inline __attribute__((always_inline)) /* forms and tile sizes fold to constants */
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 #endif
 
 #define NOINLINE __attribute__((noinline))
@@ -42,6 +42,7 @@ static inline void vf_store(float *p, vf x)
     vst1q_f32(p + 8, x.c);
     vst1q_f32(p + 12, x.d);
 }
+static inline vf vf_held(vf x) { return x; }
 static inline vf vf_add(vf x, vf y) { return MAP2(vf, vaddq_f32, x, y); }
 static inline vf vf_sub(vf x, vf y) { return MAP2(vf, vsubq_f32, x, y); }
 static inline vf vf_mul(vf x, vf y) { return MAP2(vf, vmulq_f32, x, y); }
@@ -90,6 +91,18 @@ static inline vf vf_load_bf16(const void *p)
     const uint16x8_t lo = vld1q_u16(p), hi = vld1q_u16((const uint16_t *)p + 8);
     return (vf){vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(lo), 16)), vreinterpretq_f32_u32(vshll_high_n_u16(lo, 16)),
                 vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(hi), 16)), vreinterpretq_f32_u32(vshll_high_n_u16(hi, 16))};
+}
+static inline uint16x4_t bf16_of(float32x4_t x)
+{
+    const uint32x4_t u = vreinterpretq_u32_f32(x), odd = vandq_u32(vshrq_n_u32(u, 16), vdupq_n_u32(1));
+    const uint32x4_t rounded = vaddq_u32(vaddq_u32(u, vdupq_n_u32(0x7fff)), odd), quiet = vorrq_u32(u, vdupq_n_u32(64 << 16));
+    const uint32x4_t bits = vbslq_u32(vceqq_f32(x, x), rounded, quiet);
+    return vshrn_n_u32(vbicq_u32(bits, vcaltq_f32(x, vdupq_n_f32(0x1p-55f))), 16);
+}
+static inline void vf_store_bf16(void *p, vf x)
+{
+    vst1q_u16(p, vcombine_u16(bf16_of(x.a), bf16_of(x.b)));
+    vst1q_u16((uint16_t *)p + 8, vcombine_u16(bf16_of(x.c), bf16_of(x.d)));
 }
 static inline vf vf_from_bytes(uint8x16_t x)
 {
@@ -267,8 +280,24 @@ INLINE vi vi_dot_wide(vi acc, vb w, vx x, const int i) { return vi_dot(acc, w, x
 INLINE vi vi_dot_once(vi acc, vb w, vx x, const int i) { return vi_dot(acc, w, x, i); }
 INLINE vi vi_dot_wide_once(vi acc, vb w, vx x, const int i) { return vi_dot(acc, w, x, i); }
 
-/* Written as an instruction: see simd_x86.h. */
+static inline float32x4_t bf16_odd(uint8x16_t pairs)
+{
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u8(pairs), vdupq_n_u32(0xffff0000)));
+}
+static inline float32x4_t bf16_even(uint8x16_t pairs) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u8(pairs), 16)); }
+static inline float32x4_t dot_bf16(float32x4_t acc, uint8x16_t w, uint8x16_t x)
+{
+    return vfmaq_f32(vfmaq_f32(acc, bf16_odd(w), bf16_odd(x)), bf16_even(w), bf16_even(x));
+}
+static inline vf vf_dot_bf16_at(vf acc, vb w, const void *x)
+{
+    const uint8x16_t pair = vreinterpretq_u8_s32(vdupq_n_s32(four_at(x)));
+    return (vf){dot_bf16(acc.a, w.a, pair), dot_bf16(acc.b, w.b, pair), dot_bf16(acc.c, w.c, pair), dot_bf16(acc.d, w.d, pair)};
+}
+
+/* Written as instructions: see simd_x86.h. */
 static inline void simd_prefetch(const void *p) { __asm__ volatile("prfm pldl1keep, %0" : : "Q"(*(const char *)p)); }
+static inline void simd_prefetch_l2(const void *p) { __asm__ volatile("prfm pldl2keep, %0" : : "Q"(*(const char *)p)); }
 static inline void simd_prefetch_write(const void *p) { __asm__ volatile("prfm pstl1keep, %0" : : "Q"(*(const char *)p)); }
 
 #endif

@@ -12,7 +12,7 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_ref
-enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 4, TILE_PANELS = 2, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
+enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 4, TILE_PANELS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
 #define INLINE static inline /* nothing to gain from specialising: speed is not its job */
 #define UNROLL
 
@@ -26,6 +26,7 @@ typedef struct { uint8_t v[64]; } vb;
 
 static inline vf vf_set1(float x) { vf r; EACH(i) r.v[i] = x; return r; }
 static inline vf vf_load(const float *p) { vf r; memcpy(&r, p, sizeof r); return r; }
+static inline vf vf_held(vf a) { return a; } /* in a register, not read again for each use */
 static inline void vf_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
 static inline vf vf_add(vf a, vf b) { EACH(i) a.v[i] += b.v[i]; return a; }
 static inline vf vf_sub(vf a, vf b) { EACH(i) a.v[i] -= b.v[i]; return a; }
@@ -82,6 +83,12 @@ static inline vf vf_load_bf16(const void *p)
     memcpy(h, p, sizeof h);
     EACH(i) r.v[i] = lt_bf16_to_float(h[i]);
     return r;
+}
+static inline void vf_store_bf16(void *p, vf a) /* zero for what is smaller than 2^-55 (panel.h) */
+{
+    uint16_t h[16];
+    EACH(i) h[i] = fabsf(a.v[i]) < 0x1p-55f ? 0 : lt_float_to_bf16(a.v[i]);
+    memcpy(p, h, sizeof h);
 }
 static inline vf vf_load_u8(const void *p) { vf r; EACH(i) r.v[i] = (float)((const uint8_t *)p)[i]; return r; }
 static inline vf vf_load_i8(const void *p) { vf r; EACH(i) r.v[i] = (float)((const int8_t *)p)[i]; return r; }
@@ -204,7 +211,18 @@ static inline vi vi_dot_wide(vi acc, vb u, vx x, int f)
 /* The same, for levels to which it matters that x is used once. */
 static inline vi vi_dot_once(vi acc, vb u, vx x, int f) { return vi_dot(acc, u, x, f); }
 static inline vi vi_dot_wide_once(vi acc, vb u, vx x, int f) { return vi_dot_wide(acc, u, x, f); }
+/* acc[r] += w[2r+1] * x[1], then acc[r] += w[2r] * x[0]: pairs of BF16, none of them denormal, nor what comes out */
+static inline vf vf_dot_bf16_at(vf acc, vb w, const void *x)
+{
+    uint16_t weight[32], pair[2];
+    memcpy(weight, &w, sizeof weight);
+    memcpy(pair, x, sizeof pair);
+    for (int i = 1; i >= 0; i--)
+        EACH(r) acc.v[r] = fmaf(lt_bf16_to_float(weight[2 * r + i]), lt_bf16_to_float(pair[i]), acc.v[r]);
+    return acc;
+}
 static inline void simd_prefetch(const void *p) { (void)p; }
+static inline void simd_prefetch_l2(const void *p) { (void)p; } /* not into L1 */
 static inline void simd_prefetch_write(const void *p) { (void)p; }
 
 #endif

@@ -8,6 +8,7 @@
 
 /* An instruction of ours: GCC takes a function that does nothing but __builtin_prefetch for one without effect, and drops its calls. */
 static inline void simd_prefetch(const void *p) { __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)p)); }
+static inline void simd_prefetch_l2(const void *p) { __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)p)); }
 
 static inline void simd_prefetch_write(const void *p) { __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p)); }
 typedef const int8_t *vx;

@@ -8,6 +8,7 @@ const lt_kernels LT_KERNEL(lt_kernels) = {
     .merge = merge,
     .encode = encode,
     .quantize = quantize,
+    .to_bf16 = to_bf16,
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,
     .add = add_row,

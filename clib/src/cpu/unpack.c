@@ -1,5 +1,5 @@
-/* unpack.c - one row of a packed matrix back to floats: the embedding lookup.  The same bits as the file's dequantiser gives,
- * and no need of the file, which may change or vanish once it has been loaded. */
+/* unpack.c - one row of a packed matrix back to floats: the embedding lookup.  The same bits as the file's dequantiser gives
+ * (but for zeros where panel.h has them), and no need of the file, which may change or vanish once it has been loaded. */
 #include "cpu/panel.h"
 
 #include <string.h>
@@ -98,13 +98,16 @@ static void unpack_super(lt_form form, const uint8_t levels[16], const uint8_t *
 static void unpack_floats(lt_form form, const uint8_t *panel, int64_t n_in, int row, float *dst)
 {
     for (int64_t k = 0; k < n_in; k++) {
-        const uint8_t *p = panel + (size_t)(k * LT_PANEL_ROWS + row) * FORM_FLOAT_BYTES(form);
+        const uint8_t *step = panel + (size_t)(k / FORM_STEP_K(form)) * FORM_STEP_BYTES(form);
         uint16_t h;
-        memcpy(&h, p, sizeof h);
-        if (form == LT_FORM_F32)
-            memcpy(&dst[k], p, sizeof dst[k]);
-        else
-            dst[k] = form == LT_FORM_F16 ? lt_half_to_float(h) : lt_bf16_to_float(h);
+        if (form == LT_FORM_F32) {
+            memcpy(&dst[k], step + 4 * row, sizeof dst[k]);
+        } else if (form == LT_FORM_F16) {
+            dst[k] = half_at(step, row);
+        } else {
+            memcpy(&h, step + 4 * row + 2 * (k % 2), sizeof h);
+            dst[k] = lt_bf16_to_float(h);
+        }
     }
 }
 

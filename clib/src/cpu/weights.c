@@ -95,10 +95,10 @@ static uint8_t *take_panels(cpu_backend *be, size_t bytes)
 /* What the scratch must hold of rows that such a weight is multiplied with. */
 static void note_widths(cpu_backend *be, const lt_weight *w, lt_weight_use use)
 {
-    const bool is_float = FORM_IS_FLOAT(w->form);
-    const int64_t width = w->n_pieces * (is_float ? w->n_in : lt_q8_units(w->n_in) * LT_UNIT);
-    int64_t *widest = is_float ? &be->max_in_float : &be->max_in_quantised;
-    *widest = width > *widest ? width : *widest;
+    const lt_x_kind kind = FORM_X(w->form);
+    const int64_t blocks = w->n_pieces * lt_x_blocks(kind, w->n_in);
+    int64_t *widest = use == LT_USE_EXPERTS ? &be->max_x_stack[kind] : &be->max_x[kind];
+    *widest = blocks > *widest ? blocks : *widest;
     if (use != LT_USE_EXPERTS)
         return;
     be->max_in_stack = w->n_in > be->max_in_stack ? w->n_in : be->max_in_stack;

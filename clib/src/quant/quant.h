@@ -30,6 +30,11 @@ static inline float lt_bf16_to_float(uint16_t h)
     union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
     return v.f;
 }
+static inline uint16_t lt_float_to_bf16(float f) /* round to nearest even; NaN stays NaN */
+{
+    const union { float f; uint32_t u; } v = {f};
+    return (uint16_t)(f != f ? v.u >> 16 | 64 : (v.u + 0x7fff + (v.u >> 16 & 1)) >> 16);
+}
 
 /* Formats of levels: a weight is one of at most 16 small integers, named by a code of at most 4 bits.  Weight i of a block is
  *

@@ -46,6 +46,7 @@ struct lt_sampler {
     bool ranked_all;    /* there is nothing after it */
     double temperature; /* that the weights are for: 1 until a sampler says otherwise */
     float max;          /* of work */
+    double log_total;   /* logarithm of what softmax divides the raw logits by */
     int32_t n_kept;     /* survivors are the first n_kept of the ranking; LT_KEEP_ALL: every allowed id */
     double total;       /* sum of the survivors' weights */
     int32_t place;      /* in the ranking, of the id that was drawn */
@@ -124,6 +125,10 @@ void lt_mirostat_1(lt_sampler *s, const lt_call *c);
 void lt_mirostat_2(lt_sampler *s, const lt_call *c);
 void lt_adaptive_p(lt_sampler *s, const lt_call *c);
 
+/* Of those that may take the best away. */
+bool lt_typical_is_off(const lt_sampling *p);
+bool lt_xtc_is_off(const lt_sampling *p);
+
 /* What the two with a memory make of the draw: place i of the ranking. */
 void lt_mirostat_learn(const lt_sampler *s, const lt_call *c, int32_t i, float state[2]);
 void lt_adaptive_learn(const lt_sampler *s, const lt_call *c, int32_t i, float state[2]);
@@ -131,8 +136,13 @@ void lt_adaptive_learn(const lt_sampler *s, const lt_call *c, int32_t i, float s
 /* draw.c: the place in the ranking of one survivor, at random in proportion to the weights */
 int32_t lt_draw(lt_sampler *s, const lt_call *c);
 
-/* probs.c: the first pass, with the logarithm of what softmax divides by and the best of the raw logits, while work is that */
-bool lt_look(lt_sampler *s, const lt_sampling *p, const float *logits, double *log_total);
+/* probs.c: the first pass and, where somebody asks for it, log_total and the best of the raw logits, while work is that */
+bool lt_look(lt_sampler *s, const lt_sampling *p, const float *logits);
+
+static inline bool lt_wants_logprobs(const lt_sampling *p)
+{
+    return !(p->flags & LT_SAMPLE_NO_LOGPROB) || p->flags & LT_SAMPLE_SCORE || p->n_probs;
+}
 
 /* philox.c: Philox4x32-10 (Salmon et al., SC 2011) */
 void lt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);

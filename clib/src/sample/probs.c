@@ -3,7 +3,7 @@
 
 #include "sample/internal.h"
 
-static void note_top(lt_sampler *s, const lt_sampling *p, double log_total)
+static void note_top(lt_sampler *s, const lt_sampling *p)
 {
     s->n_top = 0;
     if (!p->n_probs)
@@ -11,26 +11,26 @@ static void note_top(lt_sampler *s, const lt_sampling *p, double log_total)
     lt_rank_reset(s);
     s->n_kept = LT_KEEP_ALL;
     for (; s->n_top < p->n_probs && lt_rank_has(s, s->n_top); s->n_top++)
-        s->top[s->n_top] = (lt_choice){lt_rank_id(s, s->n_top), (float)(lt_rank_logit(s, s->n_top) - log_total)};
+        s->top[s->n_top] = (lt_choice){lt_rank_id(s, s->n_top), (float)(lt_rank_logit(s, s->n_top) - s->log_total)};
     s->n_kept = 0;
 }
 
-bool lt_look(lt_sampler *s, const lt_sampling *p, const float *logits, double *log_total)
+bool lt_look(lt_sampler *s, const lt_sampling *p, const float *logits)
 {
     s->n_kept = 0;
     if (!lt_scan(s, logits))
         return false;
-    *log_total = s->max + lt_log(lt_exp_sum(s, s->max, 1));
-    note_top(s, p, *log_total);
+    if (lt_wants_logprobs(p))
+        s->log_total = s->max + lt_log(lt_exp_sum(s, s->max, 1));
+    note_top(s, p);
     return true;
 }
 
 bool lt_score(lt_sampler *s, const lt_sampling *p, const float *logits, lt_choice *out)
 {
-    double log_total;
-    const bool is_finite = lt_look(s, p, logits, &log_total);
+    const bool is_finite = lt_look(s, p, logits);
     const int32_t n_top = is_finite ? s->n_top : 0;
-    out->value = is_finite ? lt_finite((float)(logits[out->token] - log_total)) : 0;
+    out->value = is_finite ? lt_finite((float)(logits[out->token] - s->log_total)) : 0;
     out->token = is_finite ? out->token : -1;
     memcpy(out + 1, s->top, (size_t)n_top * sizeof *s->top);
     for (int32_t i = n_top; i < p->n_probs; i++)

@@ -39,7 +39,7 @@ void lt_sampling_start(const lt_sampling *p, float state[2]);
 
 typedef struct {
     int32_t token;   /* -1: no finite logit was left (NaN or +inf in logits, or everything masked) */
-    float logprob;   /* log softmax of the raw logits at token */
+    float logprob;   /* log softmax of the raw logits at token, or see LT_SAMPLE_NO_LOGPROB */
     float state[2];  /* for the next token, once this one stands in the history */
 } lt_sampled;
 

@@ -122,8 +122,8 @@ static int check_breakers(const lt_sampling *p, int32_t n_vocab)
 
 int lt_sampling_check(const lt_sampling *p, int32_t n_vocab)
 {
-    const uint32_t known =
-        LT_SAMPLE_IGNORE_EOS | LT_SAMPLE_NO_CACHE | LT_SAMPLE_SPARE_NEWLINE | LT_SAMPLE_RESUME | LT_SAMPLE_POST_PROBS | LT_SAMPLE_SCORE;
+    const uint32_t known = LT_SAMPLE_IGNORE_EOS | LT_SAMPLE_NO_CACHE | LT_SAMPLE_SPARE_NEWLINE | LT_SAMPLE_RESUME | LT_SAMPLE_POST_PROBS |
+                           LT_SAMPLE_SCORE | LT_SAMPLE_NO_LOGPROB;
     if (p->flags & ~known)
         return lt_fail(LT_E_ARG, "lt_sampling: flags is %u, of which not all are known", p->flags);
     LT_TRY(check_floats(p));

@@ -33,9 +33,14 @@ static stretch widen(lt_sampler *s, const lt_call *c, double total)
     return t;
 }
 
+bool lt_typical_is_off(const lt_sampling *p)
+{
+    return p->typical_p >= 1;
+}
+
 void lt_typical(lt_sampler *s, const lt_call *c)
 {
-    if (c->p->typical_p >= 1)
+    if (lt_typical_is_off(c->p))
         return;
     const stretch t = widen(s, c, lt_total_weight(s));
     lt_keep(s, t.end);

@@ -1,11 +1,16 @@
 /* xtc.c - exclude top choices: with a given probability, of those above a threshold only the least likely stays. */
 #include "sample/internal.h"
 
+bool lt_xtc_is_off(const lt_sampling *p)
+{
+    return p->xtc_probability <= 0 || p->xtc_threshold > 0.5f; /* two cannot have more than half each */
+}
+
 void lt_xtc(lt_sampler *s, const lt_call *c)
 {
     const lt_sampling *p = c->p;
-    if (p->xtc_probability <= 0 || p->xtc_threshold > 0.5f)
-        return; /* two cannot have more than half each */
+    if (lt_xtc_is_off(p))
+        return;
     if (lt_uniform(p->seed, (uint64_t)c->n_history, LT_STREAM_XTC) >= (double)p->xtc_probability)
         return;
     const double floor = (double)p->xtc_threshold * lt_total_weight(s);

@@ -16,11 +16,12 @@ SYSTEM_CMAKE := $(shell command -v cmake 2>/dev/null)
 CMAKE := $(or $(SYSTEM_CMAKE),$(VENV)/bin/cmake)
 # An editable install of the Python side only: the engine is built by the one rule below.
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --config-settings wheel.cmake=false -e
+EMULATOR ?= qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu
 C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_tables.c')
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib vendor lint format hard attack schemas bench compare sweep startup http plot flags models compat size clean
+.PHONY: help serve test test-c lib vendor lint format hard arm attack schemas bench compare sweep startup http plot flags models compat size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
@@ -30,6 +31,7 @@ help:
 	@echo "make lint     ruff, mypy --strict, clang-format, C warnings as errors"
 	@echo "make format   lay out the C files by .clang-format"
 	@echo "make hard     C tests under AddressSanitizer + UBSan, at every kernel level (LT_CPU_MASK)"
+	@echo "make arm      C tests of the engine for 64-bit ARM, under qemu, at every kernel level; its logits beside this machine's"
 	@echo "make attack   send 10,000 bad requests to a real server that serves somebody else meanwhile (ATTACKS=...); Schemathesis"
 	@echo "make schemas  hold answers of a real model to all test schemas, and have a validator look at them"
 	@echo "make bench    measure the engine against this machine's roofline; CSV into bench/results"
@@ -77,6 +79,16 @@ hard: $(CMAKE)
 	@$(CMAKE) --build $(BUILD)-hard -j$(JOBS)
 	@set -e; for mask in ref avx2 avx512vnni avx512bf16; do for test in $(BUILD)-hard/tests/test_*; do \
 	  echo "$$mask: $$test"; LT_CPU_MASK=$$mask $$test; done; done
+
+# Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+ARM_TOOLS := aarch64-linux-gnu-gcc $(firstword $(EMULATOR))
+ON_ARM := LLAMATW_C_TESTS=$(abspath $(BUILD))-arm/tests LLAMATW_EMULATOR="$(EMULATOR)" $(PY) -m pytest $(ARGS)
+
+arm: $(VENV)/.ready-test lib
+	@for tool in $(ARM_TOOLS); do command -v $$tool >/dev/null || { echo "make arm: skipped, as there is no $$tool"; exit 0; }; done; set -e; \
+	$(CMAKE) -S . -B $(BUILD)-arm -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/clib/aarch64.cmake -DLLAMATW_TESTS=ON -DLLAMATW_WERROR=ON >/dev/null; \
+	$(CMAKE) --build $(BUILD)-arm -j$(JOBS); \
+	LT_CPU_MASK=ref $(ON_ARM) tests/test_clib.py; $(ON_ARM) tests/test_clib.py tests/test_emulated.py
 
 attack: $(VENV)/.ready-test lib
 	LLAMATW_ATTACKS=$(ATTACKS) LLAMATW_CASES=150 $(PY) -m pytest -s tests/test_bad_requests.py tests/test_schemathesis.py $(ARGS)

@@ -33,7 +33,11 @@ static double now(void)
 
 // clang-format off
 #define TWELVE(step) step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7) step(8) step(9) step(10) step(11)
+#if defined(__x86_64__)
 #define REGISTERS "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm14"
+#else
+#define REGISTERS "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11"
+#endif
 
 #if defined(__AVX512VNNI__)
 #define ISA "avx512vnni"
@@ -45,6 +49,10 @@ enum { MACS_PER_ROUND = 12 * 32 };
 #define STEP(i) "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n\t" \
                 "vpmaddwd %%ymm14, %%ymm15, %%ymm14\n\t"   \
                 "vpaddd %%ymm14, %%ymm" #i ", %%ymm" #i "\n\t"
+#elif defined(__ARM_FEATURE_DOTPROD)
+#define ISA "neon"
+enum { MACS_PER_ROUND = 12 * 16 };
+#define STEP(i) "sdot v" #i ".4s, v12.16b, v13.16b\n\t"
 #endif
 // clang-format on
 

@@ -68,3 +68,12 @@ def c_test_programs() -> Path:
     if not path.is_dir() or not any(path.iterdir()):
         pytest.skip(f"{path} has not been built (make test-c)")
     return path
+
+
+@pytest.fixture(scope="session")
+def emulator() -> list[str]:
+    """The command that runs those programs when they are another machine's (`make arm`)."""
+    command = os.environ.get("LLAMATW_EMULATOR", "").split()
+    if not command:
+        pytest.skip("the C programs are this machine's (LLAMATW_EMULATOR names what runs another's)")
+    return command

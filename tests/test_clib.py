@@ -1,4 +1,7 @@
-"""Runs every C test program, one case each.  `make test` builds them and says where they are (LLAMATW_C_TESTS)."""
+"""Runs every C test program, one case each.  `make test` builds them and says where they are (LLAMATW_C_TESTS).
+
+`make arm` also says what runs them (LLAMATW_EMULATOR).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ def test_c_program(source: Path) -> None:
     if not program.exists():
         assert "LLAMATW_C_TESTS" not in os.environ, f"{program} is missing"
         pytest.skip(f"{program} has not been built (make test-c)")
-    result = subprocess.run([program], cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=TIME_LIMIT_S)
+    command = [*os.environ.get("LLAMATW_EMULATOR", "").split(), program]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=TIME_LIMIT_S)
     assert result.returncode == 0, f"exit status {result.returncode}\n{result.stdout}{result.stderr}"
 
 

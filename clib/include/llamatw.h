@@ -37,7 +37,7 @@ enum {
 LT_API int32_t lt_abi_version(void);                 /* ANY THREAD */
 LT_API const char *lt_last_error(void);              /* ANY THREAD: this thread's last failure; never NULL */
 LT_API int64_t lt_sizeof(const char *struct_name);   /* ANY THREAD: "lt_row" -> sizeof, -1 when unknown */
-LT_API const char *lt_cpu_name(void);                /* ANY THREAD: kernel set in use, "avx512bf16" "avx512vnni" "avx2" "ref" */
+LT_API const char *lt_cpu_name(void);                /* ANY THREAD: kernel set in use, "avx512bf16" "avx512vnni" "avx2" "neon" "ref" */
 
 /* ---- GGUF files ------------------------------------------------------------------------------------------------- */
 

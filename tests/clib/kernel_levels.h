@@ -34,6 +34,9 @@ static inline int levels(const lt_kernels **out)
         out[n++] = &lt_kernels_avx512vnni;
     if (level >= LT_CPU_AVX512BF16)
         out[n++] = &lt_kernels_avx512bf16;
+#elif defined(__aarch64__)
+    if (lt_cpu_level() >= LT_CPU_NEON)
+        out[n++] = &lt_kernels_neon;
 #endif
     return n;
 }

@@ -4,22 +4,43 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
+#if defined(__x86_64__)
+static const char *const names[] = {"ref", "avx2", "avx512vnni", "avx512bf16"};
+
 static int hardware_level(void)
 {
-#if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma"))
         return __builtin_cpu_supports("avx512bf16") ? LT_CPU_AVX512BF16 : LT_CPU_AVX512VNNI;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
         return LT_CPU_AVX2;
-#endif
     return LT_CPU_REF;
 }
+#elif defined(__aarch64__)
+static const char *const names[] = {"ref", "neon"};
+
+/* Without SDOT (before ARMv8.2; Raspberry Pi 4) plain C is left. */
+static int hardware_level(void)
+{
+    const unsigned long has_dot_product = 1ul << 20; /* HWCAP_ASIMDDP, which older headers lack */
+    return getauxval(AT_HWCAP) & has_dot_product ? LT_CPU_NEON : LT_CPU_REF;
+}
+#else
+static const char *const names[] = {"ref"};
+
+static int hardware_level(void)
+{
+    return LT_CPU_REF;
+}
+#endif
 
 int lt_cpu_level(void)
 {
-    static const char *const names[] = {"ref", "avx2", "avx512vnni", "avx512bf16"};
     int level = hardware_level();
     const char *mask = getenv("LT_CPU_MASK");
     for (int i = 0; mask && i < level; i++)

@@ -3,7 +3,8 @@
  *      ticket   generation (32 bits) | next item (32 bits)
  *
  * A worker reads the job's fields and then claims an item by compare-and-swap on the ticket it saw before reading.  The claim
- * succeeds only while that generation still has unclaimed items, so fields torn by a newer job are never used. */
+ * succeeds only while that generation still has unclaimed items, so fields torn by a newer job are never used: the fences see
+ * to it that who has read one of a newer job finds a newer ticket, also on processors that reorder stores. */
 #define _GNU_SOURCE
 #include "core/pool.h"
 
@@ -45,7 +46,7 @@ static inline void cpu_pause(void)
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    __asm__ volatile("yield");
+    __asm__ volatile("isb"); /* `yield` takes no time on most of them */
 #endif
 }
 
@@ -61,6 +62,7 @@ static void run_items(lt_pool *p, int32_t worker)
         uint32_t item = (uint32_t)ticket;
         if (item >= (uint32_t)n_items || worker >= n_threads)
             return;
+        atomic_thread_fence(memory_order_acquire); /* the fields have been read before the ticket is compared */
         if (!atomic_compare_exchange_weak_explicit(&p->ticket, &ticket, ticket + 1, memory_order_acq_rel, memory_order_acquire))
             continue;
         work(context, (int32_t)item, worker);
@@ -109,13 +111,14 @@ void lt_pool_run(lt_pool *p, int32_t n_threads, lt_work work, void *context, int
         return;
     }
     uint64_t generation = (atomic_load_explicit(&p->ticket, memory_order_relaxed) >> 32) + 1;
-    atomic_store_explicit(&p->ticket, generation << 32 | UINT32_MAX, memory_order_seq_cst); /* nobody can claim while fields change */
+    atomic_store_explicit(&p->ticket, generation << 32 | UINT32_MAX, memory_order_relaxed); /* nobody can claim while fields change */
+    atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&p->work, work, memory_order_relaxed);
     atomic_store_explicit(&p->context, context, memory_order_relaxed);
     atomic_store_explicit(&p->n_items, n_items, memory_order_relaxed);
     atomic_store_explicit(&p->n_threads_now, n_threads, memory_order_relaxed);
     atomic_store_explicit(&p->n_done, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->ticket, generation << 32, memory_order_seq_cst);
+    atomic_store_explicit(&p->ticket, generation << 32, memory_order_release);
     atomic_fetch_add(&p->wake, 1);
     if (atomic_load(&p->n_sleeping))
         syscall(SYS_futex, &p->wake, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);

@@ -24,6 +24,12 @@ typedef struct { /* a few queries of a job and a page */
     float share[TILE];        /* what a weight of 1 counts: e^(the page's largest - the largest so far) */
 } page_tile;
 
+/* Vectors of 16 sums for each of C queries at once, out of four.  ATTEND_SUMS (simd.h): how many the registers hold. */
+INLINE int vectors_at_once(const int C)
+{
+    return ATTEND_SUMS >= 4 * C ? 4 : ATTEND_SUMS >= 2 * C ? 2 : 1;
+}
+
 /* ---- float pages ---- */
 
 INLINE vf load_kv(int type, const void *base, int64_t index)
@@ -33,23 +39,30 @@ INLINE vf load_kv(int type, const void *base, int64_t index)
                                 : vf_load((const float *)base + index);
 }
 
-/* weight[c][64] = q[c] . K, summed over dimensions in ascending order */
-INLINE void float_scores(const int C, int type, page_tile *t)
+/* weight[c][16N keys from `first` on] = q[c] . K, summed over dimensions in ascending order */
+INLINE void score_block(const int C, const int N, int type, page_tile *t, int first)
 {
     const int64_t k_dim = t->job->k_dim;
     const float *q = t->job->q + t->first * k_dim;
     vf acc[TILE][4];
-    UNROLL for (int c = 0; c < C; c++) UNROLL for (int i = 0; i < 4; i++) acc[c][i] = vf_set1(0.0f);
+    UNROLL for (int c = 0; c < C; c++) UNROLL for (int i = 0; i < N; i++) acc[c][i] = vf_set1(0.0f);
     for (int64_t dim = 0; dim < k_dim; dim++) {
         vf key[4];
-        UNROLL for (int i = 0; i < 4; i++) key[i] = load_kv(type, t->k, dim * PAGE + 16 * i);
+        UNROLL for (int i = 0; i < N; i++) key[i] = load_kv(type, t->k, dim * PAGE + first + 16 * i);
         UNROLL for (int c = 0; c < C; c++)
         {
             vf qc = vf_set1(q[c * k_dim + dim]);
-            UNROLL for (int i = 0; i < 4; i++) acc[c][i] = vf_fma(qc, key[i], acc[c][i]);
+            UNROLL for (int i = 0; i < N; i++) acc[c][i] = vf_fma(qc, key[i], acc[c][i]);
         }
     }
-    UNROLL for (int c = 0; c < C; c++) UNROLL for (int i = 0; i < 4; i++) vf_store(t->weight[c] + 16 * i, acc[c][i]);
+    UNROLL for (int c = 0; c < C; c++) UNROLL for (int i = 0; i < N; i++) vf_store(t->weight[c] + first + 16 * i, acc[c][i]);
+}
+
+INLINE void float_scores(const int C, int type, page_tile *t)
+{
+    const int N = vectors_at_once(C);
+    for (int first = 0; first < PAGE; first += 16 * N)
+        score_block(C, N, type, t, first);
 }
 
 /* out[c] += (share[c] * weights[c]) . V over these keys in ascending order; C queries from `first` in the tile, N vectors of 16 dimensions */
@@ -76,8 +89,8 @@ INLINE void value_rows(const int C, int type, const page_tile *t, int first, key
     if (keys.first >= keys.end)
         return;
     int64_t dim = 0;
-    for (; dim + 64 <= t->job->v_stride; dim += 64)
-        value_block(C, 4, type, t, first, dim, keys);
+    for (const int N = vectors_at_once(C); dim + 16 * N <= t->job->v_stride; dim += 16 * N)
+        value_block(C, N, type, t, first, dim, keys);
     for (; dim < t->job->v_stride; dim += 16)
         value_block(C, 1, type, t, first, dim, keys);
 }
@@ -116,21 +129,31 @@ INLINE vf load_kv_scale(int type, const uint8_t *scales, int64_t index)
     return type == LT_KV_I16 ? vf_load((const float *)scales + index) : vf_load_f16((const uint16_t *)scales + index);
 }
 
-/* acc[c][i] = sum over n rows of pairs, `stride` pairs apart, times row[c]'s pairs */
-INLINE void pair_dots(const int C, const int N, int type, const uint8_t *pairs, int64_t at, int64_t stride, int n, const int16_t *const row[TILE],
-                      vi acc[TILE][4])
+/* acc[c][i] = sum over n rows of pairs, `stride` pairs apart, times row[c]'s pairs; vectors [first, first + N) */
+INLINE void pair_dots_of(const int C, const int first, const int N, int type, const uint8_t *pairs, int64_t at, int64_t stride, int n,
+                         const int16_t *const row[TILE], vi acc[TILE][4])
 {
-    UNROLL for (int c = 0; c < C; c++) UNROLL for (int i = 0; i < N; i++) acc[c][i] = vi_set1(0);
+    UNROLL for (int c = 0; c < C; c++) UNROLL for (int i = first; i < first + N; i++) acc[c][i] = vi_set1(0);
     for (int r = 0; r < n; r++, at += stride) {
         vp m[4];
-        UNROLL for (int i = 0; i < N; i++) m[i] = load_pairs(type, pairs, at + 16 * i);
+        UNROLL for (int i = first; i < first + N; i++) m[i] = load_pairs(type, pairs, at + 16 * i);
         UNROLL for (int c = 0; c < C; c++)
         {
             int32_t two;
             memcpy(&two, row[c] + 2 * r, 4);
-            UNROLL for (int i = 0; i < N; i++) acc[c][i] = vi_dot_pairs(acc[c][i], m[i], two);
+            UNROLL for (int i = first; i < first + N; i++) acc[c][i] = vi_dot_pairs(acc[c][i], m[i], two);
         }
     }
+}
+
+INLINE void pair_dots(const int C, const int N, int type, const uint8_t *pairs, int64_t at, int64_t stride, int n, const int16_t *const row[TILE],
+                      vi acc[TILE][4])
+{
+    const int most = vectors_at_once(C);
+    if (N <= most)
+        pair_dots_of(C, 0, N, type, pairs, at, stride, n, row, acc);
+    else
+        UNROLL for (int first = 0; first < N; first += most) pair_dots_of(C, first, most, type, pairs, at, stride, n, row, acc);
 }
 
 /* Groups in ascending order: score = fma(float(dot), key scale * query scale, score). */

@@ -80,6 +80,8 @@ const lt_kernels *lt_kernels_get(void); /* the table of lt_cpu_level() */
 extern const lt_kernels lt_kernels_ref;
 #if defined(__x86_64__)
 extern const lt_kernels lt_kernels_avx2, lt_kernels_avx512vnni, lt_kernels_avx512bf16;
+#elif defined(__aarch64__)
+extern const lt_kernels lt_kernels_neon;
 #endif
 
 #endif

@@ -47,7 +47,10 @@ INLINE vf sub_dot(lt_form form, const unit *t, const lt_q8_unit *x, int s)
     const int subs = lt_forms[form].subs, offset = lt_forms[form].offset;
     vi dot = dot_start(subs, offset, x, s);
     UNROLL for (int j = s * 8 / subs; j < (s + 1) * 8 / subs; j++)
-        dot = offset == LT_WIDE ? vi_dot_wide_at(dot, t->w[j], x->q + 4 * j) : vi_dot_at(dot, t->w[j], x->q + 4 * j);
+    {
+        const vx half = vx_load(x->q + j / 4 * 16);
+        dot = offset == LT_WIDE ? vi_dot_wide_once(dot, t->w[j], half, j % 4) : vi_dot_once(dot, t->w[j], half, j % 4);
+    }
     return vf_from_vi(dot);
 }
 

@@ -11,7 +11,7 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx2
-enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1 };
+enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 2, TILE_PANELS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
 #ifdef __SANITIZE_ADDRESS__
 #define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
 #define UNROLL
@@ -210,6 +210,7 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value)
     memcpy(m, mask64, 8);
     return (vb){_mm256_add_epi8(a.lo, spread_bits(m[0], value)), _mm256_add_epi8(a.hi, spread_bits(m[1], value))};
 }
+static inline vb vb_wide(vb a) { return a; }
 static inline vb vb_lookup(vb a, const uint8_t table[16])
 {
     const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
@@ -222,9 +223,9 @@ static inline __m256i dot_u8(__m256i acc, __m256i u, __m256i x) /* pairs stay be
 {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, x), _mm256_set1_epi16(1)));
 }
-static inline vi vi_dot(vi acc, vb u, int32_t x4)
+static inline vi vi_dot(vi acc, vb u, vx p, int f)
 {
-    __m256i x = _mm256_set1_epi32(x4);
+    __m256i x = _mm256_set1_epi32(four_at(p + 4 * f));
     return (vi){dot_u8(acc.lo, u.lo, x), dot_u8(acc.hi, u.hi, x)};
 }
 static inline vi vi_dot_wide_start(int32_t sum_x) { (void)sum_x; return vi_set1(0); }
@@ -233,13 +234,13 @@ static inline __m256i dot_s8(__m256i acc, __m256i u, __m256i x) /* |w| as the un
     __m256i w = _mm256_xor_si256(u, _mm256_set1_epi8((char)0x80));
     return dot_u8(acc, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
 }
-static inline vi vi_dot_wide(vi acc, vb u, int32_t x4)
+static inline vi vi_dot_wide(vi acc, vb u, vx p, int f)
 {
-    __m256i x = _mm256_set1_epi32(x4);
+    __m256i x = _mm256_set1_epi32(four_at(p + 4 * f));
     return (vi){dot_s8(acc.lo, u.lo, x), dot_s8(acc.hi, u.hi, x)};
 }
-static inline vi vi_dot_at(vi acc, vb u, const int8_t *x) { return vi_dot(acc, u, four_at(x)); }
-static inline vi vi_dot_wide_at(vi acc, vb u, const int8_t *x) { return vi_dot_wide(acc, u, four_at(x)); }
+static inline vi vi_dot_once(vi acc, vb u, vx x, int f) { return vi_dot(acc, u, x, f); }
+static inline vi vi_dot_wide_once(vi acc, vb u, vx x, int f) { return vi_dot_wide(acc, u, x, f); }
 static inline __m256 bf16_odd(__m256i pairs) { return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000))); }
 static inline __m256 bf16_even(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
 static inline __m256 dot_bf16(__m256 acc, __m256i w, __m256i x)

@@ -11,7 +11,7 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx512vnni
-enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 6, FLOAT_COLUMNS = 12, SCALE_STEPS = 4 };
+enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 6, TILE_PANELS = 2, FLOAT_COLUMNS = 12, SCALE_STEPS = 4, ATTEND_SUMS = 16 };
 #ifdef __SANITIZE_ADDRESS__
 #define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
 #define UNROLL
@@ -143,6 +143,7 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value)
     memcpy(&m, mask64, 8);
     return _mm512_mask_add_epi8(a, m, a, _mm512_set1_epi8((char)value));
 }
+static inline vb vb_wide(vb a) { return a; }
 static inline vb vb_lookup(vb a, const uint8_t table[16])
 {
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table)), a);
@@ -154,20 +155,20 @@ static inline vf vf_scaled(const float *table, const lt_q8_unit *x)
     return _mm512_scalef_ps(_mm512_loadu_ps(table + 16 * x->step), _mm512_set1_ps(x->exponent));
 }
 
-static inline vi vi_dot(vi acc, vb u, int32_t x4)
+static inline vi vi_dot(vi acc, vb u, vx x, int f)
 {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(_mm512_set1_epi32(x4)));
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(_mm512_set1_epi32(four_at(x + 4 * f))));
     return acc;
 }
 /* The same with x in memory: one instruction, where vi_dot has two. */
-static inline vi vi_dot_at(vi acc, vb u, const int8_t *x)
+static inline vi vi_dot_once(vi acc, vb u, vx x, int f)
 {
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(u), "m"(*(const int8_t(*)[4])x));
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(u), "m"(*(const int8_t(*)[4])(x + 4 * f)));
     return acc;
 }
-static inline vi vi_dot_wide_at(vi acc, vb u, const int8_t *x) { return vi_dot_at(acc, u, x); }
+static inline vi vi_dot_wide_once(vi acc, vb u, vx x, int f) { return vi_dot_once(acc, u, x, f); }
 static inline vi vi_dot_wide_start(int32_t sum_x) { return _mm512_set1_epi32(-128 * sum_x); }
-static inline vi vi_dot_wide(vi acc, vb u, int32_t x4) { return vi_dot(acc, u, x4); }
+static inline vi vi_dot_wide(vi acc, vb u, vx x, int f) { return vi_dot(acc, u, x, f); }
 
 static inline vf bf16_odd(vb pairs) { return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000))); }
 static inline vf bf16_even(vb pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }

@@ -1,7 +1,7 @@
 /* simd_ref.h - the sixteen-lane vocabulary in plain C: the meaning of every operation the kernels use.
  *
- * vf: 16 floats, vi: 16 int32, vb: 64 bytes (4 consecutive k of 16 rows: byte 4*r+i).  simd_avx2.h and simd_avx512vnni.h
- * say the same in intrinsics.  Every operation is exact or correctly rounded, so the three give the same bits. */
+ * vf: 16 floats, vi: 16 int32, vb: 64 bytes (4 consecutive k of 16 rows: byte 4*r+i).  simd_avx2.h, simd_avx512vnni.h and
+ * simd_neon.h say the same in intrinsics.  Every operation is exact or correctly rounded, so all give the same bits. */
 #ifndef LT_SIMD_H
 #define LT_SIMD_H
 
@@ -12,7 +12,7 @@
 #include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_ref
-enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 4, FLOAT_COLUMNS = 3, SCALE_STEPS = 1 };
+enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 4, TILE_PANELS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
 #define INLINE static inline /* nothing to gain from specialising: speed is not its job */
 #define UNROLL
 
@@ -170,6 +170,8 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value) /* adds value t
     EACH_BYTE(i) a.v[i] = (uint8_t)(a.v[i] + (m >> i & 1 ? value : 0));
     return a;
 }
+/* From w + 128 to what vi_dot_wide takes; what vb_lookup gives, it takes already. */
+static inline vb vb_wide(vb a) { return a; }
 static inline vb vb_lookup(vb a, const uint8_t table[16]) { EACH_BYTE(i) a.v[i] = table[a.v[i] & 15]; return a; }
 
 /* dw * x->d.  table: dw times 1, 1.25, .. as far as SCALE_STEPS, 16 floats each; simd_avx512vnni.h makes use of the others. */
@@ -184,29 +186,28 @@ static inline void unit_sums(lt_q8_unit *x) /* of q in each half */
     }
 }
 
-/* acc[r] += sum over i of u[4r+i] * x[i], x four signed bytes; codes u <= 63 */
-static inline vi vi_dot(vi acc, vb u, int32_t x4)
+typedef const int8_t *vx; /* sixteen activations, four for each of four products */
+static inline vx vx_load(const int8_t *p) { return p; }
+/* acc[r] += sum over i of u[4r+i] * x[4f+i]; codes u <= 63 */
+static inline vi vi_dot(vi acc, vb u, vx x, int f)
 {
-    int8_t x[4];
-    memcpy(x, &x4, 4);
     EACH(r)
         for (int i = 0; i < 4; i++)
-            acc.v[r] += u.v[4 * r + i] * x[i];
+            acc.v[r] += u.v[4 * r + i] * x[4 * f + i];
     return acc;
 }
 /* The same for signed weights stored as w + 128: start from vi_dot_wide_start(sum of x over the block). */
 static inline vi vi_dot_wide_start(int32_t sum_x) { (void)sum_x; return vi_set1(0); }
-static inline vi vi_dot_wide(vi acc, vb u, int32_t x4)
+static inline vi vi_dot_wide(vi acc, vb u, vx x, int f)
 {
-    int8_t x[4];
-    memcpy(x, &x4, 4);
     EACH(r)
         for (int i = 0; i < 4; i++)
-            acc.v[r] += ((int)u.v[4 * r + i] - 128) * x[i];
+            acc.v[r] += ((int)u.v[4 * r + i] - 128) * x[4 * f + i];
     return acc;
 }
-static inline vi vi_dot_at(vi acc, vb u, const int8_t *x) { return vi_dot(acc, u, four_at(x)); }
-static inline vi vi_dot_wide_at(vi acc, vb u, const int8_t *x) { return vi_dot_wide(acc, u, four_at(x)); }
+/* The same, for levels to which it matters that x is used once. */
+static inline vi vi_dot_once(vi acc, vb u, vx x, int f) { return vi_dot(acc, u, x, f); }
+static inline vi vi_dot_wide_once(vi acc, vb u, vx x, int f) { return vi_dot_wide(acc, u, x, f); }
 /* acc[r] += w[2r+1] * x[1], then acc[r] += w[2r] * x[0]: pairs of BF16, none of them denormal, nor what comes out */
 static inline vf vf_dot_bf16_at(vf acc, vb w, const void *x)
 {

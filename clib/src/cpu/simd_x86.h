@@ -11,6 +11,8 @@ static inline void simd_prefetch(const void *p) { __asm__ volatile("prefetcht0 %
 static inline void simd_prefetch_l2(const void *p) { __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)p)); }
 
 static inline void simd_prefetch_write(const void *p) { __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p)); }
+typedef const int8_t *vx;
+static inline vx vx_load(const int8_t *p) { return p; }
 
 static inline void unit_sums(lt_q8_unit *x)
 {

@@ -16,9 +16,9 @@ INLINE dot_kind dot_kind_of(lt_form form)
                       lt_forms[form].min == MIN_HALF, FORM_MIN_PAIRS(form)};
 }
 
-INLINE vi dot_step(dot_kind k, vi dot, vb w, int32_t x4)
+INLINE vi dot_step(dot_kind k, vi dot, vb w, vx x, const int f)
 {
-    return k.offset == LT_WIDE ? vi_dot_wide(dot, w, x4) : vi_dot(dot, w, x4);
+    return k.offset == LT_WIDE ? vi_dot_wide(dot, w, x, f) : vi_dot(dot, w, x, f);
 }
 
 /* ---- unpacked: a pair of panels, eight units ---- */
@@ -46,7 +46,7 @@ INLINE void fold(lt_form form, unit *t, const uint8_t *super, int within)
         UNROLL for (int j = 4 * s; j < 4 * s + 4; j++)
         {
             if (offset)
-                t->w[j] = vb_add(vb_mul(vb_sub(vb_set1((uint8_t)offset), t->w[j]), scale), vb_set1(LT_WIDE));
+                t->w[j] = vb_wide(vb_add(vb_mul(vb_sub(vb_set1((uint8_t)offset), t->w[j]), scale), vb_set1(LT_WIDE)));
             else
                 t->w[j] = vb_mul(t->w[j], scale);
         }
@@ -82,7 +82,9 @@ INLINE void unpack(lt_form form, const lt_matmul_job *job, int64_t panel, int64_
     }
 }
 
-/* ---- two panels x C columns ---- */
+/* ---- P panels, from `first` of the pair on, x C columns ---- */
+
+enum { P = TILE_PANELS };
 
 typedef struct { /* a block of a pair of panels */
     const lt_matmul_job *job;
@@ -95,66 +97,72 @@ typedef struct { /* a block of a pair of panels */
     int64_t next_bytes, next_apart;
 } tile_block;
 
-INLINE void tile_units(dot_kind k, const int C, const uint8_t *t, int n, const lt_q8_unit *x, vf acc[2][TILE_COLUMNS])
+INLINE void tile_units(dot_kind k, const int C, const int first, const uint8_t *t, int n, const lt_q8_unit *x, vf acc[P][TILE_COLUMNS])
 {
     for (int u = 0; u < n; u++, x++, t += tile_unit_bytes(k))
         UNROLL for (int s = 0; s < k.subs; s++)
         {
-            vi dot[2][TILE_COLUMNS];
-            UNROLL for (int c = 0; c < C; c++) dot[0][c] = dot[1][c] = dot_start(k.subs, k.offset, x + c * LT_BLOCK_UNITS, s);
+            vi dot[P][TILE_COLUMNS];
+            UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < P; p++) dot[p][c] = dot_start(k.subs, k.offset, x + c * LT_BLOCK_UNITS, s);
             UNROLL for (int j = s * 8 / k.subs; j < (s + 1) * 8 / k.subs; j++)
             {
-                const vb w[2] = {vb_load(t + 64 * j), vb_load(t + 512 + 64 * j)};
+                vb w[P];
+                UNROLL for (int p = 0; p < P; p++) w[p] = vb_load(t + (first + p) * 512 + 64 * j);
                 UNROLL for (int c = 0; c < C; c++)
                 {
-                    const int32_t x4 = four_at(x[c * LT_BLOCK_UNITS].q + 4 * j);
-                    UNROLL for (int p = 0; p < 2; p++) dot[p][c] = dot_step(k, dot[p][c], w[p], x4);
+                    const vx half = vx_load(x[c * LT_BLOCK_UNITS].q + j / 4 * 16);
+                    UNROLL for (int p = 0; p < P; p++) dot[p][c] = dot_step(k, dot[p][c], w[p], half, j % 4);
                 }
             }
             UNROLL for (int c = 0; c < C; c++)
             {
                 const lt_q8_unit *xc = x + c * LT_BLOCK_UNITS;
-                UNROLL for (int p = 0; p < 2; p++)
+                UNROLL for (int p = 0; p < P; p++)
                 {
-                    acc[p][c] = vf_fma(vf_from_vi(dot[p][c]), vf_scaled((const float *)(t + scale_at(s, p)), xc), acc[p][c]);
+                    acc[p][c] = vf_fma(vf_from_vi(dot[p][c]), vf_scaled((const float *)(t + scale_at(s, first + p)), xc), acc[p][c]);
                     if (k.unit_min)
-                        acc[p][c] = vf_fma(vf_load((const float *)(t + min_at(k, p))), vf_set1(xc->dsum), acc[p][c]);
+                        acc[p][c] = vf_fma(vf_load((const float *)(t + min_at(k, first + p))), vf_set1(xc->dsum), acc[p][c]);
                 }
             }
         }
 }
 
-INLINE void tile_mins(dot_kind k, const int C, const uint8_t *t, const lt_q8_unit *x, vf acc[2][TILE_COLUMNS])
+INLINE void tile_mins(dot_kind k, const int C, const int first, const uint8_t *t, const lt_q8_unit *x, vf acc[P][TILE_COLUMNS])
 {
-    vi sum[2][TILE_COLUMNS];
-    UNROLL for (int c = 0; c < C; c++) sum[0][c] = sum[1][c] = vi_set1(0);
+    vi sum[P][TILE_COLUMNS];
+    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < P; p++) sum[p][c] = vi_set1(0);
     for (int i = 0; i < k.min_pairs; i++)
-        UNROLL for (int p = 0; p < 2; p++)
+        UNROLL for (int p = 0; p < P; p++)
         {
-            const vp pair = vp_load_i16(t + min_pair_at(k, i, p));
+            const vp pair = vp_load_i16(t + min_pair_at(k, i, first + p));
             UNROLL for (int c = 0; c < C; c++) sum[p][c] = vi_dot_pairs(sum[p][c], pair, sum_pair(k.min_pairs, x + c * LT_BLOCK_UNITS, i));
         }
-    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < 2; p++)
-        acc[p][c] = add_mins(acc[p][c], sum[p][c], vf_load((const float *)(t + block_min_at(k, p))), x + c * LT_BLOCK_UNITS);
+    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < P; p++)
+        acc[p][c] = add_mins(acc[p][c], sum[p][c], vf_load((const float *)(t + block_min_at(k, first + p))), x + c * LT_BLOCK_UNITS);
 }
 
-INLINE void tile(dot_kind k, const int C, const tile_block *b, int column)
+INLINE void tile(dot_kind k, const int C, const int first, const tile_block *b, int column)
 {
     const uint8_t *t = b->job->scratch->codes;
     const lt_q8_unit *x = b->x + column * LT_BLOCK_UNITS;
-    float *sums = b->sums + 32 * column;
-    vf acc[2][TILE_COLUMNS];
-    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < 2; p++) acc[p][c] = b->first ? vf_set1(0.0f) : vf_load(sums + (2 * c + p) * 16);
-    tile_units(k, C, t, b->n_units, x, acc);
+    float *sums = b->sums + 32 * column + 16 * first;
+    vf acc[P][TILE_COLUMNS];
+    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < P; p++) acc[p][c] = b->first ? vf_set1(0.0f) : vf_load(sums + (2 * c + p) * 16);
+    tile_units(k, C, first, t, b->n_units, x, acc);
     if (k.min_pairs)
-        tile_mins(k, C, t, x, acc);
+        tile_mins(k, C, first, t, x, acc);
     if (!b->last) {
-        UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < 2; p++) vf_store(sums + (2 * c + p) * 16, acc[p][c]);
+        UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < P; p++) vf_store(sums + (2 * c + p) * 16, acc[p][c]);
         return;
     }
-    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < 2; p++)
-        if (p < b->n_panels)
-            store_output(b->job, b->panel + p, b->column + column + c, acc[p][c]);
+    UNROLL for (int c = 0; c < C; c++) UNROLL for (int p = 0; p < P; p++)
+        if (first + p < b->n_panels)
+            store_output(b->job, b->panel + first + p, b->column + column + c, acc[p][c]);
+}
+
+INLINE void both_panels(dot_kind k, const int C, const tile_block *b, int column)
+{
+    UNROLL for (int first = 0; first < 2; first += P) tile(k, C, first, b, column);
 }
 
 /* ---- all columns ---- */
@@ -184,18 +192,18 @@ INLINE void tile_columns(dot_kind k, const tile_block *b)
     int c = 0;
     for (; c + TILE_COLUMNS <= b->n_columns; c += TILE_COLUMNS) {
         prefetch_next(b, c);
-        tile(k, TILE_COLUMNS, b, c);
+        both_panels(k, TILE_COLUMNS, b, c);
     }
     if (TILE_COLUMNS > 4 && c + 4 <= b->n_columns) {
-        tile(k, 4, b, c);
+        both_panels(k, 4, b, c);
         c += 4;
     }
     if (TILE_COLUMNS > 2 && c + 2 <= b->n_columns) {
-        tile(k, 2, b, c);
+        both_panels(k, 2, b, c);
         c += 2;
     }
     if (c < b->n_columns)
-        tile(k, 1, b, c);
+        both_panels(k, 1, b, c);
 }
 
 /* The loops over columns are the same for all forms of a kind: seven functions, not one for each form. */

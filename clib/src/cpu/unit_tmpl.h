@@ -44,7 +44,7 @@ INLINE void load_codes(lt_form form, const uint8_t *levels, const uint8_t *p, vb
 {
     const int has_4 = FORM_HAS(form, PLANE_4);
     if (FORM_HAS(form, PLANE_8)) {
-        UNROLL for (int j = 0; j < 8; j++) w[j] = vb_load(p + 64 * j);
+        UNROLL for (int j = 0; j < 8; j++) w[j] = lt_forms[form].offset == LT_WIDE ? vb_wide(vb_load(p + 64 * j)) : vb_load(p + 64 * j);
     }
     if (has_4) {
         UNROLL for (int j = 0; j < 4; j++)

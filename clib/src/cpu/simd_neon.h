@@ -69,7 +69,6 @@ static inline int32x4_t rounded(float32x4_t x) /* the instruction saturates, and
     return vbslq_s32(vcaltq_f32(x, vdupq_n_f32(2147483648.0f)), vcvtnq_s32_f32(x), vdupq_n_s32(INT32_MIN));
 }
 static inline vi vi_round(vf x) { return MAP1(vi, rounded, x); }
-static inline vi vi_add(vi x, vi y) { return MAP2(vi, vaddq_s32, x, y); }
 static inline float32x4_t times_power2(float32x4_t x, int32x4_t n)
 {
     return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), vshlq_n_s32(n, 23)));
@@ -119,7 +118,6 @@ static inline vf vf_load_i8(const void *p)
                 vcvtq_f32_s32(vmovl_high_s16(hi))};
 }
 static inline vf vf_load_low4(const void *p) { return vf_from_bytes(vandq_u8(vld1q_u8(p), vdupq_n_u8(15))); }
-static inline vf vf_load_high4(const void *p) { return vf_from_bytes(vshrq_n_u8(vld1q_u8(p), 4)); }
 static inline int16x8_t low_halves(int32x4_t x, int32x4_t y) { return vmovn_high_s32(vmovn_s32(x), y); }
 static inline void vi_store_i8(int8_t *p, vi x)
 {
@@ -186,7 +184,6 @@ static inline float vf_largest(vf x)
     const float32x4_t q = larger(larger(x.a, x.c), larger(x.b, x.d)), two = larger(q, vextq_f32(q, q, 2));
     return vgetq_lane_f32(larger(two, vextq_f32(two, two, 1)), 0);
 }
-static inline int32_t vi_sum(vi x) { return vaddvq_s32(vaddq_s32(vaddq_s32(x.a, x.c), vaddq_s32(x.b, x.d))); }
 static inline int32_t vi_largest(vi x) { return vmaxvq_s32(vmaxq_s32(vmaxq_s32(x.a, x.c), vmaxq_s32(x.b, x.d))); }
 
 static inline vb vb_load(const void *p)

@@ -21,7 +21,7 @@ C_FILES = $(shell find clib/src tests/clib bench -name '*.c' -not -name '*_table
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-c lib vendor lint format hard arm attack schemas bench compare sweep startup http plot flags models compat size clean
+.PHONY: help serve test test-c lib vendor lint format hard arm attack schemas bench compare sweep threads startup http plot flags models compat size clean
 
 help:
 	@echo "make serve    serve the default model on http://$(HOST):$(PORT) (MODEL=path PORT=... ARGS='-c 4096')"
@@ -37,6 +37,7 @@ help:
 	@echo "make bench    measure the engine against this machine's roofline; CSV into bench/results"
 	@echo "make compare  the same beside llama-cpp-python (compiles it first: minutes; ARGS='--tests pp512,b8,tg32@4096')"
 	@echo "make sweep    rates by weight format, number of sequences, depth (ARGS='batch depth --peer'; all: half an hour)"
+	@echo "make threads  which -t is fastest here, beside the number that the server has by itself"
 	@echo "make startup  time and memory of a start, and what a decode step costs beside the forward pass"
 	@echo "make http     drive a real server: latencies, crowds, clients that leave (ARGS='flood poisson:rate=8')"
 	@echo "make plot     docs/speed.svg from bench/results"
@@ -104,6 +105,9 @@ compare: $(VENV)/.ready-bench lib
 
 sweep: $(VENV)/.ready-bench lib
 	$(PY) -m bench.sweep $(ARGS)
+
+threads: $(VENV)/.ready lib
+	$(PY) -m bench.threads $(ARGS)
 
 startup: $(VENV)/.ready-bench lib
 	$(PY) -m bench.startup $(ARGS)

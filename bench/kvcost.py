@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench import options
 from bench.cost import KV_BYTES
 from bench.results import Run, append, run_columns
 from llamatw import models
@@ -80,9 +80,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("-m", "--model", help="path or name (the default model)")
-    result.add_argument("-t", "--threads", type=int, default=len(os.sched_getaffinity(0)))
+    result = options.short_parser(__doc__)
     result.add_argument("prompts", type=Path, nargs="?", metavar="PROMPTS.json")
     return result
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from bench.workload import DEFAULT_TESTS, Job, Test, parse
 from llamatw import models
+from llamatw.capi._lib import library
 from llamatw.settings import KV_TYPE_DEFAULT, KV_TYPES
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
+def thread_count() -> int:
+    """As many threads as the server has by itself."""
+    return int(library().lt_thread_count())
+
+
+def short_parser(description: str | None) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("-m", "--model", help="path or name (the default model)")
-    result.add_argument("-t", "--threads", type=int, default=len(os.sched_getaffinity(0)))
+    result.add_argument("-t", "--threads", type=int, default=thread_count(), help="(%(default)s)")
+    return result
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    result = short_parser(description)
     result.add_argument("--rounds", type=int, default=3, help="processes for each engine (%(default)s)")
     result.add_argument("--repeats", type=int, default=3, help="in each round (%(default)s)")
     for flag, name, what in (("-ctk", "--cache-type-k", "keys"), ("-ctv", "--cache-type-v", "values")):

@@ -11,7 +11,6 @@ cache: the weights are those of the file, so what differs is the rounding of act
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tarfile
@@ -24,6 +23,7 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as Type
 
+from bench import options
 from bench.results import Run, append, run_columns
 from llamatw import models
 from llamatw.capi.engine import Engine, Row
@@ -83,9 +83,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("-m", "--model", help="path or name (the default model)")
-    result.add_argument("-t", "--threads", type=int, default=len(os.sched_getaffinity(0)))
+    result = options.short_parser(__doc__)
     result.add_argument("--bytes", type=int, default=N_BYTES, help="of the text (%(default)s)")
     result.add_argument("text", type=Path, nargs="?", metavar="TEXT")
     return result

@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench import cost, depth, kvcost, plot, results, roofline, shapes, workload
+from bench import cost, depth, kvcost, options, plot, results, roofline, shapes, threads, workload
 from bench.cost import Cost
 from bench.roofline import Roofline
-from llamatw.settings import KV_TYPES
+from llamatw.capi.engine import Engine
+from llamatw.settings import KV_TYPES, EngineSettings
 
 LIMITS = Roofline("avx2", 2, int8_1=1e9, int8_all=1e9, read_1=1e9, read_all=1e9)
 COST = Cost(1000, 100, weight_bytes=5000, expert_bytes=0, expert_share=0, attention_macs=10, kv_bytes=20)
@@ -129,6 +130,37 @@ def test_kv_cost(tmp_path: Path) -> None:
     assert agreed.all() and not exact.any() and len(exact) > 70 + 20
     worst = [float(kvcost.compare(path, 2, texts, kv)[0].max()) for kv in kvcost.TYPES]
     assert all(0 < kl < 1e-2 for kl in worst)
+
+
+@pytest.mark.parametrize(
+    ("most", "usual", "tried"),
+    [(1, 1, [1]), (2, 2, [1, 2]), (10, 5, [1, 2, 3, 4, 5, 6, 8, 10]), (2, 4, [1, 2])],
+)
+def test_thread_counts(most: int, usual: int, tried: list[int]) -> None:
+    assert threads.counts(most, usual) == tried
+
+
+@pytest.mark.usefixtures("engine_library")
+def test_the_fastest_number_of_threads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tiny.gguf"
+    shapes.write(shapes.SHAPES["tiny"], "Q4_0", path)
+    job = workload.Job(str(path), 1, workload.parse("pp8,tg2"), repeats=1)
+    rows = threads.measure(job, [1, 2], 1)
+    assert [(row.threads, row.test, row.repeats) for row in rows] == [(n, t, 1) for n in (1, 2) for t in ("pp8", "tg2")]
+    threads.show(rows, 2)
+    head, *lines, key = capsys.readouterr().out.splitlines()
+    assert head.split() == ["threads", "pp8", "tg2"]
+    assert [line.split()[0] for line in lines] == ["1", "2"] and "*" in lines[1] and "*" in key
+    assert sum("(100%)" in line for line in lines) >= 1
+
+
+@pytest.mark.usefixtures("engine_library")
+def test_as_many_threads_as_an_engine_has(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    shapes.write(shapes.SHAPES["tiny"], "Q4_0", path)
+    engine = Engine.open(str(path), EngineSettings(model_path=str(path)))
+    assert options.thread_count() == engine.info.n_threads > 0
+    engine.close()
 
 
 def test_roofline_summary() -> None:

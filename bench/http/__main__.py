@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import contextlib
 import inspect
-import os
 import random
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from bench.http.load import Load, Scenario
 from bench.http.measures import Figure, Measures, medians, rounded, show
 from bench.http.server import Process, serving
 from bench.http.text import Prompts
+from bench.options import thread_count
 from bench.results import append, run_columns
 from bench.workload import Job
 from llamatw import models
@@ -144,7 +144,7 @@ def _subject(wishes: argparse.Namespace) -> Iterator[Subject]:
         model = asyncio.run(Client(wishes.url).value("GET", "/props"))["model_path"]
         yield Subject(wishes.url, model, 0, wishes.url)
         return
-    model, threads = str(models.resolve(wishes.model)), wishes.threads or len(os.sched_getaffinity(0))
+    model, threads = str(models.resolve(wishes.model)), wishes.threads or thread_count()
     flags = [*FLAGS, *wishes.flags]
     with serving(["-m", model, "-t", str(threads), *flags]) as (url, process):
         yield Subject(url, model, threads, " ".join(flags), process)

@@ -38,6 +38,7 @@ LT_API int32_t lt_abi_version(void);                 /* ANY THREAD */
 LT_API const char *lt_last_error(void);              /* ANY THREAD: this thread's last failure; never NULL */
 LT_API int64_t lt_sizeof(const char *struct_name);   /* ANY THREAD: "lt_row" -> sizeof, -1 when unknown */
 LT_API const char *lt_cpu_name(void);                /* ANY THREAD: kernel set in use, "avx512bf16" "avx512vnni" "avx2" "neon" "ref" */
+LT_API int32_t lt_thread_count(void);                /* ANY THREAD: what n_threads = 0 stands for, unless memory is isolated on a node */
 
 /* ---- GGUF files ------------------------------------------------------------------------------------------------- */
 

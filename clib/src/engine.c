@@ -115,11 +115,23 @@ static int create_step_arrays(lt_engine *e)
     return complete && e->copies && e->probs && e->scores ? LT_OK : no_memory("a step's arrays");
 }
 
-static void choose_threads(lt_engine_opts *o, const lt_bits *cpus)
+static int32_t thread_count(const lt_bits *cpus)
 {
     const int32_t n = lt_default_threads("", cpus);
+    return n < LT_MAX_THREADS ? n : LT_MAX_THREADS;
+}
+
+int32_t lt_thread_count(void)
+{
+    lt_bits cpus;
+    lt_cpus_allowed(&cpus);
+    return thread_count(&cpus);
+}
+
+static void choose_threads(lt_engine_opts *o, const lt_bits *cpus)
+{
     if (!o->n_threads)
-        o->n_threads = n < LT_MAX_THREADS ? n : LT_MAX_THREADS;
+        o->n_threads = thread_count(cpus);
     if (!o->n_threads_batch)
         o->n_threads_batch = o->n_threads;
 }

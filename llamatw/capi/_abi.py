@@ -259,6 +259,7 @@ FUNCTIONS = {
     "lt_last_error": (c_char_p,),
     "lt_sizeof": (c_int64, c_char_p),
     "lt_cpu_name": (c_char_p,),
+    "lt_thread_count": (c_int32,),
     "lt_gguf_open": (c_int, _handle_out, c_char_p),
     "lt_gguf_close": (None, _handle),
     "lt_gguf_version": (c_int32, _handle),

@@ -131,11 +131,12 @@ static inline vp vp_pair_high4(const void *a, const void *b) /* of the high nibb
     return r;
 }
 static inline void vp_store(void *p, vp a) { memcpy(p, &a, sizeof a); }
-static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2) /* acc[r] += a[2r] * x[0] + a[2r+1] * x[1] */
+/* acc[r] += a[2r] * x[0] + a[2r+1] * x[1], modulo 2^32: cells that were never written hold anything, and nobody uses what they give. */
+static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2)
 {
     int16_t x[2];
     memcpy(x, &x2, 4);
-    EACH(r) acc.v[r] += a.v[2 * r] * x[0] + a.v[2 * r + 1] * x[1];
+    EACH(r) acc.v[r] = (int32_t)((uint32_t)acc.v[r] + (uint32_t)(a.v[2 * r] * x[0]) + (uint32_t)(a.v[2 * r + 1] * x[1]));
     return acc;
 }
 

@@ -50,6 +50,11 @@ async function countTokens(content) {
   return tokens.length;
 }
 
+function giveUp({ message, cause }) {
+  console.error(`error: ${api_url}: ${cause?.message || message}`);
+  process.exit(1);
+}
+
 function prompt(question) {
   const turns = [...chat, { human: question, assistant: "" }];
   const lines = turns.map(({ human, assistant }) => `### Human: ${human}\n### Assistant: ${assistant}`);
@@ -59,7 +64,7 @@ function prompt(question) {
 const params = {
   api_key,
   grammar: grammar(),
-  n_keep: await countTokens(instruction), // the instruction stays when the context is full
+  n_keep: await countTokens(instruction).catch(giveUp), // the instruction stays when the context is full
   cache_prompt: options["no-cache-prompt"] === "false",
   slot_id: -1,
   temperature: 0.2,

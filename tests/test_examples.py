@@ -90,6 +90,12 @@ def test_a_refusal_ends_a_shell_script_with_its_sentence(server: Server, script:
     assert "401" in done.stderr or "API key" in done.stderr
 
 
+def test_the_node_script_ends_with_one_line(server: Server) -> None:
+    done = run(server, "node", "chat.mjs", typed=TYPED, key="wrong")
+    assert done.returncode == 1
+    assert done.stderr == f"error: http://127.0.0.1:{server.port}/: Invalid API Key\n"
+
+
 def test_answers_by_a_schema(server: Server, tmp_path: Path) -> None:
     schema = {"properties": {"city": {"type": "string", "maxLength": 9}, "big": {"type": "boolean"}}}
     (tmp_path / "schema.json").write_text(json.dumps({**schema, "required": ["city", "big"]}))

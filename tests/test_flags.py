@@ -70,7 +70,14 @@ def test_refused_flags_say_why(refused) -> None:
 
 @pytest.mark.parametrize(
     ("word", "nearest"),
-    [("--ctx-sise", "--ctx-size"), ("--temprature", "--temperature"), ("-npp", "-np"), ("--no-slot", "--no-slots")],
+    [
+        ("--ctx-sise", "--ctx-size"),
+        ("--ctxsize", "--ctx-size"),  # not its older spelling with an underscore
+        ("--prot", "--port"),  # not --prio, which has as many letters in common
+        ("--temprature", "--temperature"),
+        ("-npp", "-np"),
+        ("--no-slot", "--no-slots"),
+    ],
 )
 def test_unknown_flags_name_the_nearest(word, nearest) -> None:
     assert refusal(word) == f"twistd llama: unknown flag {word}; the nearest known one is {nearest}"

@@ -72,8 +72,12 @@ async function openNotebook(record) {
   }
 }
 
+let isLaid = false; // the kept chat is on the desk
+let isEarly = false; // a message was sent before: it waits in its field, as it belongs to that chat
+
 function send(text, pictures) {
-  if (chat.busy) return false;
+  isEarly = !isLaid;
+  if (isEarly || chat.busy) return false;
   chat.send(text, pictures);
   return true;
 }
@@ -221,5 +225,7 @@ server.check();
 
 const kept = await chats.load(last.get());
 if (kept?.messages?.length) await loadMarkdown(); // no flash of plain text
-if (!chat.busy) desk.open(kept ?? freshChat());
+await desk.open(kept ?? freshChat());
+isLaid = true;
+if (isEarly && inChat()) composer.submit();
 if (!composer.text) composer.text = draft.get();

@@ -17,7 +17,7 @@ export class Composer {
     this.#send = send;
     this.#written = written;
     const form = $(".composer");
-    form.addEventListener("submit", (event) => (event.preventDefault(), this.#submit()));
+    form.addEventListener("submit", (event) => (event.preventDefault(), this.submit()));
     this.#field.addEventListener("input", () => this.#fit());
     this.#field.addEventListener("keydown", (event) => this.#key(event));
     this.#field.addEventListener("paste", ({ clipboardData }) => this.#take(clipboardData.files));
@@ -53,7 +53,8 @@ export class Composer {
     if (matchMedia("(hover: hover)").matches) this.#field.focus();
   }
 
-  #submit() {
+  /** Send what is written, as Enter does. */
+  submit() {
     const text = this.#field.value.trim();
     if (!text && this.#pictures.length === 0) return;
     if (!this.#send(text, this.#pictures)) return;
@@ -67,7 +68,7 @@ export class Composer {
     const composing = event.isComposing || event.keyCode === 229; // an input method is still choosing the word
     if (event.key !== "Enter" || event.shiftKey || composing) return;
     event.preventDefault();
-    this.#submit();
+    this.submit();
   }
 
   /** Another text: another height, where the style sheet cannot say so. */

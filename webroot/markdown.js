@@ -136,8 +136,7 @@ const KINDS = {
   tbody: { make: () => h("tbody"), parts: ofRows },
   row: { make: () => h("tr"), parts: ({ cells }) => cells.map((cell) => ({ ...cell, type: "cell", raw: cell.text })) },
   cell: {
-    make: ({ header, align }) =>
-      h(header ? "th" : "td", { class: { center: "center", right: "end" }[align], dir: "auto" }),
+    make: ({ header, align }) => h(header ? "th" : "td", { class: { center: "center", right: "end" }[align] }),
     parts: within,
   },
   code: {

@@ -27,7 +27,7 @@ _BY_DENYING_VARIABLE = {
     name.replace(_PREFIX, f"{_PREFIX}NO_"): flag for name, flag in _BY_VARIABLE.items() if name and flag.off
 }
 _REFUSED_VARIABLES = {refused.env: refused for refused in REFUSED if refused.env}
-_SPELLINGS = sorted({*_BY_SPELLING, *_BY_DENIAL, *_REFUSED})
+_SUGGESTED = sorted(name for name in {*_BY_SPELLING, *_BY_DENIAL, *_REFUSED} if "_" not in name)
 
 
 def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Values:
@@ -54,7 +54,7 @@ def _take(values: Values, name: str, value: str | None, rest: deque[str]) -> Non
     elif name in _BY_DENIAL:
         _switch(values, _BY_DENIAL[name], name, value, False)
     elif name not in _BY_SPELLING:
-        raise UsageMistake(f"unknown flag {name}{_nearest(name, _SPELLINGS)}")
+        raise UsageMistake(f"unknown flag {name}{_nearest(name, _SUGGESTED)}")
     elif _BY_SPELLING[name].value is None:
         _switch(values, _BY_SPELLING[name], name, value, True)
     else:
@@ -131,5 +131,6 @@ def _refuse_variable(name: str, refused: Refused, text: str) -> None:
 
 
 def _nearest(name: str, known: Sequence[str | None]) -> str:
-    found = difflib.get_close_matches(name, [word for word in known if word], 1)
-    return f"; the nearest known one is {found[0]}" if found else ""
+    near = difflib.get_close_matches(name, [word for word in known if word])
+    near.sort(key=lambda word: sorted(word) != sorted(name))  # first the one whose letters have changed places
+    return f"; the nearest known one is {near[0]}" if near else ""

@@ -26,6 +26,26 @@ class TestKept:
         text = answered(page).inner_text()
         assert "So far" in text and "Interrupted" in text
 
+    def test_sent_before_the_kept_chat_is_there(self, page: Any, server: Any) -> None:
+        """The earliest message goes on with the kept chat, which waits for its markdown here, and is sent once."""
+        say(page, "One")
+        answered(page)
+        held: list[Any] = []
+        page.route("**/markdown.js", lambda route: route.continue_() if held else held.append(route))
+        page.reload()
+        until(lambda: held, page)
+        page.get_by_label("Message", exact=True).fill("Two")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(50)
+        assert len(server.requests) == 1
+        held[0].continue_()
+        until(lambda: len(server.requests) == 2, page)
+        assert [m["content"] for m in server.requests[1]["messages"]][::2] == ["One", "Two"]
+        answered(page)
+        assert page.locator(".user .body").all_inner_texts() == ["One", "Two"]
+        assert page.get_by_label("Message", exact=True).input_value() == ""
+
     def test_new_chat_and_back(self, page: Any, server: Any) -> None:
         say(page, "First subject")
         answered(page)

@@ -92,6 +92,25 @@ class TestTalk:
         assert sides == ["rtl", "rtl", "rtl", "ltr"]
         assert page.locator(".user .body").evaluate("b => getComputedStyle(b).direction") == "rtl"
 
+    def test_right_to_left_tables(self, page: Any, server: Any) -> None:
+        """Columns go the way of the first cell; each cell begins on the side where its own text does."""
+        server.script = [
+            "| עמוד | B |\n|---|---|\n| ערך | a very much wider cell |\n\n| A | ב |\n|---|---|\n| 1 | ערך |"
+        ]
+        say(page, "Go")
+        tables = answered(page).locator("table")
+        firsts = "cells => cells[0].getBoundingClientRect().left > cells[1].getBoundingClientRect().left"
+        assert [tables.nth(i).locator("th").evaluate_all(firsts) for i in range(2)] == [True, False]
+        narrow = tables.first.locator("th").last  # "B" above the wide cell
+        assert narrow.evaluate(
+            """cell => {
+                const range = document.createRange();
+                range.selectNodeContents(cell);
+                const [text, box] = [range.getBoundingClientRect(), cell.getBoundingClientRect()];
+                return text.left - box.left < box.right - text.right;
+            }"""
+        )
+
     def test_follows_the_newest_line_until_scrolled_away(self, page: Any, server: Any) -> None:
         gates = [threading.Event(), threading.Event()]
         server.script = ["line\n\n" * 60, gates[0], "line\n\n" * 60, gates[1], "the end"]

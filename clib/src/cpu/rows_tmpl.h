@@ -266,8 +266,10 @@ static inline uint32_t choose(uint32_t mask, uint32_t yes, uint32_t no) { return
 
 /* From the largest magnitude of each unit: max|x| / 127 rounded up to three significant bits; 0 when nearly nothing is there, so
  * that no code overflows. */
-static inline void find_scales(const float largest[16], unit_scales *u)
+static inline void find_scales(vi magnitude, unit_scales *u)
 {
+    float largest[16];
+    vf_store(largest, vf_of_bits(magnitude)); /* NaN when any value is */
     const uint32_t below = (1u << 21) - 1;
     LANES(i) {
         const float scale = largest[i] / 127.0f, up = float_of((bits_of(scale) + below) & ~below);
@@ -280,78 +282,80 @@ static inline void find_scales(const float largest[16], unit_scales *u)
     }
 }
 
-/* Sums of a block's units in steps of one size, a power of two for which none is above 2^14.  What is not finite has sums of 0: its
- * unit's scale says it already.  Sums too large for a float make the step infinite. */
-static inline float block_steps(const float halves[16], const float units[16], int16_t half_steps[16], int16_t unit_steps[16])
+typedef struct { /* in steps of one size */
+    float step;
+    int16_t first[16], second[16], unit[16];
+} step_sums;
+
+/* d times the sums of each unit's halves, and of the whole unit, in steps of one size, a power of two for which none is above 2^14.
+ * What is not finite has sums of 0: its unit's scale says it already.  Sums too large for a float make the step infinite. */
+static inline void block_steps(vf first, vf second, vf whole, step_sums *s)
 {
-    const vf both = vf_load(halves);
-    const float largest = float_of((uint32_t)vi_largest(vi_magnitude(vf_add(both, both))));
+    const float largest = 2.0f * float_of((uint32_t)vi_largest(vi_max(vi_magnitude(first), vi_magnitude(second))));
     if (!(largest < INFINITY)) {
-        memset(half_steps, 0, 16 * sizeof *half_steps);
-        memset(unit_steps, 0, 16 * sizeof *unit_steps);
-        return INFINITY;
+        *s = (step_sums){.step = INFINITY};
+        return;
     }
     const uint32_t exponent = largest > 1e-30f ? (bits_of(largest) >> 23) - 13 : 0; /* with its bias */
     const vf inverse = vf_set1(exponent ? float_of((254 - exponent) << 23) : 0.0f);
-    vi_store_i16(half_steps, vi_round(vf_mul(both, inverse)));
-    vi_store_i16(unit_steps, vi_round(vf_mul(vf_load(units), inverse)));
-    return float_of(exponent << 23);
-}
-
-/* The sums of n units whose codes are there. */
-static inline void block_sums(lt_q8_unit *u, int n, const unit_scales *scales)
-{
-    float halves[16], units[16];
-    int32_t sums[16] = {0}, half_sums[16] = {0};
-    int16_t half_steps[16], unit_steps[16];
-    for (int i = 0; i < n; i++) {
-        unit_sums(&u[i]);
-        sums[i] = u[i].sum16[0] + u[i].sum16[1];
-        half_sums[2 * i] = u[i].sum16[0];
-        half_sums[2 * i + 1] = u[i].sum16[1];
-    }
-    LANES(i) units[i] = scales->finite[i] * (float)sums[i];
-    LANES(i) halves[i] = scales->finite[i / 2] * (float)half_sums[i];
-    const float step = block_steps(halves, units, half_steps, unit_steps);
-    for (int i = 0; i < n; i++) {
-        u[i].dsum = units[i];
-        u[i].sum_step = step;
-        memcpy(u[i].halves, half_steps + 2 * i, sizeof u[i].halves);
-        memcpy(u[i].pair, unit_steps + (i & ~1), sizeof u[i].pair);
-    }
+    s->step = float_of(exponent << 23);
+    vi_store_i16(s->first, vi_round(vf_mul(first, inverse)));
+    vi_store_i16(s->second, vi_round(vf_mul(second, inverse)));
+    vi_store_i16(s->unit, vi_round(vf_mul(whole, inverse)));
 }
 
 /* n units, side by side.  A value that is not finite makes its unit's scale not finite, and so every output: the step must see it,
  * not a plausible number. */
-static void quantize_block(const float *x, int n, lt_q8_unit *u)
+INLINE void quantize_block(const float *x, const int n, lt_q8_unit *u)
 {
-    float largest[16] = {0};
+    vi size[8], first[8], second[8];
     unit_scales scales;
-    for (int i = 0; i < n; i++) {
-        const vi size = vi_max(vi_magnitude(vf_load(x + i * LT_UNIT)), vi_magnitude(vf_load(x + i * LT_UNIT + 16)));
-        largest[i] = float_of((uint32_t)vi_largest(size)); /* NaN when any value is */
+    for (int i = 0; i < 8; i++)
+        size[i] = i < n ? vi_max(vi_magnitude(vf_load(x + i * LT_UNIT)), vi_magnitude(vf_load(x + i * LT_UNIT + 16))) : vi_set1(0);
+    find_scales(vi_largest_of_each(size), &scales);
+    for (int i = 0; i < 8; i++) {
+        first[i] = second[i] = vi_set1(0);
+        if (i >= n)
+            continue;
+        const vf inverse = vf_set1(scales.inverse[i]);
+        first[i] = vi_round(vf_mul_unless_zero(inverse, vf_load(x + i * LT_UNIT))); /* codes of NaN would overflow the sums */
+        second[i] = vi_round(vf_mul_unless_zero(inverse, vf_load(x + i * LT_UNIT + 16)));
+        vi_store_i8(u[i].q, first[i]);
+        vi_store_i8(u[i].q + 16, second[i]);
     }
-    find_scales(largest, &scales);
+    const vi first_sum = vi_sum_of_each(first), second_sum = vi_sum_of_each(second), sum = vi_add(first_sum, second_sum);
+    const vf d = vf_load(scales.finite), dsum = vf_mul(d, vf_from_vi(sum));
+    int16_t first_sums[16], second_sums[16];
+    float dsums[16];
+    step_sums steps;
+    vi_store_i16(first_sums, first_sum);
+    vi_store_i16(second_sums, second_sum);
+    vf_store(dsums, dsum);
+    block_steps(vf_mul(d, vf_from_vi(first_sum)), vf_mul(d, vf_from_vi(second_sum)), dsum, &steps);
     for (int i = 0; i < n; i++) {
-        const bool finite = scales.d[i] < INFINITY; /* codes of NaN would overflow the sums */
-        const vf lo = finite ? vf_load(x + i * LT_UNIT) : vf_set1(0.0f), hi = finite ? vf_load(x + i * LT_UNIT + 16) : vf_set1(0.0f);
-        vi_store_i8(u[i].q, vi_round(vf_mul(lo, vf_set1(scales.inverse[i]))));
-        vi_store_i8(u[i].q + 16, vi_round(vf_mul(hi, vf_set1(scales.inverse[i]))));
         u[i].d = scales.d[i];
         u[i].exponent = scales.exponent[i];
         u[i].step = scales.step[i];
+        u[i].sum16[0] = first_sums[i];
+        u[i].sum16[1] = second_sums[i];
+        u[i].dsum = dsums[i];
+        u[i].sum_step = steps.step;
+        u[i].halves[0] = steps.first[i];
+        u[i].halves[1] = steps.second[i];
+        memcpy(u[i].pair, steps.unit + (i & ~1), sizeof u[i].pair);
     }
-    block_sums(u, n, &scales);
 }
 
 /* One row of n values (a multiple of 32) in blocks of eight units; block i at x8 + i * stride. */
 static void quantize(const float *x, int64_t n, lt_q8_unit *x8, int64_t stride)
 {
-    for (; n > 0; x += LT_BLOCK, n -= LT_BLOCK, x8 += stride) {
+    for (; n >= LT_BLOCK; x += LT_BLOCK, n -= LT_BLOCK, x8 += stride) {
         for (int i = 0; i < LT_BLOCK_UNITS && n > LT_BLOCK; i++)
             simd_prefetch_write(x8 + stride + i);
-        quantize_block(x, n < LT_BLOCK ? (int)(n / LT_UNIT) : LT_BLOCK_UNITS, x8);
+        quantize_block(x, LT_BLOCK_UNITS, x8);
     }
+    if (n)
+        quantize_block(x, (int)(n / LT_UNIT), x8);
 }
 
 static void to_bf16(const float *x, int64_t n, uint8_t *blocks, int64_t stride)

@@ -31,6 +31,8 @@ static inline vi vi_magnitude(vf a)
     __m256i m = _mm256_set1_epi32(0x7fffffff);
     return (vi){_mm256_and_si256(_mm256_castps_si256(a.lo), m), _mm256_and_si256(_mm256_castps_si256(a.hi), m)};
 }
+static inline vi vi_add(vi a, vi b) { return (vi){_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
+static inline vf vf_of_bits(vi a) { return (vf){_mm256_castsi256_ps(a.lo), _mm256_castsi256_ps(a.hi)}; }
 static inline vi vi_max(vi a, vi b) { return (vi){_mm256_max_epi32(a.lo, b.lo), _mm256_max_epi32(a.hi, b.hi)}; }
 static inline vf vf_fma(vf a, vf b, vf c) { return (vf){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)}; }
 static inline vf vf_zero_below(vf a, vf x, float limit)
@@ -138,6 +140,15 @@ static inline int32_t vi_largest(vi a)
     q = _mm_max_epi32(q, _mm_shuffle_epi32(q, 0x4e));
     return _mm_cvtsi128_si32(_mm_max_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
 }
+
+#define FOLD_8(op, v) \
+    __m256i x[8]; \
+    UNROLL for (int i = 0; i < 8; i++) x[i] = op((v)[i].lo, (v)[i].hi); \
+    const __m256i first = FOLD_4(_mm256, op, x), second = FOLD_4(_mm256, op, x + 4); \
+    const __m256i all = op(_mm256_permute2x128_si256(first, second, 0x20), _mm256_permute2x128_si256(first, second, 0x31)); \
+    return (vi){all, all}
+static inline vi vi_sum_of_each(const vi v[8]) { FOLD_8(_mm256_add_epi32, v); }
+static inline vi vi_largest_of_each(const vi v[8]) { FOLD_8(_mm256_max_epi32, v); }
 
 static inline vb vb_load(const void *p) { return (vb){_mm256_loadu_si256(p), _mm256_loadu_si256((const __m256i *)p + 1)}; }
 static inline void vb_store(void *p, vb a) { _mm256_storeu_si256(p, a.lo); _mm256_storeu_si256((__m256i *)p + 1, a.hi); }

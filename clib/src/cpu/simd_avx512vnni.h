@@ -21,6 +21,7 @@ static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 static inline vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 static inline vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 static inline vi vi_magnitude(vf a) { return _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff)); }
+static inline vf vf_of_bits(vi a) { return _mm512_castsi512_ps(a); }
 static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 static inline vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vf vf_zero_below(vf a, vf x, float limit)
@@ -84,6 +85,13 @@ static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2)
 static inline float vf_sum(vf a) { return sum_of_8(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1))); }
 static inline float vf_largest(vf a) { return largest_of_8(_mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1))); }
 static inline int32_t vi_largest(vi a) { return _mm512_reduce_max_epi32(a); }
+
+#define FOLD_8(op, v) \
+    const vi first = FOLD_4(_mm512, op, v), second = FOLD_4(_mm512, op, (v) + 4); \
+    const vi halves = op(_mm512_shuffle_i32x4(first, second, 0x44), _mm512_shuffle_i32x4(first, second, 0xee)); \
+    return op(_mm512_shuffle_i32x4(halves, halves, 0x88), _mm512_shuffle_i32x4(halves, halves, 0xdd))
+static inline vi vi_sum_of_each(const vi v[8]) { FOLD_8(_mm512_add_epi32, v); }
+static inline vi vi_largest_of_each(const vi v[8]) { FOLD_8(_mm512_max_epi32, v); }
 
 static inline vb vb_load(const void *p) { return _mm512_loadu_si512(p); }
 static inline void vb_store(void *p, vb a) { _mm512_storeu_si512(p, a); }

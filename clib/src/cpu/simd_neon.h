@@ -39,6 +39,8 @@ static inline float32x4_t larger(float32x4_t x, float32x4_t y) { return vbslq_f3
 static inline vf vf_max(vf x, vf y) { return MAP2(vf, larger, x, y); }
 static inline int32x4_t magnitude(float32x4_t x) { return vreinterpretq_s32_f32(vabsq_f32(x)); }
 static inline vi vi_magnitude(vf x) { return MAP1(vi, magnitude, x); }
+static inline vi vi_add(vi x, vi y) { return MAP2(vi, vaddq_s32, x, y); }
+static inline vf vf_of_bits(vi x) { return MAP1(vf, vreinterpretq_f32_s32, x); }
 static inline vi vi_max(vi x, vi y) { return MAP2(vi, vmaxq_s32, x, y); }
 static inline vf vf_fma(vf x, vf y, vf z) { return MAP3(vf, vfmaq_f32, z, x, y); }
 static inline float32x4_t zero_where(float32x4_t x, uint32x4_t mask)
@@ -174,6 +176,20 @@ static inline float vf_largest(vf x)
 }
 static inline int32_t vi_largest(vi x) { return vmaxvq_s32(vmaxq_s32(vmaxq_s32(x.a, x.c), vmaxq_s32(x.b, x.d))); }
 
+#define FOLD_4(of_pairs, within, v) of_pairs(of_pairs(within((v)[0]), within((v)[1])), of_pairs(within((v)[2]), within((v)[3])))
+static inline int32x4_t sum_of_quarters(vi x) { return vaddq_s32(vaddq_s32(x.a, x.b), vaddq_s32(x.c, x.d)); }
+static inline int32x4_t largest_of_quarters(vi x) { return vmaxq_s32(vmaxq_s32(x.a, x.b), vmaxq_s32(x.c, x.d)); }
+static inline vi vi_sum_of_each(const vi v[8])
+{
+    const int32x4_t first = FOLD_4(vpaddq_s32, sum_of_quarters, v), second = FOLD_4(vpaddq_s32, sum_of_quarters, v + 4);
+    return (vi){first, second, first, second};
+}
+static inline vi vi_largest_of_each(const vi v[8])
+{
+    const int32x4_t first = FOLD_4(vpmaxq_s32, largest_of_quarters, v), second = FOLD_4(vpmaxq_s32, largest_of_quarters, v + 4);
+    return (vi){first, second, first, second};
+}
+
 static inline vb vb_load(const void *p)
 {
     const uint8_t *b = p;
@@ -235,12 +251,6 @@ static inline vb vb_lookup(vb x, const uint8_t table[16])
 {
     const uint8x16_t t = less_128(vld1q_u8(table));
     return (vb){vqtbl1q_u8(t, x.a), vqtbl1q_u8(t, x.b), vqtbl1q_u8(t, x.c), vqtbl1q_u8(t, x.d)};
-}
-
-static inline void unit_sums(lt_q8_unit *x)
-{
-    x->sum16[0] = vaddlvq_s8(vld1q_s8(x->q));
-    x->sum16[1] = vaddlvq_s8(vld1q_s8(x->q + 16));
 }
 
 typedef int8x16_t vx;

@@ -33,6 +33,8 @@ static inline vi vi_magnitude(vf a) /* the bits of |a|: ordered as numbers, with
     EACH(i) r.v[i] &= 0x7fffffff;
     return r;
 }
+static inline vi vi_add(vi a, vi b) { EACH(i) a.v[i] += b.v[i]; return a; }
+static inline vf vf_of_bits(vi a) { vf r; memcpy(&r, &a, sizeof r); return r; }
 static inline vi vi_max(vi a, vi b) { EACH(i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
 static inline vf vf_fma(vf a, vf b, vf c) { EACH(i) c.v[i] = fmaf(a.v[i], b.v[i], c.v[i]); return c; } /* a*b + c, rounded once */
 static inline vf vf_zero_below(vf a, vf x, float limit) { EACH(i) a.v[i] = x.v[i] < limit ? 0.0f : a.v[i]; return a; }
@@ -102,6 +104,14 @@ static inline float vf_largest(vf a)
     return a.v[0];
 }
 static inline int32_t vi_largest(vi a) { int32_t m = a.v[0]; EACH(i) m = a.v[i] > m ? a.v[i] : m; return m; }
+/* Lanes i and i + 8: of v[i]'s lanes. */
+static inline vi vi_sum_of_each(const vi v[8])
+{
+    vi r = {{0}};
+    EACH(i) EACH(lane) r.v[i] += v[i % 8].v[lane];
+    return r;
+}
+static inline vi vi_largest_of_each(const vi v[8]) { vi r; EACH(i) r.v[i] = vi_largest(v[i % 8]); return r; }
 static inline vf vf_mul_unless_zero(vf a, vf b) { EACH(i) a.v[i] = a.v[i] == 0.0f ? 0.0f : a.v[i] * b.v[i]; return a; } /* 0 where a is */
 static inline void vi_store_i16(int16_t *p, vi a) { EACH(i) p[i] = (int16_t)a.v[i]; }
 
@@ -167,16 +177,6 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value) /* adds value t
 /* From w + 128 to what vi_dot_wide takes; what vb_lookup gives, it takes already. */
 static inline vb vb_wide(vb a) { return a; }
 static inline vb vb_lookup(vb a, const uint8_t table[16]) { EACH_BYTE(i) a.v[i] = table[a.v[i] & 15]; return a; }
-
-static inline void unit_sums(lt_q8_unit *x) /* of q in each half */
-{
-    for (int h = 0; h < 2; h++) {
-        int sum = 0;
-        for (int i = 0; i < 16; i++)
-            sum += x->q[16 * h + i];
-        x->sum16[h] = (int16_t)sum;
-    }
-}
 
 typedef const int8_t *vx; /* sixteen activations, four for each of four products */
 static inline vx vx_load(const int8_t *p) { return p; }

@@ -28,13 +28,8 @@ static inline float largest_of_8(__m256 e)
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
-static inline void unit_sums(lt_q8_unit *x)
-{
-    const __m256i biased = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)x->q), _mm256_set1_epi8((char)0x80));
-    const __m256i sums = _mm256_sad_epu8(biased, _mm256_setzero_si256()); /* of eight bytes, each 128 too large */
-    const __m256i halves = _mm256_sub_epi64(_mm256_add_epi64(sums, _mm256_bsrli_epi128(sums, 8)), _mm256_set1_epi64x(16 * 128));
-    x->sum16[0] = (int16_t)_mm256_extract_epi16(halves, 0);
-    x->sum16[1] = (int16_t)_mm256_extract_epi16(halves, 8);
-}
+/* Of four vectors, and of each 128 bits of theirs, one number: a vector whose quarters hold the four's. */
+#define FOLD_2(mm, bits, op, a, b) op(mm##_unpacklo_##bits(a, b), mm##_unpackhi_##bits(a, b))
+#define FOLD_4(mm, op, v) FOLD_2(mm, epi64, op, FOLD_2(mm, epi32, op, (v)[0], (v)[1]), FOLD_2(mm, epi32, op, (v)[2], (v)[3]))
 
 #endif

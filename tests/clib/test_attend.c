@@ -20,19 +20,20 @@ typedef struct {
 
 static void make_attention(attention *a)
 {
-    static const int v_dims[] = {16, 48, 64, 80, 128, 144};
+    static const int v_dims[] = {16, 20, 48, 64, 80, 100, 128, 144};
     a->k_type = (int)(draw() % LT_KV_TYPES);
     a->v_type = (int)(draw() % LT_KV_TYPES);
     a->k_dim = draw() % 4 ? 16 * (1 + (int)(draw() % 9)) : 1 + (int)(draw() % MAX_DIM);
-    a->v_dim = v_dims[draw() % 6];
+    a->v_dim = v_dims[draw() % 8];
     a->n_keys = 1 + (int)(draw() % MAX_KEYS);
     a->n_queries = 1 + (int)(draw() % MAX_QUERIES);
     a->window = draw() % 2 ? 0 : 1 + (int)(draw() % 200);
     a->chunked = draw() % 3 == 0;
     a->sloped = draw() % 4 == 0;
     a->cap = draw() % 4 ? 0 : 1 + (float)(draw() % 50);
-    memset(a->k, 0xff, sizeof a->k); /* cells that were never written hold NaN: no result may show it */
-    memset(a->v, 0xff, sizeof a->v);
+    const int old = draw() % 2 ? 0xff : 0x7f; /* cells that were never written hold NaN, or large integers: no result may show it */
+    memset(a->k, old, sizeof a->k);
+    memset(a->v, old, sizeof a->v);
     for (int t = 0; t < a->n_keys; t++) {
         float key[MAX_DIM], value[MAX_DIM];
         for (int i = 0; i < MAX_DIM; i++)
@@ -40,11 +41,12 @@ static void make_attention(attention *a)
         lt_write_key(&lt_kernels_ref, a->k_type, a->k[t / 64], t % 64, key, a->k_dim);
         lt_write_value(&lt_kernels_ref, a->v_type, a->v[t / 64], t % 64, value, a->v_dim);
     }
+    const float size = draw() % 3 ? 1.0f : 0.0f; /* 0: all keys weigh the same */
     for (int c = 0; c < a->n_queries; c++) {
         a->slope[c] = fabsf(draw_float()) / 8;
         a->position[c] = c == 0 ? a->n_keys - 1 : (int)(draw() % (uint32_t)a->n_keys);
         for (int i = 0; i < a->k_dim; i++)
-            a->q[c][i] = draw_float();
+            a->q[c][i] = size * draw_float();
     }
 }
 
@@ -77,10 +79,10 @@ static double value_at(const attention *a, int t, int i)
 static void run_attention(const lt_kernels *k, const attention *a, int first, int n, float *out)
 {
     const uint8_t *kp[MAX_PAGES], *vp[MAX_PAGES];
-    static float q[MAX_QUERIES * MAX_DIM], scale[MAX_QUERIES * 3], sums[MAX_QUERIES * 2];
+    static float q[MAX_QUERIES * MAX_DIM], scale[MAX_QUERIES * 3], sums[MAX_QUERIES * 2], padded[MAX_QUERIES * MAX_DIM];
     static int16_t q16[MAX_QUERIES * (MAX_DIM + 1)];
     int32_t last = 0, least = INT32_MAX;
-    const int even = (a->k_dim + 1) & ~1, n_scales = (a->k_dim + LT_Q_GROUP - 1) / LT_Q_GROUP;
+    const int even = (a->k_dim + 1) & ~1, n_scales = (a->k_dim + LT_Q_GROUP - 1) / LT_Q_GROUP, v_stride = lt_v_stride(a->v_dim);
     for (int c = 0; c < n; c++) {
         memcpy(q + c * a->k_dim, a->q[first + c], (size_t)a->k_dim * sizeof(float));
         q16[(c + 1) * even - 1] = 0;
@@ -102,7 +104,7 @@ static void run_attention(const lt_kernels *k, const attention *a, int first, in
                                .v_type = a->v_type,
                                .n_queries = n,
                                .k_dim = a->k_dim,
-                               .v_stride = a->v_dim,
+                               .v_stride = v_stride,
                                .window = a->window,
                                .chunked = a->chunked,
                                .cap = a->cap,
@@ -111,10 +113,10 @@ static void run_attention(const lt_kernels *k, const attention *a, int first, in
                                .q = q,
                                .q16 = q16,
                                .q_scale = scale,
-                               .out = out,
+                               .out = padded,
                                .state = sums});
     for (int i = 0; i < n * a->v_dim; i++)
-        out[i] *= 1.0f / sums[2 * (i / a->v_dim) + 1];
+        out[i] = padded[i / a->v_dim * v_stride + i % a->v_dim] * (1.0f / sums[2 * (i / a->v_dim) + 1]);
 }
 
 /* How far a score may be off because the query is an integer of 12 bits: half a step of each dimension. */
@@ -211,7 +213,7 @@ static void poison(attention *a, int t, int value_too, int key_too)
 {
     float bad[MAX_DIM];
     for (int i = 0; i < MAX_DIM; i++)
-        bad[i] = i % 3 ? NAN : INFINITY;
+        bad[i] = i % 3 ? INFINITY : NAN; /* NaN among them: a cap makes infinity a number */
     if (value_too)
         lt_write_value(&lt_kernels_ref, a->v_type, a->v[t / 64], t % 64, bad, a->v_dim);
     if (key_too)

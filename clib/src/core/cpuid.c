@@ -4,12 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
 
 #if defined(__x86_64__)
 static const char *const names[] = {"ref", "avx2", "avx512vnni", "avx512bf16"};
+
+/* Older Clangs' __builtin_cpu_supports knows no "f16c".  Its registers are those of AVX2, which the system is asked about. */
+static int has_f16c(void)
+{
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && ecx & bit_F16C;
+}
 
 static int hardware_level(void)
 {
@@ -17,7 +26,7 @@ static int hardware_level(void)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma"))
         return __builtin_cpu_supports("avx512bf16") ? LT_CPU_AVX512BF16 : LT_CPU_AVX512VNNI;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         return LT_CPU_AVX2;
     return LT_CPU_REF;
 }

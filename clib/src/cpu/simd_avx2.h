@@ -2,25 +2,10 @@
 #ifndef LT_SIMD_H
 #define LT_SIMD_H
 
-#include <immintrin.h>
-#include <math.h>
-#include <string.h>
-
-#include "cpu/panel.h"
 #include "cpu/simd_x86.h"
-#include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx2
 enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 2, TILE_PANELS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
-#ifdef __SANITIZE_ADDRESS__
-#define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
-#define UNROLL
-#else
-#define INLINE static inline __attribute__((always_inline)) /* forms and tile sizes fold to constants */
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
-#define NOINLINE __attribute__((noinline))
 
 typedef struct { __m256 lo, hi; } vf;
 typedef struct { __m256i lo, hi; } vi;
@@ -146,20 +131,8 @@ static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2)
     return (vi){_mm256_add_epi32(acc.lo, _mm256_madd_epi16(a.lo, x)), _mm256_add_epi32(acc.hi, _mm256_madd_epi16(a.hi, x))};
 }
 
-static inline float vf_sum(vf a)
-{
-    __m256 e = _mm256_add_ps(a.lo, a.hi);
-    __m128 q = _mm_add_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
-    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
-    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
-}
-static inline float vf_largest(vf a)
-{
-    __m256 e = _mm256_max_ps(a.lo, a.hi);
-    __m128 q = _mm_max_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
-    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
-    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
-}
+static inline float vf_sum(vf a) { return sum_of_8(_mm256_add_ps(a.lo, a.hi)); }
+static inline float vf_largest(vf a) { return largest_of_8(_mm256_max_ps(a.lo, a.hi)); }
 static inline int32_t vi_largest(vi a)
 {
     __m256i e = _mm256_max_epi32(a.lo, a.hi);
@@ -228,8 +201,6 @@ static inline vb vb_lookup(vb a, const uint8_t table[16])
     return (vb){_mm256_shuffle_epi8(t, a.lo), _mm256_shuffle_epi8(t, a.hi)};
 }
 
-static inline vf vf_scaled(const float *table, const lt_q8_unit *x) { return vf_mul(vf_load(table), vf_set1(x->d)); }
-
 static inline __m256i dot_u8(__m256i acc, __m256i u, __m256i x) /* pairs stay below 2^15: u <= 128, |x| <= 127 */
 {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, x), _mm256_set1_epi16(1)));
@@ -239,7 +210,6 @@ static inline vi vi_dot(vi acc, vb u, vx p, int f)
     __m256i x = _mm256_set1_epi32(four_at(p + 4 * f));
     return (vi){dot_u8(acc.lo, u.lo, x), dot_u8(acc.hi, u.hi, x)};
 }
-static inline vi vi_dot_wide_start(int32_t sum_x) { (void)sum_x; return vi_set1(0); }
 static inline __m256i dot_s8(__m256i acc, __m256i u, __m256i x) /* |w| as the unsigned side, its sign moved to x */
 {
     __m256i w = _mm256_xor_si256(u, _mm256_set1_epi8((char)0x80));
@@ -250,8 +220,6 @@ static inline vi vi_dot_wide(vi acc, vb u, vx p, int f)
     __m256i x = _mm256_set1_epi32(four_at(p + 4 * f));
     return (vi){dot_s8(acc.lo, u.lo, x), dot_s8(acc.hi, u.hi, x)};
 }
-static inline vi vi_dot_once(vi acc, vb u, vx x, int f) { return vi_dot(acc, u, x, f); }
-static inline vi vi_dot_wide_once(vi acc, vb u, vx x, int f) { return vi_dot_wide(acc, u, x, f); }
 static inline __m256 bf16_odd(__m256i pairs) { return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000))); }
 static inline __m256 bf16_even(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
 static inline __m256 dot_bf16(__m256 acc, __m256i w, __m256i x)
@@ -263,5 +231,7 @@ static inline vf vf_dot_bf16_at(vf acc, vb w, const void *x)
     const __m256i pair = _mm256_set1_epi32(four_at(x));
     return (vf){dot_bf16(acc.lo, w.lo, pair), dot_bf16(acc.hi, w.hi, pair)};
 }
+
+#include "cpu/simd_usual.h"
 
 #endif

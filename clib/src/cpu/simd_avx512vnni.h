@@ -2,25 +2,10 @@
 #ifndef LT_SIMD_H
 #define LT_SIMD_H
 
-#include <immintrin.h>
-#include <math.h>
-#include <string.h>
-
-#include "cpu/panel.h"
 #include "cpu/simd_x86.h"
-#include "quant/quant.h"
 
 #define LT_KERNEL(name) name##_avx512vnni
 enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 6, TILE_PANELS = 2, FLOAT_COLUMNS = 12, SCALE_STEPS = 4, ATTEND_SUMS = 16 };
-#ifdef __SANITIZE_ADDRESS__
-#define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
-#define UNROLL
-#else
-#define INLINE static inline __attribute__((always_inline)) /* forms and tile sizes fold to constants */
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
-#define NOINLINE __attribute__((noinline))
 
 typedef __m512 vf;
 typedef __m512i vi;
@@ -97,20 +82,8 @@ static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2)
     return acc;
 }
 
-static inline float vf_sum(vf a)
-{
-    __m256 e = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
-    __m128 q = _mm_add_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
-    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
-    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
-}
-static inline float vf_largest(vf a)
-{
-    __m256 e = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
-    __m128 q = _mm_max_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
-    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
-    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
-}
+static inline float vf_sum(vf a) { return sum_of_8(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1))); }
+static inline float vf_largest(vf a) { return largest_of_8(_mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1))); }
 static inline int32_t vi_largest(vi a) { return _mm512_reduce_max_epi32(a); }
 
 #define FOLD_8(op, v) \

@@ -3,23 +3,11 @@
 #define LT_SIMD_H
 
 #include <arm_neon.h>
-#include <math.h>
-#include <string.h>
 
-#include "cpu/panel.h"
-#include "quant/quant.h"
+#include "cpu/simd.h"
 
 #define LT_KERNEL(name) name##_neon
 enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 4, TILE_PANELS = 1, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 4 };
-#ifdef __SANITIZE_ADDRESS__
-#define INLINE static inline /* specialised and instrumented, this file would compile for minutes */
-#define UNROLL
-#else
-#define INLINE static inline __attribute__((always_inline)) /* forms and tile sizes fold to constants */
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
-#define NOINLINE __attribute__((noinline))
 
 typedef struct { float32x4_t a, b, c, d; } vf;
 typedef struct { int32x4_t a, b, c, d; } vi;
@@ -265,7 +253,6 @@ static inline vb vb_lookup(vb x, const uint8_t table[16])
     return (vb){vqtbl1q_u8(t, x.a), vqtbl1q_u8(t, x.b), vqtbl1q_u8(t, x.c), vqtbl1q_u8(t, x.d)};
 }
 
-static inline vf vf_scaled(const float *table, const lt_q8_unit *x) { return vf_mul(vf_load(table), vf_set1(x->d)); }
 typedef int8x16_t vx;
 static inline vx vx_load(const int8_t *p) { return vld1q_s8(p); }
 INLINE int32x4_t dot_lane(int32x4_t acc, uint8x16_t w, vx x, const int i) /* a number in the instruction */
@@ -282,10 +269,7 @@ INLINE vi vi_dot(vi acc, vb w, vx x, const int i)
 {
     return (vi){dot_lane(acc.a, w.a, x, i), dot_lane(acc.b, w.b, x, i), dot_lane(acc.c, w.c, x, i), dot_lane(acc.d, w.d, x, i)};
 }
-static inline vi vi_dot_wide_start(int32_t sum_x) { (void)sum_x; return vi_set1(0); }
 INLINE vi vi_dot_wide(vi acc, vb w, vx x, const int i) { return vi_dot(acc, w, x, i); }
-INLINE vi vi_dot_once(vi acc, vb w, vx x, const int i) { return vi_dot(acc, w, x, i); }
-INLINE vi vi_dot_wide_once(vi acc, vb w, vx x, const int i) { return vi_dot(acc, w, x, i); }
 
 static inline float32x4_t bf16_odd(uint8x16_t pairs)
 {
@@ -306,5 +290,7 @@ static inline vf vf_dot_bf16_at(vf acc, vb w, const void *x)
 static inline void simd_prefetch(const void *p) { __asm__ volatile("prfm pldl1keep, %0" : : "Q"(*(const char *)p)); }
 static inline void simd_prefetch_l2(const void *p) { __asm__ volatile("prfm pldl2keep, %0" : : "Q"(*(const char *)p)); }
 static inline void simd_prefetch_write(const void *p) { __asm__ volatile("prfm pstl1keep, %0" : : "Q"(*(const char *)p)); }
+
+#include "cpu/simd_usual.h"
 
 #endif

@@ -5,18 +5,11 @@
 #ifndef LT_SIMD_H
 #define LT_SIMD_H
 
-#include <math.h>
-#include <string.h>
-
-#include "cpu/panel.h"
-#include "quant/quant.h"
+#define LT_UNSPECIALISED /* speed is not its job */
+#include "cpu/simd.h"
 
 #define LT_KERNEL(name) name##_ref
 enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 4, TILE_PANELS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
-#define INLINE static inline /* nothing to gain from specialising: speed is not its job */
-#define UNROLL
-
-#define NOINLINE __attribute__((noinline))
 
 typedef struct { float v[16]; } vf;
 typedef struct { int32_t v[16]; } vi;
@@ -148,11 +141,12 @@ static inline vp vp_pair_high4(const void *a, const void *b) /* of the high nibb
     return r;
 }
 static inline void vp_store(void *p, vp a) { memcpy(p, &a, sizeof a); }
-static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2) /* acc[r] += a[2r] * x[0] + a[2r+1] * x[1] */
+/* acc[r] += a[2r] * x[0] + a[2r+1] * x[1], modulo 2^32: cells that were never written hold anything, and nobody uses what they give. */
+static inline vi vi_dot_pairs(vi acc, vp a, int32_t x2)
 {
     int16_t x[2];
     memcpy(x, &x2, 4);
-    EACH(r) acc.v[r] += a.v[2 * r] * x[0] + a.v[2 * r + 1] * x[1];
+    EACH(r) acc.v[r] = (int32_t)((uint32_t)acc.v[r] + (uint32_t)(a.v[2 * r] * x[0]) + (uint32_t)(a.v[2 * r + 1] * x[1]));
     return acc;
 }
 
@@ -184,9 +178,6 @@ static inline vb vb_add_bit(vb a, const void *mask64, int value) /* adds value t
 static inline vb vb_wide(vb a) { return a; }
 static inline vb vb_lookup(vb a, const uint8_t table[16]) { EACH_BYTE(i) a.v[i] = table[a.v[i] & 15]; return a; }
 
-/* dw * x->d.  table: dw times 1, 1.25, .. as far as SCALE_STEPS, 16 floats each; simd_avx512vnni.h makes use of the others. */
-static inline vf vf_scaled(const float *table, const lt_q8_unit *x) { return vf_mul(vf_load(table), vf_set1(x->d)); }
-
 typedef const int8_t *vx; /* sixteen activations, four for each of four products */
 static inline vx vx_load(const int8_t *p) { return p; }
 /* acc[r] += sum over i of u[4r+i] * x[4f+i]; codes u <= 63 */
@@ -197,8 +188,7 @@ static inline vi vi_dot(vi acc, vb u, vx x, int f)
             acc.v[r] += u.v[4 * r + i] * x[4 * f + i];
     return acc;
 }
-/* The same for signed weights stored as w + 128: start from vi_dot_wide_start(sum of x over the block). */
-static inline vi vi_dot_wide_start(int32_t sum_x) { (void)sum_x; return vi_set1(0); }
+/* The same for signed weights stored as w + 128; acc starts from vi_dot_wide_start. */
 static inline vi vi_dot_wide(vi acc, vb u, vx x, int f)
 {
     EACH(r)
@@ -206,9 +196,6 @@ static inline vi vi_dot_wide(vi acc, vb u, vx x, int f)
             acc.v[r] += ((int)u.v[4 * r + i] - 128) * x[4 * f + i];
     return acc;
 }
-/* The same, for levels to which it matters that x is used once. */
-static inline vi vi_dot_once(vi acc, vb u, vx x, int f) { return vi_dot(acc, u, x, f); }
-static inline vi vi_dot_wide_once(vi acc, vb u, vx x, int f) { return vi_dot_wide(acc, u, x, f); }
 /* acc[r] += w[2r+1] * x[1], then acc[r] += w[2r] * x[0]: pairs of BF16, none of them denormal, nor what comes out */
 static inline vf vf_dot_bf16_at(vf acc, vb w, const void *x)
 {
@@ -222,5 +209,7 @@ static inline vf vf_dot_bf16_at(vf acc, vb w, const void *x)
 static inline void simd_prefetch(const void *p) { (void)p; }
 static inline void simd_prefetch_l2(const void *p) { (void)p; } /* not into L1 */
 static inline void simd_prefetch_write(const void *p) { (void)p; }
+
+#include "cpu/simd_usual.h"
 
 #endif

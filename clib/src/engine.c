@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/cpuid.h"
+#include "core/floats.h"
 #include "core/memory.h"
 #include "core/topology.h"
 
@@ -214,11 +216,14 @@ int lt_engine_open(lt_engine **out, const char *path, const lt_engine_opts *opts
     if (!out || !path)
         return lt_fail(LT_E_ARG, "lt_engine_open: out and path must not be NULL");
     LT_TRY(check_opts(opts));
+    LT_TRY(lt_check_cpu_mask());
     lt_engine *e = lt_alloc_zero(1, sizeof *e);
     if (!e)
         return no_memory("the engine");
     e->opts = *opts;
+    const fenv_t before = lt_usual_floats();
     int rc = open_engine(e, path);
+    lt_restore_floats(before);
     if (rc < 0) {
         rc = lt_place_fail(&e->place, rc);
         lt_engine_close(e);

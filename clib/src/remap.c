@@ -15,6 +15,8 @@
 
 #include <string.h>
 
+#include "core/floats.h"
+
 static int check_seq(const lt_engine *e, int32_t seq)
 {
     if (!e || seq < 0 || seq >= e->opts.n_seqs || !e->seqs[seq].open)
@@ -59,7 +61,9 @@ static int move_cells(lt_engine *e, int32_t seq, int32_t first, int32_t from, in
                           .n = n,
                           .n_threads = e->opts.n_threads_batch,
                           .turn = e->turns};
+    const fenv_t before = lt_usual_floats();
     lt_model_move(&e->model, move);
+    lt_restore_floats(before);
     return LT_OK;
 }
 

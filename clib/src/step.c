@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/floats.h"
 #include "draft.h"
 
 enum { FEW_TOKENS = 8 }; /* a step of so many is bound by memory, not arithmetic: n_threads, not n_threads_batch */
@@ -256,10 +257,8 @@ static int32_t finish_rows(lt_engine *e, const lt_row *rows, int32_t n_rows, con
     return (int32_t)(out - e->outs);
 }
 
-int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result)
+static int step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result)
 {
-    if (!e || !rows || !result || n_rows < 1 || n_rows > e->opts.n_seqs)
-        return lt_fail(LT_E_ARG, "lt_step: NULL argument or %d rows, must be 1..n_seqs", n_rows);
     const int64_t start = lt_now_ns();
     LT_TRY(check_rows(e, rows, n_rows));
     LT_TRY(lt_regroup_rows(e, rows, n_rows));
@@ -278,4 +277,14 @@ int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result)
     e->tokens_computed += batch.n_rows;
     *result = (lt_result){.out = e->outs, .text = e->text, .n_out = n_out, .n_tokens = batch.n_rows};
     return LT_OK;
+}
+
+int lt_step(lt_engine *e, const lt_row *rows, int32_t n_rows, lt_result *result)
+{
+    if (!e || !rows || !result || n_rows < 1 || n_rows > e->opts.n_seqs)
+        return lt_fail(LT_E_ARG, "lt_step: NULL argument or %d rows, must be 1..n_seqs", n_rows);
+    const fenv_t before = lt_usual_floats();
+    const int rc = step(e, rows, n_rows, result);
+    lt_restore_floats(before);
+    return rc;
 }

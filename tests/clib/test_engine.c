@@ -1,6 +1,8 @@
 /* test_engine.c - opening, stepping and closing on a tiny model: wrong files, wrong calls, no pages, no memory, no finite logits. */
+#include <fenv.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 
 #include "check.h"
 #include "core/memory.h"
@@ -203,6 +205,40 @@ static void test_ways_of_loading(void)
         CHECK(r.out->logprob == first && first < 0, "load %d: logprob %g, not %g", load, (double)r.out->logprob, (double)first);
         lt_engine_close(e);
     }
+}
+
+/* Neither how the caller's thread rounds nor what the environment says of kernels passes unnoticed into the bits. */
+static float logprob_of_a_prompt(void)
+{
+    lt_engine *e = open_tiny();
+    int32_t cached, seq = open_seq(e, 100, 0, &cached);
+    lt_result r = {0};
+    CHECK(lt_step(e, &(lt_row){.seq = seq, .advance = 100}, 1, &r) == LT_OK, "%s", lt_last_error());
+    const float logprob = r.out->logprob;
+    lt_engine_close(e);
+    return logprob;
+}
+
+static void test_environment(void)
+{
+    const float usual = logprob_of_a_prompt();
+    fesetround(FE_UPWARD);
+    const float upward = logprob_of_a_prompt();
+    CHECK(fegetround() == FE_UPWARD, "the caller's rounding is not as before");
+    fesetround(FE_TONEAREST);
+    CHECK(upward == usual && usual < 0, "logprob %g, not %g", (double)upward, (double)usual);
+
+    lt_engine *e = NULL;
+    const lt_engine_opts o = options();
+    const char *mask = getenv("LT_CPU_MASK");
+    char old[32];
+    snprintf(old, sizeof old, "%s", mask ? mask : "");
+    setenv("LT_CPU_MASK", "avx-512", 1);
+    CHECK(lt_engine_open(&e, tiny_model(NULL), &o) == LT_E_ARG && !e && strstr(lt_last_error(), "avx-512"), "%s", lt_last_error());
+    if (mask)
+        setenv("LT_CPU_MASK", old, 1);
+    else
+        unsetenv("LT_CPU_MASK");
 }
 
 /* Until the context is full: flagged at the last token that fits, refused beyond. */
@@ -424,6 +460,7 @@ int main(void)
     test_kv_types();
     test_wrong_calls();
     test_ways_of_loading();
+    test_environment();
     test_full_pool();
     test_full_context();
     test_prefix_cache();

@@ -1,8 +1,11 @@
 /* cpuid.c - feature detection; the compiler's builtins also ask the system about the wide registers (XCR0). */
 #include "core/cpuid.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "core/status.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -48,12 +51,32 @@ static int hardware_level(void)
 }
 #endif
 
+enum { N_LEVELS = sizeof names / sizeof *names };
+
+/* N_LEVELS when it is not set, -1 when it is no level's name. */
+static int masked_level(void)
+{
+    const char *mask = getenv("LT_CPU_MASK");
+    if (!mask)
+        return N_LEVELS;
+    int i = N_LEVELS - 1;
+    while (i >= 0 && strcmp(mask, names[i]))
+        i--;
+    return i;
+}
+
 int lt_cpu_level(void)
 {
-    int level = hardware_level();
-    const char *mask = getenv("LT_CPU_MASK");
-    for (int i = 0; mask && i < level; i++)
-        if (!strcmp(mask, names[i]))
-            return i;
-    return level;
+    const int level = hardware_level(), masked = masked_level();
+    return masked >= 0 && masked < level ? masked : level;
+}
+
+int lt_check_cpu_mask(void)
+{
+    if (masked_level() >= 0)
+        return LT_OK;
+    char known[64] = "";
+    for (int i = 0; i < N_LEVELS; i++)
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", names[i]);
+    return lt_fail(LT_E_ARG, "LT_CPU_MASK is \"%.40s\", must be one of %s", getenv("LT_CPU_MASK"), known);
 }

@@ -9,4 +9,7 @@ enum { LT_CPU_NEON = 1 };
 /* The highest level available.  LT_CPU_MASK, a level's name (ref, avx2, avx512vnni, avx512bf16; ref, neon), lowers it, never raises it. */
 int lt_cpu_level(void);
 
+/* LT_E_ARG when LT_CPU_MASK is no level's name. */
+int lt_check_cpu_mask(void);
+
 #endif

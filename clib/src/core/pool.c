@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/floats.h"
 #include "core/memory.h"
 
 enum { SPIN_NS = 40000, SPINS_BEFORE_YIELD = 256 }; /* yielding: whoever is waited for may need this core */
@@ -84,6 +85,7 @@ static void *worker_main(void *argument)
     struct worker *w = argument;
     lt_pool *p = w->pool;
     uint32_t seen = 0;
+    lt_usual_floats();
     while (!atomic_load_explicit(&p->stop, memory_order_acquire)) {
         int64_t deadline = lt_now_ns() + SPIN_NS;
         uint32_t wake;

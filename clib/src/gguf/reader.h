@@ -12,6 +12,10 @@
 #include "gguf/mapping.h"
 #include "gguf/names.h"
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "files are little-endian, and their numbers are used as they lie there"
+#endif
+
 enum { LT_U8, LT_I8, LT_U16, LT_I16, LT_U32, LT_I32, LT_FLOAT32, LT_BOOL, LT_STR, LT_ARRAY, LT_U64, LT_I64, LT_FLOAT64, LT_N_META_TYPES };
 
 enum {

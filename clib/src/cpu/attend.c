@@ -358,6 +358,7 @@ static int32_t cluster_groups(const attend_call *c)
     enum { LEAST_SHARED = 4 }; /* pages */
     cpu_backend *be = c->be;
     const int32_t share = c->n_groups * c->l->shape.n_head_kv / (2 * be->batch->n_threads);
+    /* A row's window begins where another's does not: alone in its cluster, it leaves no run before its window to be merged. */
     const int32_t most_groups = c->a->window > 0 ? 1 : least(share, LT_MAX_QUERIES / c->heads_per_kv);
     int32_t n = 0;
     for (int32_t i = 0; i < c->n_groups; i++) {

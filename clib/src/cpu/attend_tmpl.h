@@ -197,6 +197,11 @@ INLINE float scale_weights(int type, const float weight[PAGE], float share, cons
     return share * largest * (1.0f / LT_I16_MAX);
 }
 
+INLINE bool sees_any(key_range seen, int first, int end)
+{
+    return seen.first < seen.end && seen.first < end && seen.end > first;
+}
+
 /* N vectors of 16 dimensions from `dim` on; the page's halves one after the other, so that sums fit 32 bits.  A half of which a
  * query sees nothing is left out for it. */
 INLINE void integer_block(const int C, const int N, int type, const page_tile *t, int16_t (*code)[PAGE], const float *scale, int64_t dim, int end)
@@ -211,7 +216,7 @@ INLINE void integer_block(const int C, const int N, int type, const page_tile *t
         UNROLL for (int c = 0; c < C; c++)
         {
             float *out = t->job->out + (t->first + c) * v_stride + dim;
-            if (t->seen[c].first < (half + 1) * HALF && t->seen[c].end > half * HALF && t->seen[c].end > t->seen[c].first) {
+            if (sees_any(t->seen[c], half * HALF, (half + 1) * HALF)) {
                 UNROLL for (int i = 0; i < N; i++)
                     vf_store(out + 16 * i, vf_fma(vf_from_vi(acc[c][i]), vf_set1(scale[c]), vf_load(out + 16 * i)));
             }

@@ -54,7 +54,8 @@ INLINE vf sub_dot(lt_form form, const unit *t, const lt_q8_unit *x, int s)
     return vf_from_vi(dot);
 }
 
-/* The canonical accumulation of one unit into one column: see panel.h.  Floats hold the sum of folded codes exactly too. */
+/* The canonical accumulation of one unit into one column: see panel.h.  Folding codes pays for many columns only (tile_tmpl.h); here
+ * each half's dot product is multiplied with its scale, which floats hold exactly, and so their sum. */
 INLINE vf accumulate(lt_form form, vf acc, const unit *t, const lt_q8_unit *x)
 {
     if (lt_forms[form].codes == CODES_FOLDED) {

@@ -264,8 +264,8 @@ typedef struct {
 static inline uint32_t mask_if(bool condition) { return 0 - (uint32_t)condition; }
 static inline uint32_t choose(uint32_t mask, uint32_t yes, uint32_t no) { return (yes & mask) | (no & ~mask); }
 
-/* From the largest magnitude of each unit: max|x| / 127 rounded up to three significant bits; 0 when nearly nothing is there, so
- * that no code overflows. */
+/* From the largest magnitude of each unit, as its bits: d = max|x| / 127, rounded up to three significant bits.  Zero when nearly
+ * nothing is there, as 1/d would overflow.  When a value is not finite, d and exponent say so, and codes and sums are to be zero. */
 static inline void find_scales(vi magnitude, unit_scales *u)
 {
     float largest[16];

@@ -34,7 +34,8 @@ INLINE int tile_unit_bytes(dot_kind k) { return min_at(k, k.unit_min ? 2 : 0); }
 INLINE int block_min_at(dot_kind k, int panel) { return LT_BLOCK_UNITS * tile_unit_bytes(k) + panel * 64; }
 INLINE int min_pair_at(dot_kind k, int i, int panel) { return block_min_at(k, 2 * (i + 1) + panel); }
 
-/* Codes times their scales.  With an offset the sign is turned, so that 128 + (offset - q) * scale stays a byte: see dw below. */
+/* Codes times their scales.  Q3_K: (q - 4) * scale goes from -4 * 31 to 4 * 32, one too far for a signed byte, so its negative is
+ * taken, and that of dw. */
 INLINE void fold(lt_form form, unit *t, const uint8_t *super, int within)
 {
     const int offset = lt_forms[form].offset;
@@ -236,22 +237,23 @@ INLINE tile_loop *tile_loop_of(dot_kind k)
 INLINE void panels_by_blocks(lt_form form, const lt_matmul_job *job, int64_t panel, int n_panels, int64_t column, int n)
 {
     const dot_kind k = dot_kind_of(form);
-    const int64_t n_units = job->n_in / LT_UNIT;
-    const size_t size = panel_size(form, job->n_in), block_bytes = (size_t)FORM_SUPER_BYTES(form) * (LT_BLOCK_UNITS / lt_forms[form].units);
+    const int64_t n_units = job->n_in / LT_UNIT, n_blocks = lt_x_blocks(LT_X_Q8, job->n_in);
+    const int64_t size = (int64_t)panel_size(form, job->n_in), block_bytes = (int64_t)FORM_SUPER_BYTES(form) * (LT_BLOCK_UNITS / lt_forms[form].units);
     const lt_q8_unit *x = (const lt_q8_unit *)job->x + column * LT_BLOCK_UNITS;
-    for (int64_t u = 0, i = 0; u < n_units; u += LT_BLOCK_UNITS, i++, x += job->x_stride)
+    for (int64_t i = 0; i < n_blocks; i++, x += job->x_stride)
         for (int p = 0; p < n_panels; p += 2) {
-            const bool turn = p + 2 >= n_panels; /* to the next block, or the next panels */
-            const size_t next = turn && u + LT_BLOCK_UNITS < n_units ? (size_t)i + 1 : turn ? 0 : (size_t)i;
-            const int64_t next_panel = !turn ? panel + p + 2 : next ? panel : panel + n_panels;
+            const int64_t u = i * LT_BLOCK_UNITS;
+            const bool last_pair = p + 2 >= n_panels, last_block = i + 1 == n_blocks;
+            const int64_t next_panel = panel + (!last_pair ? p + 2 : !last_block ? 0 : n_panels);
+            const int64_t next_block = !last_pair ? i : !last_block ? i + 1 : 0;
             const tile_block b = {
                 .job = job, .panel = panel + p, .column = column, .x = x,
                 .n_panels = n_panels - p < 2 ? 1 : 2, .n_columns = n,
                 .n_units = n_units - u < LT_BLOCK_UNITS ? (int)(n_units - u) : LT_BLOCK_UNITS,
-                .first = u == 0, .last = u + LT_BLOCK_UNITS >= n_units,
+                .first = i == 0, .last = last_block,
                 .sums = job->scratch->sums[p / 2],
-                .next = job->panels + (size_t)next_panel * size + next * block_bytes,
-                .next_bytes = (int64_t)block_bytes, .next_apart = (int64_t)size,
+                .next = job->panels + next_panel * size + next_block * block_bytes,
+                .next_bytes = block_bytes, .next_apart = size,
             };
             for (int j = 0; j < 2; j++)
                 unpack(form, job, b.panel + j % b.n_panels, u, b.n_units, j, job->scratch->codes);

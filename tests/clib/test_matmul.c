@@ -278,7 +278,7 @@ static void test_unpack(void)
 
 static void test_all_matmuls(void)
 {
-    static const int columns[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 17, 24, 31};
+    static const int columns[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 24, 31, 48, 49};
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         const int block = lt_quant_find(types[t])->block_values;
         const int64_t depths[] = {block == 1 ? 5 : block, block == 1 ? 34 : 2 * block, block == 256 ? 768 : 96};

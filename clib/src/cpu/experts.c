@@ -156,7 +156,7 @@ static void stack_item(void *context, int32_t item, int32_t worker)
 static int32_t chunk_size(const experts_call *c, int64_t n_panels)
 {
     const int64_t chunk = n_panels / ((int64_t)c->be->batch->n_threads * ITEMS_PER_THREAD);
-    if (c->n_pairs > LT_FEW_COLUMNS)
+    if (c->n_pairs > c->be->k->few_columns)
         return chunk > 2 ? (int32_t)(chunk + 1) & ~1 : 2;
     return chunk > 1 ? (int32_t)chunk : 1;
 }

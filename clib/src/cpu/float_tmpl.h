@@ -4,6 +4,7 @@
  * It stays in L1 meanwhile, as floats if it is of halves and there are many columns.  Then come the next panel's, so that the
  * columns' blocks are read from L2. */
 enum { BLOCK_STEPS = LT_X_BLOCK_BYTES / 4, FLOAT_AHEAD = 4096 /* bytes */, MANY_PANELS = 8, MANY_COLUMNS = 2 * LT_TILE_SUMS / MANY_PANELS };
+enum { LONG_RUNS = 24 /* columns at the most: then reading one panel after the other is fastest */ };
 
 typedef struct { /* constants */
     lt_form form;
@@ -115,7 +116,7 @@ INLINE void float_panels(float_kind k, const lt_matmul_job *job, int64_t panel, 
 
 INLINE void matmul_float(float_kind k, const lt_matmul_job *job)
 {
-    const int at_once = job->n_columns <= LT_FEW_COLUMNS ? 1 : MANY_PANELS; /* few columns: long runs of memory are read faster */
+    const int at_once = job->n_columns <= LONG_RUNS ? 1 : MANY_PANELS;
     for (int64_t c = 0; c < job->n_columns; c += MANY_COLUMNS)
         for (int32_t p = 0; p < job->n_panels; p += at_once)
             float_panels(k, job, p, job->n_panels - p < at_once ? job->n_panels - p : at_once, c,

@@ -9,7 +9,6 @@
 #include "cpu/panel.h"
 #include "cpu/recur.h"
 
-enum { LT_FEW_COLUMNS = 24 /* so many, and panels are unpacked in registers */ };
 enum { LT_TILE_PANELS = 8, LT_TILE_SUMS = 512 /* columns */, LT_TILE_CODES = 16384 }; /* worked together when there are more */
 
 typedef struct { /* of a thread, for matmul of many columns */
@@ -51,6 +50,7 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    int32_t few_columns; /* so many, and panels are unpacked in registers */
     void (*matmul[LT_FORM_COUNT])(const lt_matmul_job *job);
     void (*attend)(const lt_attend_job *job); /* out: weighted values, not yet divided by the sum */
     void (*merge)(float *to_state, float *to, const float *from_state, const float *from, int64_t v_stride); /* two runs of keys of a query; from NULL: zeros */

@@ -124,7 +124,7 @@ static void panel_item(void *context, int32_t item, int32_t worker)
  * are worked in pairs, and more items, so that nobody waits long for the last. */
 static int32_t chunk_size(const matmul_call *c, int64_t n_panels, int32_t n_threads)
 {
-    const bool few = c->n_rows <= LT_FEW_COLUMNS;
+    const bool few = c->n_rows <= c->be->k->few_columns;
     int64_t chunk = n_panels / ((int64_t)n_threads * (few ? ITEMS_PER_THREAD / 2 : ITEMS_PER_THREAD));
     if (!few)
         chunk = (chunk + 1) & ~(int64_t)1;

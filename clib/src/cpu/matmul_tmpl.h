@@ -1,6 +1,7 @@
 /* matmul_tmpl.h - panels times few activation rows, written once over simd.h and specialised per form by constant folding.
  *
- * Each unit is unpacked into registers and meets up to 8 columns at once (decode, also batched). */
+ * Each unit is unpacked into registers and meets up to DIRECT_COLUMNS columns at once (decode, also batched). */
+
 INLINE vi dot_start(int subs, int offset, const lt_q8_unit *x, int s)
 {
     const int32_t sum = subs == 1 ? x->sum16[0] + x->sum16[1] : x->sum16[s];
@@ -71,7 +72,7 @@ INLINE vf accumulate(lt_form form, vf acc, const unit *t, const lt_q8_unit *x)
 /* The mins of a whole superblock into C columns. */
 INLINE void accumulate_mins(lt_form form, const int C, vf *acc, const uint8_t *super, const lt_q8_unit *x)
 {
-    vi sum[8];
+    vi sum[DIRECT_COLUMNS];
     UNROLL for (int c = 0; c < C; c++) sum[c] = vi_set1(0);
     for (int i = 0; i < FORM_MIN_PAIRS(form); i++) {
         const vp pair = load_min_pair(form, super, i);
@@ -80,13 +81,13 @@ INLINE void accumulate_mins(lt_form form, const int C, vf *acc, const uint8_t *s
     UNROLL for (int c = 0; c < C; c++) acc[c] = add_mins(acc[c], sum[c], load_m(form, super), x + c * LT_BLOCK_UNITS);
 }
 
-/* One panel, C columns (1..8), unpacked in registers. */
+/* One panel, C columns, unpacked in registers. */
 INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t panel, int64_t column)
 {
     const int64_t n_units = job->n_in / LT_UNIT;
     const uint8_t *super = job->panels + (size_t)panel * panel_size(form, job->n_in);
     const lt_q8_unit *x = (const lt_q8_unit *)job->x + column * LT_BLOCK_UNITS;
-    vf acc[8];
+    vf acc[DIRECT_COLUMNS];
     UNROLL for (int c = 0; c < C; c++) acc[c] = vf_set1(0.0f);
     for (int64_t b = 0; b < n_units; x += job->x_stride)
         for (int u = 0; u < LT_BLOCK_UNITS && b < n_units; u++, b++) {
@@ -104,20 +105,24 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
     UNROLL for (int c = 0; c < C; c++) store_output(job, panel, column + c, acc[c]);
 }
 
-/* DIRECT_COLUMNS (simd.h): how many accumulators the registers hold beside an unpacked unit. */
+/* As few passes as the registers allow, with about as many columns in each: one column more never costs as much as a new pass
+ * for it alone. */
 INLINE void direct_columns(lt_form form, const lt_matmul_job *job, int64_t panel)
 {
-    int64_t c = 0;
-    for (; c + DIRECT_COLUMNS <= job->n_columns; c += DIRECT_COLUMNS)
-        direct(form, DIRECT_COLUMNS, job, panel, c);
-    if (DIRECT_COLUMNS > 4 && c + 4 <= job->n_columns) {
-        direct(form, 4, job, panel, c);
-        c += 4;
-    }
-    switch (job->n_columns - c) {
-    case 3: direct(form, 3, job, panel, c); break;
-    case 2: direct(form, 2, job, panel, c); break;
-    case 1: direct(form, 1, job, panel, c); break;
-    default: break;
+    int64_t column = 0;
+    for (int64_t passes = (job->n_columns + DIRECT_COLUMNS - 1) / DIRECT_COLUMNS; passes > 0; passes--) {
+        const int64_t n = (job->n_columns - column + passes - 1) / passes;
+        _Static_assert((int)DIRECT_COLUMNS <= 16, "a case for each");
+#define DIRECT(C) \
+    case C: \
+        if (C <= DIRECT_COLUMNS) \
+            direct(form, C, job, panel, column); \
+        break;
+        switch (n) {
+            DIRECT(1) DIRECT(2) DIRECT(3) DIRECT(4) DIRECT(5) DIRECT(6) DIRECT(7) DIRECT(8)
+            DIRECT(9) DIRECT(10) DIRECT(11) DIRECT(12) DIRECT(13) DIRECT(14) DIRECT(15) DIRECT(16)
+        default: break;
+        }
+        column += n;
     }
 }

@@ -2,6 +2,7 @@
  *
  * Beside the operations, a level's header names its kernels, LT_KERNEL(name), and says how much its registers hold:
  *      DIRECT_COLUMNS   columns that meet an unpacked unit at once (matmul_tmpl.h)
+ *      FEW_COLUMNS      with more, panels are unpacked into memory first: the passes over them would cost more than that
  *      TILE_COLUMNS     columns that meet TILE_PANELS unpacked panels at once (tile_tmpl.h)
  *      FLOAT_COLUMNS    columns with two sums each (float_tmpl.h)
  *      SCALE_STEPS      multiples of dw that vf_scaled chooses from: 1 or 4

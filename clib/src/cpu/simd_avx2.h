@@ -5,7 +5,7 @@
 #include "cpu/simd_x86.h"
 
 #define LT_KERNEL(name) name##_avx2
-enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 2, TILE_PANELS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
+enum { DIRECT_COLUMNS = 4, FEW_COLUMNS = 24, TILE_COLUMNS = 2, TILE_PANELS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
 
 typedef struct { __m256 lo, hi; } vf;
 typedef struct { __m256i lo, hi; } vi;

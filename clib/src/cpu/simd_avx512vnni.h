@@ -5,7 +5,7 @@
 #include "cpu/simd_x86.h"
 
 #define LT_KERNEL(name) name##_avx512vnni
-enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 6, TILE_PANELS = 2, FLOAT_COLUMNS = 12, SCALE_STEPS = 4, ATTEND_SUMS = 16 };
+enum { DIRECT_COLUMNS = 16, FEW_COLUMNS = 48, TILE_COLUMNS = 6, TILE_PANELS = 2, FLOAT_COLUMNS = 12, SCALE_STEPS = 4, ATTEND_SUMS = 16 };
 
 typedef __m512 vf;
 typedef __m512i vi;

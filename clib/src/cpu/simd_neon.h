@@ -7,7 +7,7 @@
 #include "cpu/simd.h"
 
 #define LT_KERNEL(name) name##_neon
-enum { DIRECT_COLUMNS = 4, TILE_COLUMNS = 4, TILE_PANELS = 1, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 4 };
+enum { DIRECT_COLUMNS = 4, FEW_COLUMNS = 24, TILE_COLUMNS = 4, TILE_PANELS = 1, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 4 };
 
 typedef struct { float32x4_t a, b, c, d; } vf;
 typedef struct { int32x4_t a, b, c, d; } vi;

@@ -9,7 +9,7 @@
 #include "cpu/simd.h"
 
 #define LT_KERNEL(name) name##_ref
-enum { DIRECT_COLUMNS = 8, TILE_COLUMNS = 4, TILE_PANELS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
+enum { DIRECT_COLUMNS = 8, FEW_COLUMNS = 24, TILE_COLUMNS = 4, TILE_PANELS = 2, FLOAT_COLUMNS = 3, SCALE_STEPS = 1, ATTEND_SUMS = 16 };
 
 typedef struct { float v[16]; } vf;
 typedef struct { int32_t v[16]; } vi;

@@ -4,6 +4,7 @@ const lt_kernels LT_KERNEL(lt_kernels) = {
     .matmul = {matmul_f32, matmul_f16, matmul_bf16, matmul_q4_0, matmul_q4_1, matmul_q5_0, matmul_q5_1, matmul_q8_0,
                matmul_iq4_nl, matmul_mxfp4, matmul_q2_k, matmul_q3_k, matmul_q4_k, matmul_q5_k, matmul_q6_k, matmul_levels_4,
                matmul_levels_3, matmul_levels_3_half, matmul_ternary},
+    .few_columns = FEW_COLUMNS,
     .attend = attend,
     .merge = merge,
     .encode = encode,

@@ -263,7 +263,7 @@ INLINE void panels_by_blocks(lt_form form, const lt_matmul_job *job, int64_t pan
 
 INLINE void matmul_quantised(lt_form form, const lt_matmul_job *job)
 {
-    if (job->n_columns <= LT_FEW_COLUMNS) {
+    if (job->n_columns <= FEW_COLUMNS) {
         for (int64_t p = 0; p < job->n_panels; p++)
             direct_columns(form, job, p);
         return;

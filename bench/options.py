@@ -15,17 +15,24 @@ def thread_count() -> int:
     return int(library().lt_thread_count())
 
 
+def count(text: str) -> int:
+    """For argparse: 1 or more."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
 def short_parser(description: str | None) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("-m", "--model", help="path or name (the default model)")
-    result.add_argument("-t", "--threads", type=int, default=thread_count(), help="(%(default)s)")
+    result.add_argument("-t", "--threads", type=count, default=thread_count(), help="(%(default)s)")
     return result
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     result = short_parser(description)
-    result.add_argument("--rounds", type=int, default=3, help="processes for each engine (%(default)s)")
-    result.add_argument("--repeats", type=int, default=3, help="in each round (%(default)s)")
+    result.add_argument("--rounds", type=count, default=3, help="processes for each engine (%(default)s)")
+    result.add_argument("--repeats", type=count, default=3, help="in each round (%(default)s)")
     for flag, name, what in (("-ctk", "--cache-type-k", "keys"), ("-ctv", "--cache-type-v", "values")):
         result.add_argument(
             flag, name, default=KV_TYPE_DEFAULT, choices=KV_TYPES, help=f"type of cached {what} (%(default)s)"

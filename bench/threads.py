@@ -22,7 +22,7 @@ TRIED = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 def main() -> None:
     parser = options.parser_with_tests(__doc__)
-    parser.set_defaults(tests="pp512,tg64", threads=len(os.sched_getaffinity(0)))
+    parser.set_defaults(tests="pp512,tg64", threads=min(len(os.sched_getaffinity(0)), TRIED[-1]))
     wishes = parser.parse_args()
     usual = options.thread_count()
     rows = measure(options.job(wishes, wishes.tests), counts(wishes.threads, usual), wishes.rounds)

@@ -24,7 +24,13 @@ const log = new Log(chat, {
   write: () => composer.focus(),
 });
 const meter = new Meter(chat, settings, server);
-const composer = new Composer(send, (text) => meter.draft(text));
+const composer = new Composer(send, (text) => {
+  isEarly = false; // it is not yet what was to be sent
+  meter.draft(text);
+});
+
+let isLaid = false; // something is on the desk: the kept chat, or what was opened before that came
+let isEarly = false; // a message was sent before: it waits in its field, as it belongs to the kept chat
 
 let notebook = null; // completion mode, fetched when first opened
 let sheet = null;
@@ -50,6 +56,7 @@ const inChat = () => document.body.dataset.mode !== "completion";
 const current = () => (inChat() ? chat : notebook);
 
 function setMode(mode) {
+  isLaid = true;
   document.body.dataset.mode = mode;
   for (const button of document.querySelectorAll("[data-mode-button]"))
     button.setAttribute("aria-pressed", String(button.dataset.modeButton === mode));
@@ -71,9 +78,6 @@ async function openNotebook(record) {
     unreachable();
   }
 }
-
-let isLaid = false; // the kept chat is on the desk
-let isEarly = false; // a message was sent before: it waits in its field, as it belongs to that chat
 
 function send(text, pictures) {
   isEarly = !isLaid;
@@ -100,7 +104,7 @@ chat.addEventListener("busy", () => {
 });
 
 $(".ideas").addEventListener("click", ({ target }) => {
-  if (!target.matches("button") || chat.busy) return;
+  if (!target.matches("button") || !isLaid || chat.busy) return;
   chat.send(target.textContent);
   composer.focus();
 });
@@ -223,9 +227,14 @@ $("#key form").addEventListener("submit", () => {
 server.addEventListener("change", showServer);
 server.check();
 
-const kept = await chats.load(last.get());
-if (kept?.messages?.length) await loadMarkdown(); // no flash of plain text
-await desk.open(kept ?? freshChat());
-isLaid = true;
-if (isEarly && inChat()) composer.submit();
+async function layKept() {
+  const kept = await chats.load(last.get());
+  if (kept?.messages?.length) await loadMarkdown(); // no flash of plain text
+  if (isLaid) return; // the user was faster
+  const early = isEarly;
+  await desk.open(kept ?? freshChat());
+  if (early && inChat()) composer.submit();
+}
+
+await layKept().finally(() => (isLaid = true));
 if (!composer.text) composer.text = draft.get();

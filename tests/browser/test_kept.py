@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.browser.acts import answered, open_drawer, say, until, until_true
+
+
+def reload_without_the_kept_chat(page: Any) -> Callable[[], None]:
+    """The chat waits for its markdown, until the function that this returns is called."""
+    held: list[Any] = []
+    page.route("**/markdown.js", lambda route: route.continue_() if held else held.append(route))
+    page.reload()
+    until(lambda: held, page)
+    return lambda: held[0].continue_()
 
 
 class TestKept:
@@ -30,21 +40,44 @@ class TestKept:
         """The earliest message goes on with the kept chat, which waits for its markdown here, and is sent once."""
         say(page, "One")
         answered(page)
-        held: list[Any] = []
-        page.route("**/markdown.js", lambda route: route.continue_() if held else held.append(route))
-        page.reload()
-        until(lambda: held, page)
+        release = reload_without_the_kept_chat(page)
         page.get_by_label("Message", exact=True).fill("Two")
         page.keyboard.press("Enter")
         page.keyboard.press("Enter")
         page.wait_for_timeout(50)
         assert len(server.requests) == 1
-        held[0].continue_()
+        release()
         until(lambda: len(server.requests) == 2, page)
         assert [m["content"] for m in server.requests[1]["messages"]][::2] == ["One", "Two"]
         answered(page)
         assert page.locator(".user .body").all_inner_texts() == ["One", "Two"]
         assert page.get_by_label("Message", exact=True).input_value() == ""
+
+    def test_written_on_before_the_kept_chat_is_there(self, page: Any, server: Any) -> None:
+        """What was sent too early, and then written on, is sent when its writer says so again."""
+        say(page, "One")
+        answered(page)
+        release = reload_without_the_kept_chat(page)
+        page.get_by_label("Message", exact=True).fill("Two")
+        page.keyboard.press("Enter")
+        page.keyboard.type(" and a h")
+        release()
+        answered(page)
+        assert page.get_by_label("Message", exact=True).input_value() == "Two and a h"
+        assert len(server.requests) == 1
+
+    def test_new_chat_before_the_kept_one_is_there(self, page: Any, server: Any) -> None:
+        say(page, "One")
+        answered(page)
+        release = reload_without_the_kept_chat(page)
+        page.keyboard.press("Alt+n")
+        page.get_by_label("Message", exact=True).fill("Two")
+        page.keyboard.press("Enter")
+        until(lambda: len(server.requests) == 2, page)
+        assert [m["content"] for m in server.requests[1]["messages"]] == ["Two"]
+        release()
+        answered(page)
+        assert page.locator(".user .body").all_inner_texts() == ["Two"]
 
     def test_new_chat_and_back(self, page: Any, server: Any) -> None:
         say(page, "First subject")

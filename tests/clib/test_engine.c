@@ -4,7 +4,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 #include "check.h"
+#include "core/floats.h"
 #include "core/memory.h"
 #include "llamatw.h"
 #include "tiny_model.h"
@@ -219,6 +224,12 @@ static float logprob_of_a_prompt(void)
     return logprob;
 }
 
+static __attribute__((noinline)) bool is_flushed(float denormal) /* computed here and now: compilers know nothing of modes */
+{
+    volatile float x = denormal;
+    return x * 0.5f == 0.0f;
+}
+
 static void test_environment(void)
 {
     const float usual = logprob_of_a_prompt();
@@ -226,6 +237,16 @@ static void test_environment(void)
     const float upward = logprob_of_a_prompt();
     CHECK(fegetround() == FE_UPWARD, "the caller's rounding is not as before");
     fesetround(FE_TONEAREST);
+#if defined(__x86_64__)
+    const unsigned usual_bits = _mm_getcsr(), fast = usual_bits | 0x8040; /* as -ffast-math has it: denormals are zero */
+    _mm_setcsr(fast);
+    const bool flushed = is_flushed(1e-40f);
+    const fenv_t before = lt_usual_floats();
+    CHECK(flushed && !is_flushed(1e-40f), "denormals are zero");
+    lt_restore_floats(before);
+    CHECK((_mm_getcsr() & fast) == fast, "the caller's denormals are not as before");
+    _mm_setcsr(usual_bits);
+#endif
     CHECK(upward == usual && usual < 0, "logprob %g, not %g", (double)upward, (double)usual);
 
     lt_engine *e = NULL;

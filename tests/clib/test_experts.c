@@ -5,7 +5,7 @@
 
 #include "backend_rig.h"
 
-enum { MAX_EXPERT = 12, MAX_EMBD = 96, MAX_FF = 288, MAX_ROWS = 40 };
+enum { MAX_EXPERT = 12, MAX_EMBD = 96, MAX_FF = 288, MAX_ROWS = 64 };
 
 typedef struct {
     int32_t n_embd, n_ff, n_rows;

@@ -1,6 +1,7 @@
 /* test_rows.c - what happens to one activation row, at every level of this machine: bit-equal to plain C, and plain C within a bound
  * of float64: norms, activations, quantisation. */
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -195,21 +196,35 @@ static void test_quantize(void)
     }
 }
 
-/* One value that is not a finite number must reach the outputs of its row at every level, wherever it stands. */
+/* One value that is not a finite number must reach the outputs of its row at every level, wherever it stands, in a whole block or
+ * the units behind; its unit has zeros for codes and sums, and no other unit changes, but for the size of the block's steps. */
 static void test_quantize_not_finite(void)
 {
+    enum { N = LT_BLOCK + 2 * LT_UNIT };
     const lt_kernels *k[LEVELS];
     const int n_levels = levels(k);
-    static lt_q8_unit y[LT_BLOCK_UNITS];
+    static lt_q8_unit clean[2 * LT_BLOCK_UNITS], y[2 * LT_BLOCK_UNITS];
+    const lt_q8_unit none = {0};
+    float row[N];
+    for (int i = 0; i < N; i++)
+        row[i] = draw_float();
+    k[0]->quantize(row, N, clean, LT_BLOCK_UNITS);
     for (int l = 0; l < n_levels; l++)
-        for (int i = 0; i < 64; i++) {
-            float x[64] = {1, 2, 3};
+        for (int i = 0; i < N; i++) {
+            float x[N];
+            memcpy(x, row, sizeof x);
             x[i] = i % 2 ? NAN : INFINITY;
             if (i % 4 == 1) /* all bits set, which adding to would turn into a number */
                 memset(&x[i], 0xff, sizeof x[i]);
             x[i ^ 16] = i % 3 ? x[i] : -x[i]; /* in the other half of the unit too: their sums must not overflow */
-            k[l]->quantize(x, 64, y, LT_BLOCK_UNITS);
-            CHECK(!isfinite(y[i / 32].d) && !isfinite(y[i / 32].exponent), "%s: %g at %d was quantised away", k[l]->name, (double)x[i], i);
+            k[l]->quantize(x, N, y, LT_BLOCK_UNITS);
+            const int bad = i / LT_UNIT;
+            CHECK(!isfinite(y[bad].d) && !isfinite(y[bad].exponent), "%s: %g at %d was quantised away", k[l]->name, (double)x[i], i);
+            CHECK(!memcmp(y[bad].q, none.q, sizeof none.q) && !y[bad].sum16[0] && !y[bad].sum16[1] && y[bad].dsum == 0.0f,
+                  "%s: codes or sums beside %g at %d", k[l]->name, (double)x[i], i);
+            for (int u = 0; u < N / LT_UNIT; u++)
+                CHECK(u == bad || !memcmp(&y[u], &clean[u], offsetof(lt_q8_unit, sum_step)), "%s: unit %d changed with %d", k[l]->name, u,
+                      i);
         }
 }
 

@@ -9,7 +9,7 @@
 #include "cpu/panel.h"
 #include "cpu/recur.h"
 
-enum { LT_TILE_PANELS = 8, LT_TILE_SUMS = 512 /* columns */, LT_TILE_CODES = 16384 }; /* worked together when there are more */
+enum { LT_TILE_PANELS = 8, LT_TILE_SUMS = 512 /* columns */, LT_TILE_CODES = 16384 }; /* worked together when there are more than few columns */
 
 typedef struct { /* of a thread, for matmul of many columns */
     _Alignas(64) uint8_t codes[LT_TILE_CODES]; /* eight units of two panels, unpacked */

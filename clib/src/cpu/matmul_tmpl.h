@@ -105,14 +105,13 @@ INLINE void direct(lt_form form, const int C, const lt_matmul_job *job, int64_t 
     UNROLL for (int c = 0; c < C; c++) store_output(job, panel, column + c, acc[c]);
 }
 
-/* As few passes as the registers allow, with about as many columns in each: one column more never costs as much as a new pass
- * for it alone. */
+/* As few passes as the registers allow, since every pass unpacks all weights again, with about as many columns in each. */
+_Static_assert((int)DIRECT_COLUMNS <= 16, "direct_columns has a case for each number");
 INLINE void direct_columns(lt_form form, const lt_matmul_job *job, int64_t panel)
 {
     int64_t column = 0;
     for (int64_t passes = (job->n_columns + DIRECT_COLUMNS - 1) / DIRECT_COLUMNS; passes > 0; passes--) {
         const int64_t n = (job->n_columns - column + passes - 1) / passes;
-        _Static_assert((int)DIRECT_COLUMNS <= 16, "a case for each");
 #define DIRECT(C) \
     case C: \
         if (C <= DIRECT_COLUMNS) \
@@ -123,6 +122,7 @@ INLINE void direct_columns(lt_form form, const lt_matmul_job *job, int64_t panel
             DIRECT(9) DIRECT(10) DIRECT(11) DIRECT(12) DIRECT(13) DIRECT(14) DIRECT(15) DIRECT(16)
         default: break;
         }
+#undef DIRECT
         column += n;
     }
 }
